@@ -1,0 +1,1 @@
+//! Dockerfile to image: parser, stage graph, solver with a content-addressed cache.

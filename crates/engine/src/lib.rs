@@ -1,0 +1,1 @@
+//! The engine: containers, volumes, events, system; composition root and boot recovery.

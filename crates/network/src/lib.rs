@@ -1,0 +1,1 @@
+//! Container networks: bridge driver, addresses, firewall, published ports.

@@ -1,0 +1,1 @@
+//! Formats and identities of the container world: bytes in, values out.

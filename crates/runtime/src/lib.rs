@@ -1,0 +1,1 @@
+//! Running containers: OCI runtime spec, shim, standard streams, exec, cgroups.

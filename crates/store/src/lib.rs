@@ -1,0 +1,1 @@
+//! Everything persistent: content store, snapshotters, metadata, leases, garbage collection.

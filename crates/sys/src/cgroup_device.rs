@@ -1,0 +1,1 @@
+//! Device access on cgroup v2: an eBPF program per cgroup.

@@ -1,0 +1,1 @@
+//! Mounts through the new mount API, with mount(2) where the kernel lacks it.

@@ -1,0 +1,1 @@
+//! Network namespaces: made, kept by a bind mount, entered by a thread.

@@ -1,0 +1,1 @@
+//! Processes: pidfd, signals, re-execution.

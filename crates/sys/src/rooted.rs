@@ -1,0 +1,1 @@
+//! Paths resolved beneath a root directory, whatever links they contain.

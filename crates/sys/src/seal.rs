@@ -1,0 +1,1 @@
+//! The running binary as a sealed memory file (CVE-2019-5736).

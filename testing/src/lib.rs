@@ -1,0 +1,1 @@
+//! Test harness: engines, registries with faults, images made on the spot.

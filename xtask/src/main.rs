@@ -1,0 +1,2 @@
+//! Development tasks: crate graph, licences, benchmarks.
+fn main() {}
