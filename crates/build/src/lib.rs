@@ -1,1 +1,29 @@
-//! Dockerfile to image: parser, stage graph, solver with a content-addressed cache.
+//! Dockerfile to image.
+//!
+//! ```text
+//! parser        text → instructions with line spans (pure)
+//! instructions  words → typed instructions (pure)
+//! graph         stages, dependencies, what the target needs (pure)
+//! solver        cache keys, order, independent stages at the same time
+//! step          one instruction carried out on a stage: FROM, COPY, RUN, metadata
+//! builder       the whole: request → events → image
+//! ```
+//! `RUN` goes through the [`Executor`], `ADD url` through the [`Fetcher`]; layers and snapshots are the store's,
+//! pulling and listing the image service's.
+
+pub mod context;
+
+mod builder;
+mod error;
+mod event;
+mod executor;
+mod fetch;
+mod request;
+
+pub use builder::{Builder, Built};
+pub use context::{Context, ContextError};
+pub use error::{BuildError, FailureKind};
+pub use event::{BuildEvent, Step, Stream};
+pub use executor::{ExecError, Executor, RunMount, RunMountSource, RunRequest};
+pub use fetch::{Download, FetchError, Fetcher};
+pub use request::{BuildRequest, DockerfileSource, Resources, Ulimit};
