@@ -1,0 +1,55 @@
+# Havre: build, try, test, measure. Everything else is cargo.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
+
+# What the binary is built with and runs on, and what only the tests and the benchmark compare with.
+RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static docker-registry curl
+TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils
+BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
+
+.PHONY: help build demo test bench lint docs deps deps-test deps-bench install clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: deps ## target/release/havre
+	$(CARGO) build --release --locked
+	@[ "$(TARGET_DIR)" = "$(CURDIR)/target" ] || install -D $(TARGET_DIR)/release/havre target/release/havre
+
+demo: build ## the main job end to end: base image, build, run, push, remove, pull, run
+	$(SUDO) demo/run.sh target/release/havre
+
+test: deps-test ## all tests (as root: they start real containers)
+	@$(CARGO) build --locked
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  $(SUDO) env HAVRE_BIN=$(TARGET_DIR)/debug/havre $(CARGO) nextest run --workspace --locked; \
+	else \
+	  $(SUDO) env HAVRE_BIN=$(TARGET_DIR)/debug/havre $(CARGO) test --workspace --locked; \
+	fi
+
+lint: ## formatting, clippy, the crate graph and the licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) run -q -p xtask --locked -- crate-graph
+	$(CARGO) run -q -p xtask --locked -- licences
+
+docs: ## API documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+
+bench: build deps-bench ## the same work on havre, docker and podman, as ratios
+	$(CARGO) build -q -p xtask --locked
+	$(SUDO) $(TARGET_DIR)/debug/xtask bench --havre target/release/havre $(BENCH_ARGS)
+
+install: build ## into /usr/local/bin, with `docker` as a link to it if that name is free
+	$(SUDO) install -m 755 target/release/havre /usr/local/bin/havre
+	@[ -e /usr/local/bin/docker ] || $(SUDO) ln -s havre /usr/local/bin/docker
+
+deps: ; @dev/packages.sh $(RUN_PACKAGES)
+deps-test: ; @dev/packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
+deps-bench: ; @dev/packages.sh $(BENCH_PACKAGES)
+
+clean: ## what the build made
+	$(CARGO) clean
