@@ -1,0 +1,254 @@
+//! What the engine asks for, and the OCI runtime specification made of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::shim_client::AttachRequest;
+
+/// Everything about one container, as the engine has decided it (image configuration and options merged).
+/// [`ContainerSpec::new`] fills in Docker's defaults.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// 1 … 64 characters of `[a-zA-Z0-9_.-]`.
+    pub id: String,
+    /// The mounted root file system on the host.
+    pub rootfs: PathBuf,
+    /// Program and arguments; at least one.
+    pub args: Vec<String>,
+    /// `NAME=value`. PATH, HOSTNAME, HOME and (with a terminal) TERM are added when missing.
+    pub env: Vec<String>,
+    /// Absolute; made if missing. Empty is `/`.
+    pub cwd: String,
+    /// `user`, `uid`, `user:group`, `uid:gid`, or empty: looked up in the rootfs.
+    pub user: String,
+    /// Group names or ids added to the user's own.
+    pub additional_groups: Vec<String>,
+    pub hostname: String,
+    pub domainname: String,
+    pub tty: bool,
+    /// Width and height of the terminal at start, in characters.
+    pub tty_size: Option<(u16, u16)>,
+    /// Keep standard input open for attached clients; otherwise it is /dev/null.
+    pub stdin: bool,
+    /// Close standard input when the first client that attached it leaves.
+    pub stdin_once: bool,
+    /// Run a small init as process 1 that reaps and forwards signals.
+    pub init: bool,
+    pub mounts: Vec<Mount>,
+    pub readonly_rootfs: bool,
+    pub privileged: bool,
+    /// With or without `CAP_`, any case; `ALL`.
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub seccomp: Seccomp,
+    pub no_new_privileges: bool,
+    /// `None`: Docker's defaults (none at all if privileged).
+    pub masked_paths: Option<Vec<String>>,
+    pub readonly_paths: Option<Vec<String>>,
+    pub rlimits: Vec<Rlimit>,
+    pub resources: Resources,
+    pub devices: Vec<Device>,
+    /// Extra device cgroup rules, as Docker's `c 42:* rmw`.
+    pub device_cgroup_rules: Vec<String>,
+    pub sysctls: BTreeMap<String, String>,
+    pub oom_score_adj: Option<i32>,
+    /// Bytes of /dev/shm; 64 MiB by default.
+    pub shm_size: u64,
+    pub network: NetworkNamespace,
+    pub pid_mode: NamespaceMode,
+    pub ipc_mode: NamespaceMode,
+    pub uts_mode: NamespaceMode,
+    pub cgroup_mode: NamespaceMode,
+    pub log: LogConfig,
+    /// Annotations written into the OCI specification.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl ContainerSpec {
+    /// A container with Docker's defaults: private namespaces, default capabilities and seccomp profile, no limits.
+    pub fn new(id: impl Into<String>, rootfs: impl Into<PathBuf>, args: Vec<String>) -> Self {
+        let id = id.into();
+        let hostname = id.chars().take(12).collect();
+        ContainerSpec {
+            id,
+            rootfs: rootfs.into(),
+            args,
+            env: Vec::new(),
+            cwd: String::new(),
+            user: String::new(),
+            additional_groups: Vec::new(),
+            hostname,
+            domainname: String::new(),
+            tty: false,
+            tty_size: None,
+            stdin: false,
+            stdin_once: false,
+            init: false,
+            mounts: Vec::new(),
+            readonly_rootfs: false,
+            privileged: false,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            seccomp: Seccomp::Default,
+            no_new_privileges: false,
+            masked_paths: None,
+            readonly_paths: None,
+            rlimits: Vec::new(),
+            resources: Resources::default(),
+            devices: Vec::new(),
+            device_cgroup_rules: Vec::new(),
+            sysctls: BTreeMap::new(),
+            oom_score_adj: None,
+            shm_size: 64 << 20,
+            network: NetworkNamespace::Private,
+            pid_mode: NamespaceMode::Private,
+            ipc_mode: NamespaceMode::Private,
+            uts_mode: NamespaceMode::Private,
+            cgroup_mode: NamespaceMode::Private,
+            log: LogConfig::default(),
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
+/// Another process in a running container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Chosen by the engine, unique within the container.
+    pub id: String,
+    pub args: Vec<String>,
+    /// Complete environment, the container's own included.
+    pub env: Vec<String>,
+    /// Empty is the container's.
+    pub cwd: String,
+    /// Empty is the container's.
+    pub user: String,
+    pub tty: bool,
+    pub tty_size: Option<(u16, u16)>,
+    pub privileged: bool,
+    /// Which streams the connection carries; the others are /dev/null.
+    pub attach: AttachRequest,
+}
+
+/// Something mounted over the rootfs; the destination is resolved beneath it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path in the container; made if missing.
+    pub destination: String,
+    pub kind: MountKind,
+    pub readonly: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A host file or directory, which must exist.
+    Bind {
+        source: PathBuf,
+        propagation: Propagation,
+        recursive: bool,
+    },
+    /// Options as Docker's `--tmpfs`: `size=64m`, `mode=1777`, `uid=`, `gid=`, `exec`, `noexec`, `ro` …
+    Tmpfs { options: Vec<String> },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    #[default]
+    RPrivate,
+    Private,
+    RShared,
+    Shared,
+    RSlave,
+    Slave,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// Docker's default profile (none if privileged).
+    #[default]
+    Default,
+    Unconfined,
+    /// A profile in Docker's JSON form, its text.
+    Profile(String),
+}
+
+/// A resource limit: `name` as in `nofile`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rlimit {
+    pub name: String,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// Limits; `None` is none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Memory and swap together, bytes; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    pub memory_reservation: Option<i64>,
+    pub memory_swappiness: Option<u64>,
+    pub oom_kill_disable: bool,
+    /// Billionths of a CPU (`--cpus 1.5` is 1_500_000_000).
+    pub nano_cpus: Option<i64>,
+    pub cpu_shares: Option<u64>,
+    /// Microseconds.
+    pub cpu_quota: Option<i64>,
+    pub cpu_period: Option<u64>,
+    pub cpuset_cpus: Option<String>,
+    pub cpuset_mems: Option<String>,
+    pub pids: Option<i64>,
+    pub blkio_weight: Option<u16>,
+}
+
+/// A host device in the container; permissions of `rwm`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Device {
+    pub host_path: PathBuf,
+    pub container_path: PathBuf,
+    pub permissions: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub enum NetworkNamespace {
+    /// A new one with only a loopback interface (`--network none`).
+    #[default]
+    Private,
+    Host,
+    /// An existing one (made by havre-network, or `/proc/<pid>/ns/net`).
+    Path(PathBuf),
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    #[default]
+    Private,
+    Host,
+    /// The namespace of the container whose init has this process id on the host.
+    Of(i32),
+}
+
+/// The json-file log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LogConfig {
+    /// `None`: nothing is kept.
+    pub path: Option<PathBuf>,
+    /// Bytes after which the file is rotated; `None` is never.
+    pub max_size: Option<u64>,
+    /// How many files exist at most, the current one included; 0 and 1 mean the current one alone.
+    pub max_files: u32,
+}
+
+/// The specification asks for something impossible or unsupported.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    #[error(
+        "invalid container id {id:?}: 1 to 64 letters, digits, '_', '.' and '-', starting with a letter or digit"
+    )]
+    Id { id: String },
+    #[error("no command specified")]
+    NoCommand,
+}
