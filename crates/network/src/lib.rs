@@ -1,1 +1,37 @@
 //! Container networks: bridge driver, addresses, firewall, published ports.
+//!
+//! [`Network`] owns one default bridge. A container gets a *sandbox* (a network namespace kept by a bind mount) and, when
+//! it wants the bridge, an *endpoint* in it (a veth pair, an address, routes, published ports). Everything is blocking
+//! and thread-safe; nothing here needs an async runtime.
+//!
+//! ```no_run
+//! use havre_network::{EndpointRequest, Network, NetworkConfig};
+//!
+//! let network = Network::open(NetworkConfig::new("/run/havre/network"))?;
+//! network.recover(&[])?; // ids of the containers that still run
+//! let sandbox = network.sandbox_create("f00d")?; // path to hand to the runtime
+//! let endpoint = network.connect(&EndpointRequest {
+//!     container: "f00d".to_owned(),
+//!     ports: Vec::new(),
+//!     ip: None,
+//!     mac: None,
+//! })?;
+//! # let _ = (sandbox, endpoint);
+//! network.disconnect("f00d")?;
+//! network.sandbox_remove("f00d")?;
+//! # Ok::<(), havre_network::NetworkError>(())
+//! ```
+
+mod config;
+mod endpoint;
+mod error;
+pub mod files;
+mod network;
+
+pub use config::{NetworkConfig, default_pools};
+pub use endpoint::{
+    BridgeInfo, Endpoint, EndpointRequest, MacAddress, ParseMacError, ParseProtocolError, PortBinding,
+    PortRequest, Protocol,
+};
+pub use error::NetworkError;
+pub use network::Network;

@@ -1,0 +1,119 @@
+//! What can go wrong between a container and the world.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+
+use crate::endpoint::Protocol;
+
+/// Failures of the network. `PortAllocated` and `PortInUse` are the user's conflicts, `AddressInUse` and
+/// `AddressOutside` wrong wishes; the rest is the machine's.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Another container of this engine publishes the port.
+    #[error("Bind for {ip}:{port} failed: port is already allocated")]
+    PortAllocated {
+        ip: Ipv4Addr,
+        port: u16,
+        protocol: Protocol,
+    },
+    /// A process of the host holds the port.
+    #[error("failed to bind host port {ip}:{port}/{protocol}: address already in use")]
+    PortInUse {
+        ip: Ipv4Addr,
+        port: u16,
+        protocol: Protocol,
+    },
+    /// The host refuses the port: not one of its addresses, or not permitted.
+    #[error("failed to bind host port {ip}:{port}/{protocol}")]
+    PortRefused {
+        ip: Ipv4Addr,
+        port: u16,
+        protocol: Protocol,
+        #[source]
+        source: io::Error,
+    },
+    /// Every port of a range is taken.
+    #[error("Bind for {ip}:{first}-{last} failed: all ports are allocated")]
+    PortRangeExhausted {
+        ip: Ipv4Addr,
+        first: u16,
+        last: u16,
+        protocol: Protocol,
+    },
+
+    #[error("address {ip} is already in use")]
+    AddressInUse { ip: Ipv4Addr },
+    #[error("address {ip} is not a host address of the bridge's subnet {subnet}")]
+    AddressOutside { ip: Ipv4Addr, subnet: Ipv4Net },
+    #[error("no free address left in the subnet {subnet}")]
+    AddressesExhausted { subnet: Ipv4Net },
+    #[error(
+        "could not find an available, non-overlapping IPv4 address pool: every pool overlaps a route of this host"
+    )]
+    PoolsExhausted,
+
+    #[error("invalid interface name {name:?}: 1 to 15 letters, digits, '-', '_' or '.'")]
+    InvalidInterfaceName { name: String },
+    #[error("invalid firewall table name {name:?}: letters, digits and '_', beginning with a letter")]
+    InvalidTableName { name: String },
+    #[error("invalid container id {id:?}")]
+    InvalidContainer { id: String },
+    #[error("container {container} already has an endpoint")]
+    EndpointExists { container: String },
+    #[error("interface {name} exists and is no bridge: remove it or choose another bridge name")]
+    NotABridge { name: String },
+
+    #[error(
+        "the nft program was not found: install it with `apt-get install nftables`, or run the container with --network host or none"
+    )]
+    NftMissing,
+    #[error("the firewall refused the rules of table {table}: {message}")]
+    Firewall { table: String, message: String },
+    #[error("failed to {action} firewall table {table}")]
+    FirewallTalk {
+        action: &'static str,
+        table: String,
+        #[source]
+        source: io::Error,
+    },
+
+    /// A netlink request failed.
+    #[error("failed to {action} {object}")]
+    Netlink {
+        action: &'static str,
+        object: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to {action} the network namespace {}", path.display())]
+    Namespace {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A setting under /proc/sys could not be read or written.
+    #[error("failed to set {name}")]
+    Sysctl {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to keep the network's state")]
+    State(#[source] io::Error),
+    #[error("failed to read {}", path.display())]
+    StateFormat {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Taking something down met several failures; everything that could be removed was.
+    #[error("failed to take down {object}: {}", failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Teardown {
+        object: String,
+        failures: Vec<NetworkError>,
+    },
+}
