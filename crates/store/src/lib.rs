@@ -1,1 +1,35 @@
 //! Everything persistent: content store, snapshotters, metadata, leases, garbage collection.
+//!
+//! One [`Store`] owns one root directory ([`layout`] draws it). Everything in it follows the same two rules:
+//!
+//! * **Aside, verified, published last.** Bytes are written to `ingest/`, checked, renamed to where they belong, and only
+//!   then written into the database. A reader sees all of an object or none of it; a crash leaves only litter, which the
+//!   next [`Store::open`] sweeps.
+//! * **In flight means leased.** Whoever makes or uses an object before something persistent refers to it holds a
+//!   [`Lease`]; [`Store::collect`] never removes what a lease, an image, a reference, a snapshot or the build cache reaches.
+//!
+//! The crate is blocking and has no runtime: call it from a blocking thread.
+
+mod collect;
+mod content;
+mod error;
+mod layers;
+pub mod layout;
+mod lease;
+mod lock;
+mod meta;
+mod snapshots;
+mod store;
+mod sync;
+mod trash;
+
+pub use collect::{Freed, Usage};
+pub use content::{ContentStore, Ingest, IngestReader};
+pub use error::{ApplyError, Result, StoreError};
+pub use layers::{Layer, LayerStore, LayerTar, Limits};
+pub use lease::Lease;
+pub use meta::{
+    CacheEntry, CacheRecord, Document, Image, Lookup, Meta, Reference, ReferenceChange, RepoDigest,
+};
+pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
+pub use store::Store;
