@@ -1,1 +1,44 @@
-//! The engine: containers, volumes, events, system; composition root and boot recovery.
+//! The engine: containers, volumes, networks, events, images, builds and the system, composed over the store, the
+//! runtime, the network and the image service.
+//!
+//! Everything here speaks domain types; the HTTP API maps to and from them. Services are reached from [`Engine`]:
+//!
+//! ```text
+//! Engine ── containers()  create start stop wait attach exec logs list inspect archive commit export remove
+//!        ├─ volumes()     named and anonymous local volumes
+//!        ├─ networks()    the predefined networks
+//!        ├─ images()      the image service plus in-use protection and events
+//!        ├─ builds()      the builder, with containers as its executor
+//!        ├─ events()      subscribe, with a bounded history
+//!        └─ system()      info, version, disk usage, login
+//! ```
+
+mod builds;
+mod config;
+mod containers;
+mod engine;
+mod error;
+mod events;
+mod filters;
+mod images;
+mod networks;
+mod system;
+mod volumes;
+
+pub use config::*;
+pub use containers::*;
+pub use engine::{Engine, EngineOptions};
+pub use error::{EngineError, ErrorKind};
+pub use events::*;
+pub use filters::Filters;
+
+pub use networks::*;
+pub use system::*;
+pub use volumes::*;
+
+/// A stream of bytes such as a tar archive.
+pub type ByteStream =
+    std::pin::Pin<Box<dyn futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Send>>;
+
+/// What every service returns.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;

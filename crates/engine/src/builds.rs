@@ -1,0 +1,1 @@
+//! Builds, with containers as the executor of RUN.
