@@ -1,1 +1,46 @@
 //! The image service: pull, push, unpack, load, save, import, tag, list, history, remove.
+//!
+//! ```text
+//! registry ──pull──► content (manifest, config, blobs) + layers (unpacked) ──► image row + reference, written last
+//!          ◄──push──
+//! tar file ──load / import──►                           ──save──► tar stream
+//! ```
+//!
+//! One [`ImageService`] per store. Calls are asynchronous; decompression, hashing and files run on blocking threads.
+//! Everything in flight holds a lease of the store; dropping a call cancels it and keeps partial downloads.
+
+mod bootstrap;
+mod create;
+mod error;
+mod filter;
+mod history;
+mod import;
+mod inspect;
+mod list;
+mod load;
+mod lookup;
+mod progress;
+mod prune;
+mod pull;
+mod push;
+mod remove;
+mod save;
+mod service;
+mod tag;
+
+pub use bootstrap::BootstrapRequest;
+pub use create::CreateImage;
+pub use error::{ErrorKind, ImageError};
+pub use filter::{FilterError, Filters};
+pub use history::HistoryEntry;
+pub use import::{ImportOptions, apply_changes};
+pub use inspect::Inspect;
+pub use list::{ListOptions, Summary};
+pub use load::Loaded;
+pub use progress::{Progress, ProgressEvent, Silent};
+pub use prune::{PruneOptions, Pruned};
+pub use pull::{PullOptions, Pulled};
+pub use push::{PushOptions, Pushed};
+pub use remove::{ImageUse, RemoveOptions, Removed};
+pub use save::Archive;
+pub use service::{ImageService, Limits};

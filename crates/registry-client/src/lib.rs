@@ -1,1 +1,33 @@
 //! Client of the OCI distribution API: resolve, authenticate, fetch, push.
+//!
+//! ```text
+//! Client ── repository(reference, credentials) ──► Repository
+//!    │                                               resolve · fetch_blob · tags
+//!    │ login · search                                blob_exists · mount_blob · push_blob · push_manifest
+//!    ▼
+//! Hosts: which base addresses serve a registry name (mirrors first, then the endpoint), and how they may be reached
+//! ```
+//!
+//! Everything a registry sends is hostile: manifests are bounded at 4 MiB, blobs at their descriptor's size, digests
+//! are checked, credentials go only to the host they belong to. Connections that break are resumed with ranges;
+//! temporary answers (429, 5xx) are asked again with exponential back-off.
+
+mod blob;
+mod client;
+mod credentials;
+mod error;
+mod hosts;
+mod manifest;
+mod push;
+mod retry;
+mod search;
+
+pub use blob::{BlobStream, Source};
+pub use client::{Client, ClientOptions, LoginResult, Repository};
+pub use credentials::{Credentials, CredentialsError};
+pub use error::{ErrorKind, RegistryError};
+pub use hosts::{HostConfig, Hosts, HostsConfig, HostsError};
+pub use manifest::Resolved;
+pub use push::{BlobSource, BodyStream, MountResult};
+pub use retry::RetryPolicy;
+pub use search::SearchResult;
