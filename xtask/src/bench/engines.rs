@@ -1,0 +1,233 @@
+//! The three engines, each with a root of its own on the volume it was given.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fs_err as fs;
+
+use super::volume::{Volume, done};
+use crate::Outcome;
+
+pub(super) struct Engine {
+    pub(super) name: String,
+    client: Vec<String>,
+    environment: Vec<(String, String)>,
+    daemon: Option<Child>,
+    folder: PathBuf,
+}
+
+impl Engine {
+    pub(super) fn start(name: &str, havre: &Path, volume: &Volume) -> Outcome<Self> {
+        let folder = volume.path().to_owned();
+        let socket = folder.join("engine.sock");
+        let host = ("DOCKER_HOST".to_owned(), format!("unix://{}", socket.display()));
+        let log = || fs::File::create(folder.join("daemon.log")).map(|file| Stdio::from(file.into_file()));
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut engine = match name {
+            "havre" => {
+                let config = folder.join("config.toml");
+                fs::write(
+                    &config,
+                    "[network]\nbridge = \"havre-bench\"\ntable = \"havre-bench\"\n",
+                )?;
+                let daemon = Command::new(havre)
+                    .args([
+                        "daemon",
+                        "--root",
+                        &text(&folder.join("root")),
+                        "--socket",
+                        &text(&socket),
+                    ])
+                    .args(["--config", &text(&config)])
+                    .stdout(log()?)
+                    .stderr(log()?)
+                    .spawn()?;
+                Self {
+                    name: name.into(),
+                    client: vec![text(havre)],
+                    environment: vec![host],
+                    daemon: Some(daemon),
+                    folder,
+                }
+            }
+            "docker" => {
+                let daemon = Command::new("dockerd")
+                    .args([
+                        "--data-root",
+                        &text(&folder.join("root")),
+                        "--exec-root",
+                        &text(&folder.join("exec")),
+                    ])
+                    .args([
+                        "--pidfile",
+                        &text(&folder.join("pid")),
+                        "-H",
+                        &host.1,
+                        "--storage-driver",
+                        "overlay2",
+                    ])
+                    .stdout(log()?)
+                    .stderr(log()?)
+                    .spawn()?;
+                let mut environment = vec![host];
+                // The classic builder on both sides: Debian ships no BuildKit front end.
+                environment.push(("DOCKER_BUILDKIT".into(), "0".into()));
+                Self {
+                    name: name.into(),
+                    client: vec![official_client()?],
+                    environment,
+                    daemon: Some(daemon),
+                    folder,
+                }
+            }
+            "podman" => {
+                let client = [
+                    "podman",
+                    "--root",
+                    &text(&folder.join("root")),
+                    "--runroot",
+                    &text(&folder.join("run")),
+                ]
+                .iter()
+                .map(|word| (*word).to_owned())
+                .chain(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"].map(str::to_owned))
+                .collect();
+                Self {
+                    name: name.into(),
+                    client,
+                    environment: Vec::new(),
+                    daemon: None,
+                    folder,
+                }
+            }
+            _ => return Err(format!("no engine called {name}").into()),
+        };
+        if engine.daemon.is_some() {
+            engine.wait_until_ready()?;
+        }
+        Ok(engine)
+    }
+
+    fn wait_until_ready(&mut self) -> Outcome {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < patience {
+            if self.command(&["version"]).output()?.status.success() {
+                return Ok(());
+            }
+            if let Some(daemon) = &mut self.daemon
+                && let Some(status) = daemon.try_wait()?
+            {
+                break_with_log(&self.folder, &format!("{} ended: {status}", self.name))?;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        break_with_log(&self.folder, &format!("{} does not answer", self.name))
+    }
+
+    pub(super) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.client[0]);
+        command
+            .args(&self.client[1..])
+            .args(args)
+            .envs(self.environment.clone())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the client to its end.
+    pub(super) fn run(&self, args: &[&str]) -> Outcome<String> {
+        done(&mut self.command(args))
+    }
+
+    /// The same, timed, with everything written before out of the way.
+    pub(super) fn time(&self, args: &[&str]) -> Outcome<Duration> {
+        let started = Instant::now();
+        self.run(args)?;
+        Ok(started.elapsed())
+    }
+
+    pub(super) fn pull_args<'a>(&self, reference: &'a str) -> Vec<&'a str> {
+        match self.name.as_str() {
+            "podman" => vec!["pull", "-q", "--tls-verify=false", reference],
+            _ => vec!["pull", "-q", reference],
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Proportional set size in bytes of the daemon (with what it started beside containers) and, on average, of what
+    /// stays behind for each running container.
+    pub(super) fn memory(&self, containers: u64) -> Outcome<(Option<u64>, u64)> {
+        let (daemons, shims): (&[&str], &[&str]) = match self.name.as_str() {
+            "havre" => (&["havre\0daemon"], &["havre\0shim"]),
+            "docker" => (&["dockerd", "containerd\0"], &["containerd-shim"]),
+            _ => (&[], &["conmon"]),
+        };
+        let (mut daemon, mut shim) = (0, 0);
+        for entry in fs::read_dir("/proc")? {
+            let path = entry?.path();
+            let Ok(line) = fs::read(path.join("cmdline")) else {
+                continue;
+            };
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if !line.contains(&*self.folder.to_string_lossy()) && !line.contains("containerd-shim") {
+                continue;
+            }
+            if shims.iter().any(|name| line.contains(name)) {
+                shim += proportional_set(&path);
+            } else if daemons.iter().any(|name| line.contains(name)) {
+                daemon += proportional_set(&path);
+            }
+        }
+        Ok(((!daemons.is_empty()).then_some(daemon), shim / containers.max(1)))
+    }
+
+    pub(super) fn stop(mut self) {
+        let ids = self.run(&["ps", "-aq"]).unwrap_or_default();
+        let ids: Vec<&str> = ids.lines().collect();
+        if !ids.is_empty() {
+            let _ = self.run(&[&["rm", "-f"], ids.as_slice()].concat());
+        }
+        if let Some(mut daemon) = self.daemon.take() {
+            if let Some(pid) = rustix::process::Pid::from_raw(daemon.id() as i32) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// The real docker client: what PATH offers that is not this project's binary under that name.
+fn official_client() -> Outcome<String> {
+    for folder in std::env::var("PATH").unwrap_or_default().split(':') {
+        let candidate = Path::new(folder).join("docker");
+        if candidate.exists() && !fs::canonicalize(&candidate)?.ends_with("havre") {
+            return Ok(candidate.to_string_lossy().into_owned());
+        }
+    }
+    Err("no docker client on PATH".into())
+}
+
+fn break_with_log(folder: &Path, what: &str) -> Outcome {
+    let log = fs::read_to_string(folder.join("daemon.log")).unwrap_or_default();
+    let tail: Vec<&str> = log.lines().rev().take(15).collect();
+    Err(format!(
+        "{what}\n{}",
+        tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+    )
+    .into())
+}
+
+fn proportional_set(process: &Path) -> u64 {
+    let rollup = fs::read_to_string(process.join("smaps_rollup")).unwrap_or_default();
+    let kilobytes = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
+    kilobytes.unwrap_or(0_u64) * 1024
+}

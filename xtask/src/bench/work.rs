@@ -1,0 +1,193 @@
+//! The rows of the benchmark, in the order in which one engine does them on its fresh volume.
+
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use fs_err as fs;
+
+use super::{engines::Engine, images::Images, table::Results, volume::done};
+use crate::Outcome;
+
+/// How often the short rows are repeated within a round.
+const REPEATS: usize = 7;
+const TAGS: usize = 500;
+const CONTAINERS: usize = 200;
+const STARTS: usize = 50;
+
+const DOCKERFILE: &str = "FROM bench-base\nENV GREETING=hello\nCOPY app.txt /app/app.txt\nRUN cat /app/app.txt > /app/copy.txt\n\
+                          WORKDIR /app\nCMD [\"/bin/cat\", \"/app/copy.txt\"]\n";
+
+pub(super) fn all(engine: &Engine, images: &Images, only: &[String], results: &mut Results) -> Outcome {
+    let wanted = |row: &str| only.is_empty() || only.iter().any(|name| name == row);
+    engine.run(&engine.pull_args(&images.busybox))?;
+    engine.run(&["tag", &images.busybox, "bench-base"])?;
+    if wanted("pull") {
+        pull(engine, images, results)?;
+    }
+    if wanted("save") {
+        save_and_load(engine, images, results)?;
+    }
+    if wanted("run") {
+        repeat(
+            engine,
+            results,
+            "run --rm true, bridge",
+            &["run", "--rm", "bench-base", "true"],
+        )?;
+        repeat(
+            engine,
+            results,
+            "run --rm true, none",
+            &["run", "--rm", "--network", "none", "bench-base", "true"],
+        )?;
+        repeat(
+            engine,
+            results,
+            "run --rm true, host",
+            &["run", "--rm", "--network", "host", "bench-base", "true"],
+        )?;
+    }
+    if wanted("exec") {
+        let id = engine.run(&["run", "-d", "bench-base", "sleep", "1000"])?;
+        repeat(engine, results, "exec true", &["exec", &id, "true"])?;
+        engine.run(&["rm", "-f", &id])?;
+    }
+    if wanted("starts") {
+        concurrent_starts(engine, results)?;
+    }
+    if wanted("build") {
+        build(engine, results)?;
+    }
+    if wanted("lists") {
+        lists(engine, results)?;
+    }
+    if wanted("memory") {
+        memory(engine, results)?;
+    }
+    Ok(())
+}
+
+fn pull(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
+    for (row, reference) in [
+        ("pull debian, one layer", &images.debian),
+        ("pull 1 GB of many files, eight layers", &images.many),
+        ("pull one file of 1 GiB", &images.big),
+    ] {
+        settle()?;
+        results.time(row, &engine.name, engine.time(&engine.pull_args(reference))?);
+    }
+    Ok(())
+}
+
+fn save_and_load(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
+    engine.run(&engine.pull_args(&images.many))?;
+    let archive = engine.folder().join("many.tar");
+    let path = archive.to_string_lossy().into_owned();
+    settle()?;
+    results.time(
+        "save 1 GB of many files",
+        &engine.name,
+        engine.time(&["save", "-o", &path, &images.many])?,
+    );
+    engine.run(&["rmi", "-f", &images.many])?;
+    settle()?;
+    results.time(
+        "load it after removing it",
+        &engine.name,
+        engine.time(&["load", "-q", "-i", &path])?,
+    );
+    Ok(fs::remove_file(archive)?)
+}
+
+fn concurrent_starts(engine: &Engine, results: &mut Results) -> Outcome {
+    let started = Instant::now();
+    let clients: Vec<_> = (0..STARTS)
+        .map(|_| {
+            engine
+                .command(&["run", "-d", "bench-base", "sleep", "1000"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        })
+        .collect::<Result<_, _>>()?;
+    let mut ids = Vec::new();
+    for client in clients {
+        let output = client.wait_with_output()?;
+        if !output.status.success() {
+            return Err(format!(
+                "{}: run -d: {}",
+                engine.name,
+                String::from_utf8_lossy(&output.stderr)
+            )
+            .into());
+        }
+        ids.push(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    results.time("50 concurrent run -d", &engine.name, started.elapsed());
+    let mut remove = vec!["rm", "-f"];
+    remove.extend(ids.iter().map(String::as_str));
+    engine.run(&remove).map(drop)
+}
+
+fn build(engine: &Engine, results: &mut Results) -> Outcome {
+    let context = engine.folder().join("context");
+    fs::create_dir_all(&context)?;
+    fs::write(context.join("Dockerfile"), DOCKERFILE)?;
+    fs::write(context.join("app.txt"), "hello\n")?;
+    let path = context.to_string_lossy().into_owned();
+    for _ in 0..3 {
+        settle()?;
+        let cold = engine.time(&["build", "-q", "--no-cache", "-t", "bench-app", &path])?;
+        results.time("build of five lines, no cache", &engine.name, cold);
+    }
+    engine.run(&["build", "-q", "-t", "bench-app", &path])?;
+    repeat(
+        engine,
+        results,
+        "the same, cached",
+        &["build", "-q", "-t", "bench-app", &path],
+    )
+}
+
+fn lists(engine: &Engine, results: &mut Results) -> Outcome {
+    for number in 0..TAGS {
+        engine.run(&["tag", "bench-base", &format!("bench/tag:{number}")])?;
+    }
+    repeat(engine, results, "images with 500 tags", &["images"])?;
+    for _ in 0..CONTAINERS {
+        engine.run(&["create", "--network", "none", "bench-base", "true"])?;
+    }
+    repeat(engine, results, "ps -a with 200 containers", &["ps", "-a"])
+}
+
+fn memory(engine: &Engine, results: &mut Results) -> Outcome {
+    let count = 10;
+    let ids: Vec<String> = (0..count)
+        .map(|_| engine.run(&["run", "-d", "--network", "none", "bench-base", "sleep", "1000"]))
+        .collect::<Outcome<_>>()?;
+    std::thread::sleep(Duration::from_secs(2));
+    let (daemon, shim) = engine.memory(count)?;
+    if let Some(daemon) = daemon {
+        results.bytes("memory of the daemon, PSS", &engine.name, daemon);
+    }
+    results.bytes("memory per idle container, PSS", &engine.name, shim);
+    let mut remove = vec!["rm", "-f"];
+    remove.extend(ids.iter().map(String::as_str));
+    engine.run(&remove).map(drop)
+}
+
+/// A short command, repeated after one that is not counted.
+fn repeat(engine: &Engine, results: &mut Results, row: &str, args: &[&str]) -> Outcome {
+    engine.run(args)?;
+    for _ in 0..REPEATS {
+        results.time(row, &engine.name, engine.time(args)?);
+    }
+    Ok(())
+}
+
+/// Earlier writes must not be paid for by the next measurement.
+fn settle() -> Outcome {
+    done(&mut Command::new("sync")).map(drop)
+}
