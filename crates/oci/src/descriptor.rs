@@ -1,0 +1,53 @@
+//! What points at content: media type, digest and size.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Platform, null};
+
+/// A pointer to content (OCI image specification, descriptor.md). The size is in bytes and was given by somebody else:
+/// compare what arrives with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    #[serde(default, deserialize_with = "null::as_default")]
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null::as_default"
+    )]
+    pub urls: Vec<String>,
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "null::as_default"
+    )]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+}
+
+impl Descriptor {
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+            artifact_type: None,
+        }
+    }
+
+    /// The descriptor of `bytes`.
+    pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::sha256_of(bytes), bytes.len() as u64)
+    }
+}
