@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The main job, end to end, on an engine of its own: a base image, an application built on it, run, tagged, pushed to a
+# registry, removed, pulled back and run again. Everything it makes is gone when it ends.
+set -euo pipefail
+havre=$(realpath "${1:-target/release/havre}")
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d /var/tmp/havre-demo.XXXXXX)
+export DOCKER_HOST="unix://$work/havre.sock" DOCKER_CONFIG="$work/client"
+mkdir -p "$DOCKER_CONFIG" "$work/bin"
+ln -s "$havre" "$work/bin/docker"
+export PATH="$work/bin:$PATH"
+
+bold() { [ -t 1 ] && printf '\n\033[1m%s\033[0m\n' "$*" || printf '\n%s\n' "$*"; }
+fail() { echo "demo: $*" >&2; exit 1; }
+timings=()
+# step TITLE COMMAND…: shows the command as a person would type it, runs it, and keeps its time.
+step() {
+  local title=$1 started ended; shift
+  bold "\$ $*"
+  started=$(date +%s%N)
+  "$@" || fail "\`$*\` failed with $?"
+  ended=$(date +%s%N)
+  timings+=("$(printf '%-52s %8.2f s' "$title" "$(( (ended - started) / 10000000 ))e-2")")
+}
+
+cleanup() {
+  status=$?
+  set +e
+  [ -S "$work/havre.sock" ] && docker ps -aq | xargs -r "$work/bin/docker" rm -f >/dev/null
+  for pid in ${daemon:-} ${registry:-}; do kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
+  [ $status -eq 0 ] || { echo "--- the daemon's last words"; tail -n 20 "$work/daemon.log"; } >&2
+  umount -R -l "$work" 2>/dev/null
+  rm -rf "$work"
+  exit $status
+}
+trap cleanup EXIT
+
+cat > "$work/config.toml" <<CONFIG
+[network]
+bridge = "havre-demo"
+table = "havre-demo"
+CONFIG
+havre() { "$havre" "$@"; }
+havre daemon --root "$work/root" --socket "$work/havre.sock" --config "$work/config.toml" >"$work/daemon.log" 2>&1 &
+daemon=$!
+
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null || echo 5055)
+cat > "$work/registry.yml" <<CONFIG
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $work/registry}}
+http: {addr: "127.0.0.1:$port"}
+CONFIG
+docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+registry=$!
+for _ in $(seq 200); do
+  [ -S "$work/havre.sock" ] && curl -fs "http://127.0.0.1:$port/v2/" >/dev/null && break
+  kill -0 "$daemon" 2>/dev/null || fail "the daemon ended"
+  sleep 0.05
+done
+
+remote=localhost:$port/python_app:version_de_ouf
+says() {
+  local output
+  output=$(docker run --rm "$1") || fail "the application ended with $?"
+  echo "$output"
+  [[ $output == *👎* ]] || fail "the application did not say its sentence"
+}
+
+step "base image from Debian's packages" havre image bootstrap debian
+cd "$here/python_app_build"
+step "build, nothing cached"             docker build . -t python_app:version_de_ouf
+step "build, everything cached"          docker build -q . -t python_app:version_de_ouf
+step "list"                              docker images
+step "what made it"                      docker history python_app:version_de_ouf
+step "run"                               says python_app:version_de_ouf
+step "tag"                               docker tag python_app:version_de_ouf "$remote"
+step "push"                              docker push "$remote"
+step "remove"                            docker rmi -f "$remote" python_app:version_de_ouf
+docker builder prune -af >/dev/null 2>&1 || true
+step "pull"                              docker pull "$remote"
+step "run again"                         says "$remote"
+step "sizes"                             docker system df
+
+bold "What it took"
+printf '%s\n' "${timings[@]}"
