@@ -1,1 +1,219 @@
 //! Processes: pidfd, signals, re-execution.
+//!
+//! What the shim of a container needs from the kernel and rustix does not offer safely. The functions that fork are
+//! for single-threaded processes only, which the shim is.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Continues in a child process that has its own session; the calling process ends with status 0. The child is
+/// adopted by init, so that whoever spawned us has nothing to reap later.
+///
+/// Fails with `EBUSY` if the process has more than one thread.
+pub fn detach() -> io::Result<()> {
+    single_threaded()?;
+    // SAFETY: no other thread exists (checked above), so the child finds every lock free; the parent leaves by
+    // _exit, which runs no destructors twice.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // SAFETY: setsid takes nothing and touches no memory. It cannot fail in a fresh child.
+            unsafe { libc::setsid() };
+            Ok(())
+        }
+        // SAFETY: _exit never returns.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
+fn single_threaded() -> io::Result<()> {
+    let mut threads = 0;
+    for entry in fs_err::read_dir("/proc/self/task")? {
+        entry?;
+        threads += 1;
+    }
+    if threads == 1 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EBUSY))
+    }
+}
+
+/// Makes orphaned descendants our children, so that their deaths are told to us.
+pub fn become_subreaper() -> io::Result<()> {
+    rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)).map_err(Into::into)
+}
+
+/// Blocks SIGCHLD and returns a descriptor (non-blocking, close-on-exec) that is readable when a child has changed
+/// state.
+pub fn child_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before it is used; the descriptor returned is fresh and ours.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(OwnedFd::from_raw_fd(fd))
+        }
+    }
+}
+
+/// Gives every signal its default action and unblocks all: what a program expects at its start. (Rust ignores SIGPIPE,
+/// and an ignored signal stays ignored across exec.)
+pub fn reset_signals() {
+    // SAFETY: sigaction and sigprocmask with valid, initialised arguments; signals that cannot be changed only make
+    // the call fail.
+    unsafe {
+        let mut action = std::mem::zeroed::<libc::sigaction>();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=64 {
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Replaces the program of this process; returns only on failure. `args` and `env` are passed as they are.
+pub fn exec(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| {
+        let mut pointers: Vec<*const libc::c_char> = strings.iter().map(|s| s.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        pointers
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both arrays end with null and point to NUL-terminated strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Closes every descriptor from `first` on.
+pub fn close_from(first: RawFd) {
+    // SAFETY: the caller is about to exec, exit or loop without using any of them; close_range touches no memory.
+    unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
+}
+
+/// The status a shell would report: the exit code, or 128 + the signal's number.
+pub fn exit_code(wait_status: i32) -> i32 {
+    if libc::WIFEXITED(wait_status) {
+        libc::WEXITSTATUS(wait_status)
+    } else if libc::WIFSIGNALED(wait_status) {
+        128 + libc::WTERMSIG(wait_status)
+    } else {
+        255
+    }
+}
+
+/// Reaps one child that has ended: its process id and [`exit_code`]. `None` when none has.
+pub fn reap() -> Option<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: status is a valid place for the result.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+    (pid > 0).then(|| (pid, exit_code(status)))
+}
+
+/// Is process 1 of a container: runs `program` as a child in its own foreground process group, passes every signal
+/// on to it, reaps whatever is orphaned, and ends as the child ended. `failed` is told why the program could not be
+/// executed, in the child. Never returns. For single-threaded processes.
+pub fn run_as_init(program: &CStr, args: &[CString], env: &[CString], failed: impl FnOnce(io::Error)) -> ! {
+    // SAFETY: single-threaded by contract, so fork leaves no lock held in the child. All sets are initialised
+    // before use; every other call takes integers.
+    unsafe {
+        let mut all = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut all);
+        for fault in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGILL,
+            libc::SIGABRT,
+            libc::SIGTRAP,
+        ] {
+            libc::sigdelset(&mut all, fault);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+        let child = libc::fork();
+        if child < 0 {
+            failed(io::Error::last_os_error());
+            libc::_exit(255);
+        }
+        if child == 0 {
+            // The terminal's foreground group must be the program's; SIGTTOU is blocked here, so this cannot stop us.
+            libc::setpgid(0, 0);
+            libc::tcsetpgrp(0, libc::getpgrp());
+            reset_signals();
+            failed(exec(program, args, env));
+            libc::_exit(255);
+        }
+        close_from(3);
+        loop {
+            let mut info = std::mem::zeroed::<libc::siginfo_t>();
+            let signal = libc::sigwaitinfo(&all, &mut info);
+            match signal {
+                libc::SIGCHLD => loop {
+                    let mut status = 0;
+                    let pid = libc::waitpid(-1, &mut status, libc::WNOHANG);
+                    if pid <= 0 {
+                        break;
+                    }
+                    if pid == child {
+                        // The kernel kills what is left in the pid namespace when we end.
+                        libc::_exit(exit_code(status));
+                    }
+                },
+                signal if signal > 0 => {
+                    libc::kill(child, signal);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Gives unused memory back to the kernel: free heap, and the pages of program text that are mapped but not needed at
+/// rest (they are read again from the page cache when they are).
+pub fn shrink() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim only returns free memory.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    let Ok(maps) = fs_err::read_to_string("/proc/self/maps") else {
+        return;
+    };
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some("r-xp")) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        // Only mappings of files: address range, permissions, offset, device, inode.
+        if fields.nth(2).is_none_or(|inode| inode == "0") {
+            continue;
+        }
+        let Some((start, end)) = range.split_once('-') else {
+            continue;
+        };
+        let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)) else {
+            continue;
+        };
+        // SAFETY: a private, never written, executable mapping of a file: dropping its pages loses nothing, they are
+        // faulted in again from the file. The range is one the kernel has just reported.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The number of a descriptor, for `/proc/self/fd` paths.
+pub fn fd_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
