@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::{Entry, LayerError, Limits};
+use super::header::{self, BLOCK, Header};
+use super::path::{self, Problem};
+use super::pax::Pax;
+use super::{Class, Entry, Kind, LayerError, Limits};
 
 /// A piece of the archive, see the [module](super).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,40 +14,453 @@ pub enum Segment<'a> {
     Payload { len: u64 },
 }
 
+/// Large enough that a decoder and a hasher work on full pieces, small enough to stay in the second-level cache.
+const BUFFER: usize = 256 << 10;
+
 /// Reads entries from an uncompressed archive, reporting its segments to `record`.
+///
+/// Understood are v7, POSIX (ustar and pax), GNU and star archives. After an error the reader must not be used again.
 pub struct Reader<R, F> {
-    _input: R,
-    _record: F,
+    input: R,
+    record: F,
+    limits: Limits,
+    buffer: Box<[u8]>,
+    /// The bytes of the buffer that were read but not consumed.
+    start: usize,
+    end: usize,
+    /// Bytes consumed.
+    position: u64,
+    /// What is left of the current payload, and of the padding behind it.
+    payload: u64,
+    padding: usize,
+    entries: u64,
+    ended: bool,
+    // Extensions that apply to the next entry, and room to put them together; kept to be used again.
+    pax: Pax,
+    long_name: Vec<u8>,
+    long_link: Vec<u8>,
+    extension: Vec<u8>,
+    name: Vec<u8>,
 }
 
 impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
     /// Reads `input` in large pieces; it needs no buffer of its own.
     pub fn new(input: R, limits: Limits, record: F) -> Self {
-        let _ = limits;
         Self {
-            _input: input,
-            _record: record,
+            input,
+            record,
+            limits,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            position: 0,
+            payload: 0,
+            padding: 0,
+            entries: 0,
+            ended: false,
+            pax: Pax::default(),
+            long_name: Vec::new(),
+            long_link: Vec::new(),
+            extension: Vec::new(),
+            name: Vec::new(),
         }
     }
 
     /// Moves on to the next entry, skipping what was not read of the current one's payload. `false` at the end.
     pub fn next_entry(&mut self, entry: &mut Entry) -> Result<bool, LayerError> {
-        let _ = entry;
-        todo!()
+        self.skip_payload()?;
+        self.pax.clear();
+        self.long_name.clear();
+        self.long_link.clear();
+        loop {
+            let offset = self.position;
+            let Some(block) = self.header()? else {
+                return Ok(false);
+            };
+            let header = Header(&block);
+            if !header.checksum_matches() {
+                return Err(LayerError::Header {
+                    offset,
+                    what: "wrong checksum",
+                });
+            }
+            let size = header
+                .number(header::SIZE)
+                .and_then(|size| u64::try_from(size).ok());
+            let size = size.ok_or(LayerError::Header {
+                offset,
+                what: "invalid size",
+            })?;
+            match header.flag() {
+                b'x' => {
+                    self.extension("extended header", size)?;
+                    let (pax, data) = (&mut self.pax, &self.extension);
+                    pax.read(data).map_err(|what| {
+                        header.name_into(&mut self.name);
+                        LayerError::Pax {
+                            path: LayerError::show(&self.name),
+                            what,
+                        }
+                    })?;
+                }
+                // Global headers carry comments (git archive); Docker ignores them as well.
+                b'g' => self.extension("global extended header", size)?,
+                b'L' => {
+                    self.extension("long name", size)?;
+                    take_text(&self.extension, &mut self.long_name);
+                }
+                b'K' => {
+                    self.extension("long link name", size)?;
+                    take_text(&self.extension, &mut self.long_link);
+                }
+                flag => {
+                    self.entries += 1;
+                    if self.entries > self.limits.entries {
+                        return Err(LayerError::TooManyEntries {
+                            limit: self.limits.entries,
+                        });
+                    }
+                    self.fill_entry(entry, &header, flag, size, offset)?;
+                    return Ok(true);
+                }
+            }
+        }
     }
 
     /// The next piece of the current entry's payload, borrowed from the reader's buffer; `None` when it is complete.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, LayerError> {
-        todo!()
+        if self.payload == 0 {
+            return Ok(None);
+        }
+        if self.start == self.end && self.fill()? == 0 {
+            return Err(LayerError::Truncated { what: "a file" });
+        }
+        let available = self.end - self.start;
+        let len = usize::try_from(self.payload).map_or(available, |left| left.min(available));
+        let chunk = &self.buffer[self.start..self.start + len];
+        self.start += len;
+        self.position += len as u64;
+        self.payload -= len as u64;
+        Ok(Some(chunk))
     }
 
     /// How many bytes of the archive were consumed.
     pub fn position(&self) -> u64 {
-        todo!()
+        self.position
     }
 
-    /// Reads what follows the last entry, to the end of the input, and gives the input back with the archive's length.
-    pub fn finish(self) -> Result<(R, u64), LayerError> {
-        todo!()
+    /// Reads what is left, to the end of the input, and gives the input back with the archive's length.
+    pub fn finish(mut self) -> Result<(R, u64), LayerError> {
+        let mut entry = Entry::default();
+        while !self.ended && self.next_entry(&mut entry)? {}
+        let mut trailer = 0;
+        loop {
+            if self.start == self.end && self.fill()? == 0 {
+                return Ok((self.input, self.position));
+            }
+            let len = self.end - self.start;
+            trailer += len as u64;
+            if trailer > self.limits.trailer {
+                let limit = self.limits.trailer;
+                return Err(LayerError::Extension {
+                    what: "data after the end",
+                    size: trailer,
+                    limit,
+                });
+            }
+            self.consume_raw(len)?;
+        }
     }
+
+    fn skip_payload(&mut self) -> Result<(), LayerError> {
+        while self.next_chunk()?.is_some() {}
+        let padding = std::mem::take(&mut self.padding);
+        if padding > 0 {
+            if self.require(padding)? < padding {
+                return Err(LayerError::Truncated {
+                    what: "the padding of a file",
+                });
+            }
+            self.consume_raw(padding)?;
+        }
+        Ok(())
+    }
+
+    /// The next header block; `None` at the end of the archive: two zero blocks, or the end of the input.
+    fn header(&mut self) -> Result<Option<[u8; BLOCK]>, LayerError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Some(block) = self.block()? else {
+            self.ended = true;
+            return Ok(None);
+        };
+        if block != [0; BLOCK] {
+            return Ok(Some(block));
+        }
+        let offset = self.position;
+        if self.block()?.is_some_and(|second| second != [0; BLOCK]) {
+            return Err(LayerError::Header {
+                offset,
+                what: "entry after a zero block",
+            });
+        }
+        self.ended = true;
+        Ok(None)
+    }
+
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerError> {
+        match self.require(BLOCK)? {
+            0 => return Ok(None),
+            BLOCK => {}
+            _ => return Err(LayerError::Truncated { what: "a header" }),
+        }
+        let mut block = [0; BLOCK];
+        block.copy_from_slice(&self.buffer[self.start..self.start + BLOCK]);
+        self.consume_raw(BLOCK)?;
+        Ok(Some(block))
+    }
+
+    /// Reads data that describes rather than is a file into [`Self::extension`].
+    fn extension(&mut self, what: &'static str, size: u64) -> Result<(), LayerError> {
+        self.extension.clear();
+        self.raw_data(what, size, true)
+    }
+
+    /// Consumes `size` bytes and their padding as raw segments.
+    fn raw_data(&mut self, what: &'static str, size: u64, keep: bool) -> Result<(), LayerError> {
+        let limit = self.limits.extension;
+        if size > limit {
+            return Err(LayerError::Extension { what, size, limit });
+        }
+        let mut left = size;
+        let mut padded = size.next_multiple_of(BLOCK as u64);
+        while padded > 0 {
+            if self.start == self.end && self.fill()? == 0 {
+                return Err(LayerError::Truncated { what });
+            }
+            let available = (self.end - self.start) as u64;
+            let len = available.min(padded);
+            let data = left.min(len);
+            if keep {
+                self.extension
+                    .extend_from_slice(&self.buffer[self.start..self.start + data as usize]);
+            }
+            self.consume_raw(len as usize)?;
+            left -= data;
+            padded -= len;
+        }
+        Ok(())
+    }
+
+    fn fill_entry(
+        &mut self,
+        entry: &mut Entry,
+        header: &Header<'_>,
+        flag: u8,
+        size: u64,
+        offset: u64,
+    ) -> Result<(), LayerError> {
+        let invalid = |what| LayerError::Header { offset, what };
+        if !self.long_name.is_empty() {
+            std::mem::swap(&mut self.name, &mut self.long_name);
+        } else if !self.pax.path.is_empty() {
+            std::mem::swap(&mut self.name, &mut self.pax.path);
+        } else {
+            header.name_into(&mut self.name);
+        }
+        if self.pax.sparse || flag == b'S' {
+            return Err(LayerError::Sparse {
+                path: LayerError::show(&self.name),
+            });
+        }
+        entry.kind = match flag {
+            0 if self.name.ends_with(b"/") => Kind::Dir,
+            b'0' | 0 | b'7' => Kind::File,
+            b'1' => Kind::Hardlink,
+            b'2' => Kind::Symlink,
+            b'3' | b'4' => {
+                let number = |field, bits: u32| {
+                    let number = if header.has_extended_fields() {
+                        header.number(field)
+                    } else {
+                        Some(0)
+                    };
+                    number
+                        .and_then(|n| u32::try_from(n).ok())
+                        .filter(|n| n >> bits == 0)
+                };
+                let major = number(header::MAJOR, 12).ok_or(invalid("invalid device number"))?;
+                let minor = number(header::MINOR, 20).ok_or(invalid("invalid device number"))?;
+                if flag == b'3' {
+                    Kind::Char { major, minor }
+                } else {
+                    Kind::Block { major, minor }
+                }
+            }
+            b'5' => Kind::Dir,
+            b'6' => Kind::Fifo,
+            _ => {
+                let path = LayerError::show(&self.name);
+                return Err(LayerError::Type {
+                    path,
+                    flag: char::from(flag),
+                });
+            }
+        };
+        self.set_path(entry)?;
+        self.set_target(entry, header)?;
+
+        let id = |noted: Option<u32>, field| {
+            noted.or_else(|| {
+                let number = header.number(field)?;
+                u32::try_from(number).ok().filter(|id| *id != u32::MAX)
+            })
+        };
+        entry.uid = id(self.pax.uid, header::UID).ok_or(invalid("invalid user"))?;
+        entry.gid = id(self.pax.gid, header::GID).ok_or(invalid("invalid group"))?;
+        let mode = header.number(header::MODE).ok_or(invalid("invalid mode"))?;
+        entry.mode = (mode & 0o7777) as u32;
+        (entry.mtime, entry.mtime_nanos) = match self.pax.mtime {
+            Some(time) => time,
+            None => (header.number(header::MTIME).ok_or(invalid("invalid time"))?, 0),
+        };
+        entry.xattrs.clear();
+        entry.xattrs.append(&mut self.pax.xattrs);
+
+        // Only regular files are followed by data, whatever the headers of others say.
+        let size = if entry.kind == Kind::File {
+            self.pax.size.unwrap_or(size)
+        } else {
+            0
+        };
+        let limit = self.limits.size;
+        if self.position.checked_add(size).is_none_or(|end| end > limit) {
+            return Err(LayerError::TooLarge { limit });
+        }
+        if entry.class == Class::Normal {
+            entry.size = size;
+            self.payload = size;
+            self.padding = super::padding(size).len();
+            if size > 0 {
+                (self.record)(Segment::Payload { len: size }).map_err(LayerError::Record)?;
+            }
+        } else {
+            entry.size = 0;
+            self.raw_data("contents of a whiteout", size, false)?;
+        }
+        Ok(())
+    }
+
+    fn set_path(&mut self, entry: &mut Entry) -> Result<(), LayerError> {
+        let refused = |problem| {
+            let path = LayerError::show(&self.name);
+            match problem {
+                Problem::Outside => LayerError::Outside { path },
+                Problem::Invalid(what) => LayerError::Path { path, what },
+            }
+        };
+        path::clean(&self.name, &mut entry.path).map_err(refused)?;
+        if entry.path.is_empty() && entry.kind != Kind::Dir {
+            return Err(refused(Problem::Invalid(
+                "stands for the root but is no directory",
+            )));
+        }
+        entry.class = path::classify(&entry.path).map_err(refused)?;
+        Ok(())
+    }
+
+    fn set_target(&mut self, entry: &mut Entry, header: &Header<'_>) -> Result<(), LayerError> {
+        entry.target.clear();
+        if !matches!(entry.kind, Kind::Symlink | Kind::Hardlink) || entry.class != Class::Normal {
+            return Ok(());
+        }
+        let target: &[u8] = if !self.long_link.is_empty() {
+            &self.long_link
+        } else if !self.pax.link.is_empty() {
+            &self.pax.link
+        } else {
+            header.text(header::LINK)
+        };
+        let path = || LayerError::show(&entry.path);
+        if entry.kind == Kind::Symlink {
+            if target.is_empty() || target.len() >= 4096 || target.contains(&0) {
+                return Err(LayerError::Path {
+                    path: path(),
+                    what: "is a symbolic link to nowhere",
+                });
+            }
+            entry.target.extend_from_slice(target);
+            return Ok(());
+        }
+        let outside = || LayerError::LinkOutside {
+            path: path(),
+            target: LayerError::show(target),
+        };
+        path::clean(target, &mut entry.target).map_err(|problem| match problem {
+            Problem::Outside => outside(),
+            Problem::Invalid(what) => LayerError::Path {
+                path: LayerError::show(target),
+                what,
+            },
+        })?;
+        if entry.target.is_empty() {
+            Err(outside())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reports `len` buffered bytes as raw and consumes them.
+    fn consume_raw(&mut self, len: usize) -> Result<(), LayerError> {
+        let bytes = &self.buffer[self.start..self.start + len];
+        (self.record)(Segment::Raw(bytes)).map_err(LayerError::Record)?;
+        self.start += len;
+        self.position += len as u64;
+        let limit = self.limits.size;
+        if self.position > limit {
+            Err(LayerError::TooLarge { limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes `len` bytes available in one piece; fewer only at the end of the input. Returns how many there are, up to
+    /// `len`.
+    fn require(&mut self, len: usize) -> Result<usize, LayerError> {
+        while self.end - self.start < len {
+            if self.buffer.len() - self.start < len {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            if self.fill()? == 0 {
+                break;
+            }
+        }
+        Ok((self.end - self.start).min(len))
+    }
+
+    /// Reads more into the buffer behind what is there. 0 at the end of the input.
+    fn fill(&mut self) -> Result<usize, LayerError> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        loop {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(LayerError::Read(e)),
+            }
+        }
+    }
+}
+
+/// The text of a GNU long name, which ends with a zero byte.
+fn take_text(data: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&data[..data.iter().position(|&b| b == 0).unwrap_or(data.len())]);
 }
