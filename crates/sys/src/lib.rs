@@ -1,5 +1,9 @@
 //! Linux beneath Havre: mounts, rooted paths, processes, terminals; the home of unsafe.
 
+// The one crate where the workspace allows it; every block says why it is sound.
+#![allow(unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
 pub mod atomic;
 pub mod cgroup_device;
 pub mod mount;
