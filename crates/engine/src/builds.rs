@@ -1,1 +1,40 @@
 //! Builds, with containers as the executor of RUN.
+
+use havre_build::{BuildError, BuildEvent, BuildRequest, Builder, Built};
+use tokio::sync::mpsc;
+
+use crate::{Event, EventType, Events, Filters, Result};
+
+/// The build service.
+#[derive(Clone)]
+pub struct Builds {
+    builder: std::sync::Arc<Builder>,
+    events: Events,
+}
+
+/// What pruning the build cache removed.
+#[derive(Debug, Clone, Default)]
+pub struct CachePruned {
+    pub ids: Vec<String>,
+    pub reclaimed: u64,
+}
+
+#[allow(clippy::todo, unused_variables)]
+impl Builds {
+    /// Carries a build out; see [`Builder::build`]. The error knows its kind, exit code and excerpt.
+    pub async fn build(
+        &self,
+        request: BuildRequest,
+        events: mpsc::Sender<BuildEvent>,
+    ) -> Result<Built, BuildError> {
+        let built = self.builder.build(request, events).await?;
+        self.events
+            .publish(Event::new(EventType::Builder, "build", built.id.to_string()));
+        Ok(built)
+    }
+
+    /// Forgets build cache records and frees what only they held. Filters: `until`, `id`, `unused-for`.
+    pub async fn prune_cache(&self, all: bool, keep_storage: u64, filters: Filters) -> Result<CachePruned> {
+        todo!()
+    }
+}

@@ -43,6 +43,12 @@ impl Engine {
     pub fn events(&self) -> &Events {
         todo!()
     }
+    pub fn images(&self) -> &crate::Images {
+        todo!()
+    }
+    pub fn builds(&self) -> &crate::Builds {
+        todo!()
+    }
     pub fn system(&self) -> &System {
         todo!()
     }

@@ -1,1 +1,143 @@
 //! The image service as the engine offers it: events, and protection of images that containers use.
+
+use havre_image::{
+    ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned, PullOptions, Pulled,
+    PushOptions, Pushed, RemoveOptions, Removed,
+};
+use havre_oci::{Digest, Reference};
+use tokio::io::AsyncRead;
+
+use crate::{ByteStream, Containers, Event, EventType, Events, Result};
+
+/// Images. Reading goes straight to [`Images::service`]; what changes something goes through here.
+#[derive(Clone)]
+pub struct Images {
+    service: ImageService,
+    containers: Containers,
+    events: Events,
+}
+
+impl Images {
+    pub(crate) fn new(service: ImageService, containers: Containers, events: Events) -> Self {
+        Images {
+            service,
+            containers,
+            events,
+        }
+    }
+
+    /// `list`, `inspect`, `history`, `resolve`, `bootstrap`, and the registry client for `login` and `search`.
+    pub fn service(&self) -> &ImageService {
+        &self.service
+    }
+
+    /// Pulls one tag, digest, or every tag.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Pulled>> {
+        let pulled = self.service.pull(reference, options, progress).await?;
+        for one in &pulled {
+            self.publish("pull", one.reference.familiar(), &one.reference.familiar_name());
+        }
+        Ok(pulled)
+    }
+
+    /// Pushes one tag, or every tag.
+    pub async fn push(
+        &self,
+        reference: &Reference,
+        options: &PushOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Pushed>> {
+        let pushed = self.service.push(reference, options, progress).await?;
+        self.publish("push", reference.familiar(), &reference.familiar_name());
+        Ok(pushed)
+    }
+
+    /// Gives an image another name.
+    pub async fn tag(&self, source: &str, target: &Reference) -> Result<Digest> {
+        let id = self.service.tag(source, target).await?;
+        self.publish("tag", id.to_string(), &target.familiar());
+        Ok(id)
+    }
+
+    /// `rmi`, refusing what containers use.
+    pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
+        let removed = self.service.remove(name, options, &self.in_use()).await?;
+        self.publish_removed(&removed);
+        Ok(removed)
+    }
+
+    /// Removes dangling (or all unused) images.
+    pub async fn prune(&self, options: &PruneOptions) -> Result<Pruned> {
+        let pruned = self.service.prune(options, &self.in_use()).await?;
+        self.publish_removed(&pruned.removed);
+        self.events
+            .publish(Event::new(EventType::Image, "prune", "").with("reclaimed", pruned.space_reclaimed));
+        Ok(pruned)
+    }
+
+    /// Loads an archive.
+    pub async fn load<R>(&self, reader: R, progress: &dyn Progress) -> Result<Vec<Loaded>>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let loaded = self.service.load(reader, progress).await?;
+        for one in &loaded {
+            let name = one
+                .reference
+                .as_ref()
+                .map_or_else(|| one.image.to_string(), Reference::familiar);
+            self.publish("load", one.image.to_string(), &name);
+        }
+        Ok(loaded)
+    }
+
+    /// The archive of the named images.
+    pub async fn save(&self, names: &[String]) -> Result<ByteStream> {
+        let archive = self.service.save(names).await?;
+        for name in names {
+            if let Ok(image) = self.service.resolve(name).await {
+                self.publish("save", image.id.to_string(), name);
+            }
+        }
+        Ok(Box::pin(archive.into_stream()))
+    }
+
+    /// Makes an image of a file system archive.
+    pub async fn import<R>(
+        &self,
+        reader: R,
+        options: ImportOptions,
+        progress: &dyn Progress,
+    ) -> Result<Digest>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
+        let name = options.reference.as_ref().map(Reference::familiar);
+        let id = self.service.import(reader, options, progress).await?;
+        self.publish("import", id.to_string(), name.as_deref().unwrap_or_default());
+        Ok(id)
+    }
+
+    fn in_use(&self) -> Vec<ImageUse> {
+        self.containers.image_uses()
+    }
+
+    fn publish(&self, action: &str, actor: String, name: &str) {
+        self.events
+            .publish(Event::new(EventType::Image, action, actor).with("name", name));
+    }
+
+    fn publish_removed(&self, removed: &[Removed]) {
+        for one in removed {
+            match one {
+                Removed::Untagged(name) => self.publish("untag", name.clone(), name),
+                Removed::Deleted(id) => self.publish("delete", id.to_string(), &id.to_string()),
+            }
+        }
+    }
+}

@@ -25,12 +25,14 @@ mod networks;
 mod system;
 mod volumes;
 
+pub use builds::{Builds, CachePruned};
 pub use config::*;
 pub use containers::*;
 pub use engine::{Engine, EngineOptions};
 pub use error::{EngineError, ErrorKind};
 pub use events::*;
 pub use filters::Filters;
+pub use images::Images;
 
 pub use networks::*;
 pub use system::*;
@@ -42,3 +44,18 @@ pub type ByteStream =
 
 /// What every service returns.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// The image service's own types, for the edges.
+pub mod image {
+    pub use havre_image::*;
+}
+
+/// The builder's own types, for the edges.
+pub mod build {
+    pub use havre_build::*;
+}
+
+/// The registry client's own types, for the edges: credentials, login, search.
+pub mod registry {
+    pub use havre_registry_client::*;
+}

@@ -22,6 +22,9 @@ pub struct Containers(Arc<()>);
 
 #[allow(clippy::todo, unused_variables)]
 impl Containers {
+    pub(crate) fn image_uses(&self) -> Vec<havre_image::ImageUse> {
+        todo!()
+    }
     pub async fn create(&self, request: CreateContainer) -> Result<Created> {
         todo!()
     }

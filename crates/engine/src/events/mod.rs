@@ -46,6 +46,23 @@ pub struct Event {
     pub time: Timestamp,
 }
 
+impl Event {
+    pub(crate) fn new(kind: EventType, action: impl Into<String>, actor: impl Into<String>) -> Self {
+        Event {
+            kind,
+            action: action.into(),
+            actor: actor.into(),
+            attributes: BTreeMap::new(),
+            time: Timestamp::now(),
+        }
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.attributes.insert(key.to_owned(), value.to_string());
+        self
+    }
+}
+
 /// Ends at `until`, or never.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
 
@@ -55,6 +72,9 @@ pub struct Events(Arc<()>);
 
 #[allow(clippy::todo, unused_variables)]
 impl Events {
+    pub(crate) fn publish(&self, event: Event) {
+        todo!()
+    }
     /// Events from `since` (from the history) on, then live ones until `until`. Filters: container daemon event image
     /// label network type volume scope.
     pub fn subscribe(
