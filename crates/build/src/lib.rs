@@ -12,11 +12,13 @@
 //! pulling and listing the image service's.
 
 pub mod context;
+pub mod parser;
 
 mod builder;
 mod error;
 mod event;
 mod executor;
+mod expand;
 mod fetch;
 mod request;
 
