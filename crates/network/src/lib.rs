@@ -22,11 +22,18 @@
 //! # Ok::<(), havre_network::NetworkError>(())
 //! ```
 
+mod bridge;
 mod config;
 mod endpoint;
 mod error;
 pub mod files;
+mod firewall;
+mod netlink;
 mod network;
+mod pool;
+mod ports;
+mod reaper;
+mod records;
 
 pub use config::{NetworkConfig, default_pools};
 pub use endpoint::{

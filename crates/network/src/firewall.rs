@@ -1,0 +1,227 @@
+//! The firewall: one nftables table per engine, made once by the `nft` program; a published port is one element of a map,
+//! added and removed in process ([`elements`]).
+//!
+//! ```text
+//! table ip NAME
+//!   map  tcp_any, udp_any      host port → container address . port          (host IP 0.0.0.0)
+//!   map  tcp_one, udp_one      host IP . host port → container address . port
+//!   chain guard        prerouting, raw    containers never reach the host's 127.0.0.0/8 through the bridge
+//!   chain publish                         the four look-ups
+//!   chain prerouting   nat                from elsewhere and from containers → publish
+//!   chain output       nat                from the host itself, 127.0.0.1 included → publish
+//!   chain postrouting  nat                masquerade what leaves the subnet, what comes from 127.0.0.0/8, and hairpins
+//!   chain forward      filter             into the bridge only answers, neighbours and published ports
+//! ```
+//!
+//! Accepting here does not override another table that drops. Where iptables drops what is forwarded (a running dockerd,
+//! or its policy), [`Foreign`] adds exceptions to it and takes them away again.
+
+mod elements;
+mod foreign;
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+use ipnet::Ipv4Net;
+
+pub(crate) use elements::Element;
+pub(crate) use foreign::Foreign;
+
+use crate::error::NetworkError;
+
+/// One engine's table.
+#[derive(Clone, Debug)]
+pub(crate) struct Firewall {
+    table: String,
+    bridge: String,
+    /// The program that makes tables.
+    nft: &'static str,
+}
+
+impl Firewall {
+    /// `table` and `bridge` are names that were checked: they go into the rules as they are.
+    pub(crate) fn new(table: String, bridge: String) -> Self {
+        Self {
+            table,
+            bridge,
+            nft: "nft",
+        }
+    }
+
+    /// Makes the table, replacing one of that name, in a single transaction: there is no moment without rules.
+    pub(crate) fn install(&self, subnet: Ipv4Net, published: &[Element]) -> Result<(), NetworkError> {
+        self.run_nft(&self.rules(subnet, published))
+    }
+
+    /// Removes the table. There being none is no error.
+    pub(crate) fn remove(&self) -> Result<(), NetworkError> {
+        let table = &self.table;
+        self.run_nft(&format!("add table ip {table}\ndelete table ip {table}\n"))
+    }
+
+    /// Whether the table is there: somebody may have flushed the ruleset.
+    pub(crate) fn is_installed(&self) -> Result<bool, NetworkError> {
+        elements::table_exists(&self.table).map_err(|source| self.failed("look for", source))
+    }
+
+    /// Publishes ports. Either all of them are published or none.
+    pub(crate) fn publish(&self, published: &[Element]) -> Result<(), NetworkError> {
+        elements::add(&self.table, published).map_err(|source| self.failed("publish ports in", source))
+    }
+
+    /// Ends the publication of ports. Ports that are not published are no error.
+    pub(crate) fn withdraw(&self, published: &[Element]) -> Result<(), NetworkError> {
+        match elements::delete(&self.table, published) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // One transaction with one missing element changes nothing: go on one by one.
+                for element in published {
+                    match elements::delete(&self.table, std::slice::from_ref(element)) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(self.failed("withdraw ports from", error));
+                        }
+                        _ => {}
+                    }
+                }
+                Ok(())
+            }
+            outcome => outcome.map_err(|source| self.failed("withdraw ports from", source)),
+        }
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> NetworkError {
+        NetworkError::FirewallTalk {
+            action,
+            table: self.table.clone(),
+            source,
+        }
+    }
+
+    fn rules(&self, subnet: Ipv4Net, published: &[Element]) -> String {
+        let Self { table, bridge, .. } = self;
+        let contents = |map: &str| {
+            let elements: Vec<_> = published
+                .iter()
+                .filter(|element| element.map_name() == map)
+                .map(|element| element.to_nft())
+                .collect();
+            if elements.is_empty() {
+                String::new()
+            } else {
+                format!("elements = {{ {} }}", elements.join(", "))
+            }
+        };
+        let [tcp_any, udp_any, tcp_one, udp_one] = ["tcp_any", "udp_any", "tcp_one", "udp_one"].map(contents);
+        format!(
+            r#"add table ip {table}
+delete table ip {table}
+table ip {table} {{
+    map tcp_any {{ type inet_service : ipv4_addr . inet_service; {tcp_any} }}
+    map udp_any {{ type inet_service : ipv4_addr . inet_service; {udp_any} }}
+    map tcp_one {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; {tcp_one} }}
+    map udp_one {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; {udp_one} }}
+    chain guard {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+    }}
+    chain publish {{
+        dnat ip to ip daddr . tcp dport map @tcp_one
+        dnat ip to ip daddr . udp dport map @udp_one
+        dnat ip to tcp dport map @tcp_any
+        dnat ip to udp dport map @udp_any
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        iifname != "lo" ip daddr 127.0.0.0/8 return
+        fib daddr type local jump publish
+    }}
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        fib daddr type local jump publish
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr {subnet} oifname != "{bridge}" masquerade
+        ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade
+        ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        oifname != "{bridge}" accept
+        ct state established,related accept
+        iifname "{bridge}" accept
+        ct status dnat accept
+        drop
+    }}
+}}
+"#
+        )
+    }
+
+    fn run_nft(&self, script: &str) -> Result<(), NetworkError> {
+        let failed = |source| self.failed("change", source);
+        let mut nft = Command::new(self.nft)
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => NetworkError::NftMissing,
+                _ => failed(error),
+            })?;
+        // Written before anything is read: nft reads its whole script first, and says little.
+        let written = nft
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut stdin| stdin.write_all(script.as_bytes()));
+        let output = nft.wait_with_output().map_err(failed)?;
+        if output.status.success() {
+            return written.map_err(failed);
+        }
+        let message = String::from_utf8_lossy(&output.stderr);
+        // The first line says what is wrong, those after it quote the script.
+        let message = message
+            .lines()
+            .next()
+            .unwrap_or("nft failed and said nothing")
+            .trim()
+            .to_owned();
+        Err(NetworkError::Firewall {
+            table: self.table.clone(),
+            message,
+        })
+    }
+}
+
+/// Whether a name can stand in a rule as it is: a letter, then letters, digits and underscores, at most 32.
+pub(crate) fn is_table_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_nft_the_error_names_the_way_out() {
+        let firewall = Firewall {
+            nft: "/nonexistent/nft",
+            ..Firewall::new("havre_t".to_owned(), "hvt0".to_owned())
+        };
+        let subnet = "10.0.0.0/24".parse().expect("subnet");
+        let error = firewall.install(subnet, &[]).expect_err("no such program");
+        assert!(error.to_string().contains("apt-get install nftables"), "{error}");
+    }
+
+    #[test]
+    fn only_plain_words_name_a_table() {
+        for name in ["havre", "havre_2", "H0"] {
+            assert!(is_table_name(name), "{name}");
+        }
+        for name in ["", "0havre", "a b", "a;flush", "a\"", "é", "a-b", &"a".repeat(33)] {
+            assert!(!is_table_name(name), "{name}");
+        }
+    }
+}

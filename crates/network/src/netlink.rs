@@ -1,0 +1,400 @@
+//! Requests to the kernel's routing netlink: links, addresses, routes. One connection talks to the namespace of the
+//! thread that opened it, for as long as it lives.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ipnet::Ipv4Net;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::endpoint::MacAddress;
+
+/// One request of a batch.
+pub(crate) struct Request {
+    message: RouteNetlinkMessage,
+    flags: u16,
+}
+
+/// A link as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mtu: u32,
+    pub(crate) is_bridge: bool,
+    /// Index of the bridge (or other controller) it is a port of.
+    pub(crate) controller: Option<u32>,
+}
+
+/// A route's destination and the link it leaves by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) destination: Ipv4Net,
+    pub(crate) link: Option<u32>,
+}
+
+pub(crate) struct Connection {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Connection {
+    /// Opens a connection to the calling thread's namespace.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Sends all requests at once; they are carried out in order. The first refusal is the error, and later requests
+    /// may have been carried out nevertheless.
+    pub(crate) fn execute(&mut self, requests: Vec<Request>) -> io::Result<()> {
+        let first = self.sequence + 1;
+        let mut buffer = Vec::new();
+        for request in requests {
+            self.append(
+                &mut buffer,
+                request.message,
+                request.flags | NLM_F_REQUEST | NLM_F_ACK,
+            );
+        }
+        let last = self.sequence;
+        self.socket.send(&buffer, 0)?;
+
+        let mut refusal = None;
+        let mut answered = first;
+        while answered <= last {
+            for message in self.receive()? {
+                // Answers to an earlier batch that ended early are passed over.
+                if message.header.sequence_number < first {
+                    continue;
+                }
+                if let NetlinkPayload::Error(error) = message.payload {
+                    answered += 1;
+                    if error.code.is_some() {
+                        refusal.get_or_insert_with(|| error.to_io());
+                    }
+                }
+            }
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Every link of the namespace.
+    pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
+        let answers = self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(message) => link(&message),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Every IPv4 address of the namespace with its prefix, and the link it belongs to.
+    pub(crate) fn addresses(&mut self) -> io::Result<Vec<(u32, Ipv4Net)>> {
+        let mut query = AddressMessage::default();
+        query.header.family = AddressFamily::Inet;
+        let answers = self.dump(RouteNetlinkMessage::GetAddress(query))?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| {
+                let RouteNetlinkMessage::NewAddress(message) = answer else {
+                    return None;
+                };
+                let local = message.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+                    _ => None,
+                })?;
+                Some((
+                    message.header.index,
+                    Ipv4Net::new(local, message.header.prefix_len).ok()?,
+                ))
+            })
+            .collect())
+    }
+
+    /// Every IPv4 route of the namespace, in all tables. A default route has the destination 0.0.0.0/0.
+    pub(crate) fn routes(&mut self) -> io::Result<Vec<Route>> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = AddressFamily::Inet;
+        let answers = self.dump(RouteNetlinkMessage::GetRoute(query))?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(message) => route(&message),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn dump(&mut self, query: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut buffer = Vec::new();
+        self.append(&mut buffer, query, NLM_F_REQUEST | NLM_F_DUMP);
+        let asked = self.sequence;
+        self.socket.send(&buffer, 0)?;
+        let mut answers = Vec::new();
+        loop {
+            for message in self.receive()? {
+                if message.header.sequence_number != asked {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::Done(_) => return Ok(answers),
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, buffer: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) {
+        self.sequence += 1;
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        packet.finalize();
+        let start = buffer.len();
+        buffer.resize(start + packet.buffer_len().next_multiple_of(4), 0);
+        packet.serialize(&mut buffer[start..start + packet.buffer_len()]);
+    }
+
+    fn receive(&self) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
+        let (bytes, _) = self.socket.recv_from_full()?;
+        let mut messages = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let length = match rest.first_chunk() {
+                Some(length) => u32::from_ne_bytes(*length) as usize,
+                None => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            if length < 16 || length > rest.len() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            // One message that the library cannot read (a new attribute's odd shape) must not hide the others.
+            match NetlinkMessage::deserialize(&rest[..length]) {
+                Ok(message) => messages.push(message),
+                Err(error) => tracing::debug!(%error, "unreadable netlink message passed over"),
+            }
+            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+        Ok(messages)
+    }
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
+    let mut found = Link {
+        index: message.header.index,
+        name: String::new(),
+        mtu: 0,
+        is_bridge: false,
+        controller: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => found.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => found.mtu = *mtu,
+            LinkAttribute::Controller(index) => found.controller = Some(*index),
+            LinkAttribute::LinkInfo(info) => {
+                found.is_bridge |= info
+                    .iter()
+                    .any(|item| matches!(item, LinkInfo::Kind(InfoKind::Bridge)));
+            }
+            _ => {}
+        }
+    }
+    (!found.name.is_empty()).then_some(found)
+}
+
+fn route(message: &RouteMessage) -> Option<Route> {
+    let mut address = Ipv4Addr::UNSPECIFIED;
+    let mut link = None;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = *ip,
+            RouteAttribute::Oif(index) => link = Some(*index),
+            RouteAttribute::MultiPath(hops) => link = hops.first().map(|hop| hop.interface_index),
+            _ => {}
+        }
+    }
+    let destination = Ipv4Net::new(address, message.header.destination_prefix_length).ok()?;
+    Some(Route { destination, link })
+}
+
+fn up(message: &mut LinkMessage) {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+}
+
+/// Index of a link of the calling thread's namespace.
+pub(crate) fn link_index(name: &str) -> io::Result<Option<u32>> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    match rustix::net::netdevice::name_to_index(&socket, name) {
+        Ok(index) => Ok(Some(index)),
+        Err(rustix::io::Errno::NODEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A bridge, up, with a fixed hardware address: left alone it would take its ports' and change with them.
+pub(crate) fn add_bridge(name: &str, mtu: u32, mac: MacAddress) -> Request {
+    let mut message = LinkMessage::default();
+    up(&mut message);
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Mtu(mtu),
+        LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    Request {
+        message: RouteNetlinkMessage::NewLink(message),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }
+}
+
+/// What makes a veth pair.
+pub(crate) struct Veth<'a> {
+    pub(crate) host_name: &'a str,
+    pub(crate) bridge: u32,
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) container_name: &'a str,
+    pub(crate) mac: MacAddress,
+    pub(crate) mtu: u32,
+}
+
+/// A veth pair: one end up and a port of the bridge, the other born in the namespace.
+pub(crate) fn add_veth(veth: &Veth<'_>) -> Request {
+    // Not up: the kernel joins the ends only after this one is configured, and an end alone cannot be up.
+    let mut peer = LinkMessage::default();
+    peer.attributes = vec![
+        LinkAttribute::IfName(veth.container_name.to_owned()),
+        LinkAttribute::NetNsFd(veth.namespace.as_raw_fd()),
+        LinkAttribute::Address(veth.mac.0.to_vec()),
+        LinkAttribute::Mtu(veth.mtu),
+    ];
+    let mut message = LinkMessage::default();
+    up(&mut message);
+    message.attributes = vec![
+        LinkAttribute::IfName(veth.host_name.to_owned()),
+        LinkAttribute::Controller(veth.bridge),
+        LinkAttribute::Mtu(veth.mtu),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    Request {
+        message: RouteNetlinkMessage::NewLink(message),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }
+}
+
+/// Makes a link a port of a bridge.
+pub(crate) fn set_controller(name: &str, bridge: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Controller(bridge),
+    ];
+    Request {
+        message: RouteNetlinkMessage::SetLink(message),
+        flags: 0,
+    }
+}
+
+/// Lets a bridge port send back what came from it: a container that calls itself by its published port.
+pub(crate) fn set_hairpin(name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+        ]),
+    ];
+    Request {
+        message: RouteNetlinkMessage::NewLink(message),
+        flags: 0,
+    }
+}
+
+pub(crate) fn delete_link(name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    Request {
+        message: RouteNetlinkMessage::DelLink(message),
+        flags: 0,
+    }
+}
+
+/// Turns a link on. Index 1 is always `lo`.
+pub(crate) fn set_up(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    up(&mut message);
+    message.header.index = index;
+    Request {
+        message: RouteNetlinkMessage::SetLink(message),
+        flags: 0,
+    }
+}
+
+/// An address with its subnet's prefix and broadcast address.
+pub(crate) fn add_address(link: u32, address: Ipv4Net) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = address.prefix_len();
+    message.header.scope = AddressScope::Universe;
+    message.header.index = link;
+    message.attributes = vec![
+        AddressAttribute::Local(IpAddr::V4(address.addr())),
+        AddressAttribute::Address(IpAddr::V4(address.addr())),
+        AddressAttribute::Broadcast(address.broadcast()),
+    ];
+    Request {
+        message: RouteNetlinkMessage::NewAddress(message),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }
+}
+
+pub(crate) fn add_default_route(link: u32, gateway: Ipv4Addr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Boot,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![
+        RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
+        RouteAttribute::Oif(link),
+    ];
+    Request {
+        message: RouteNetlinkMessage::NewRoute(message),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }
+}
