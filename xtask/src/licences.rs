@@ -17,6 +17,7 @@ const PERMISSIVE: &[&str] = &[
     "Unlicense",
     "Zlib",
     "0BSD",
+    "bzip2-1.0.6",
 ];
 
 /// Packages allowed although their licence is not on the list, and why.

@@ -169,7 +169,7 @@ mod tests {
         let mut pax = Pax::default();
         pax.read(b"11 path=abc\n30 mtime=1350244992.023960108\n9 uid=7\n27 SCHILY.xattr.user.k=a=\nb\n")
             .unwrap_err();
-        pax.read(b"12 path=abc\n30 mtime=1350244992.023960108\n8 uid=7\n26 SCHILY.xattr.user.k=a=\nb\n")
+        pax.read(b"12 path=abc\n30 mtime=1350244992.023960108\n8 uid=7\n28 SCHILY.xattr.user.k=a=\nb\n")
             .unwrap();
         assert_eq!(pax.path, b"abc");
         assert_eq!(pax.mtime, Some((1_350_244_992, 23_960_108)));
