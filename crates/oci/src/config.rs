@@ -119,6 +119,9 @@ impl ImageConfig {
         if size > MAX_CONFIG_SIZE {
             return Err(ConfigError::TooLarge { size });
         }
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ConfigError::Json(serde::de::Error::custom("expected an object")));
+        }
         let config: Self = serde_json::from_slice(bytes)?;
         if !matches!(config.rootfs.kind.as_str(), "layers" | "") {
             return Err(ConfigError::RootFsKind {

@@ -46,6 +46,16 @@ impl Descriptor {
         }
     }
 
+    /// Whether this points at a statement about another manifest of the same index instead of at an image (BuildKit's
+    /// provenance and SBOM attestations).
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.contains_key("vnd.docker.reference.type")
+            || self
+                .platform
+                .as_ref()
+                .is_some_and(|p| p.os == "unknown" || p.architecture == "unknown")
+    }
+
     /// The descriptor of `bytes`.
     pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::sha256_of(bytes), bytes.len() as u64)

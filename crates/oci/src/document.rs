@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, null};
+use serde::de::IgnoredAny;
+
+use crate::{Descriptor, media_type, null};
 
 /// The largest manifest or index that is read, in bytes (the distribution specification asks registries for 4 MiB).
 pub const MAX_DOCUMENT_SIZE: u64 = 4 << 20;
@@ -56,6 +58,10 @@ pub struct Index {
 }
 
 /// A validated document.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few exist at a time, and both are mostly heap"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     Manifest(Manifest),
@@ -87,12 +93,113 @@ pub enum DocumentError {
     Size { digest: String, size: u64 },
 }
 
+/// The parts that tell documents apart.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    #[serde(default)]
+    schema_version: u64,
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(default)]
+    config: Option<IgnoredAny>,
+    #[serde(default)]
+    layers: Option<IgnoredAny>,
+    #[serde(default)]
+    manifests: Option<IgnoredAny>,
+}
+
+fn is_known(media_type: &str) -> bool {
+    media_type::is_index(media_type)
+        || media_type::is_manifest(media_type)
+        || media_type::is_schema1(media_type)
+}
+
+/// Sizes are added up and handed to interfaces with signed numbers: each must leave room for that.
+fn validate(descriptor: &Descriptor) -> Result<(), DocumentError> {
+    const MAX: u64 = 1 << 53;
+    if descriptor.size > MAX {
+        return Err(DocumentError::Size {
+            digest: descriptor.digest.to_string(),
+            size: descriptor.size,
+        });
+    }
+    Ok(())
+}
+
 impl Document {
     /// Reads a manifest or index, deciding by the `mediaType` inside, else by `content_type` (parameters are ignored),
     /// else by the fields present.
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, DocumentError> {
-        let _ = (bytes, content_type);
-        todo!()
+        let size = bytes.len() as u64;
+        if size > MAX_DOCUMENT_SIZE {
+            return Err(DocumentError::TooLarge { size });
+        }
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            // The serialiser would take a list for an object without keys.
+            return Err(DocumentError::Json(serde::de::Error::custom(
+                "expected an object",
+            )));
+        }
+        let probe: Probe = serde_json::from_slice(bytes)?;
+        let served = content_type
+            .map(media_type::essence)
+            .filter(|served| is_known(served));
+        let inside = probe.media_type.as_deref().filter(|inside| !inside.is_empty());
+        if probe.schema_version == 1 || inside.or(served).is_some_and(media_type::is_schema1) {
+            let media_type = inside.or(served).unwrap_or(media_type::DOCKER_SCHEMA1).into();
+            return Err(DocumentError::Schema1 { media_type });
+        }
+        if probe.schema_version != 2 {
+            return Err(DocumentError::SchemaVersion {
+                version: probe.schema_version,
+            });
+        }
+        // A document that can be read both ways could mean two things to two readers.
+        let (image, index) = (
+            probe.config.is_some() || probe.layers.is_some(),
+            probe.manifests.is_some(),
+        );
+        if image && index {
+            return Err(DocumentError::Ambiguous);
+        }
+        if let (Some(inside), Some(served)) = (inside, served)
+            && inside != served
+        {
+            return Err(DocumentError::MediaTypeMismatch {
+                inside: inside.into(),
+                served: served.into(),
+            });
+        }
+        let fallback = if index {
+            media_type::OCI_INDEX
+        } else {
+            media_type::OCI_MANIFEST
+        };
+        let media_type = inside.or(served).unwrap_or(fallback).to_owned();
+        if media_type::is_index(&media_type) {
+            let document = Index {
+                media_type,
+                ..serde_json::from_slice(bytes)?
+            };
+            document.manifests.iter().try_for_each(validate)?;
+            Ok(Self::Index(document))
+        } else if media_type::is_manifest(&media_type) {
+            let document = Manifest {
+                media_type,
+                ..serde_json::from_slice(bytes)?
+            };
+            let count = document.layers.len();
+            if count > MAX_LAYERS {
+                return Err(DocumentError::TooManyLayers { count });
+            }
+            std::iter::once(&document.config)
+                .chain(&document.layers)
+                .try_for_each(validate)?;
+            Ok(Self::Manifest(document))
+        } else {
+            Err(DocumentError::MediaType { media_type })
+        }
     }
 
     /// The media type, always filled in.
@@ -107,12 +214,12 @@ impl Document {
 impl Manifest {
     /// A manifest in OCI form.
     pub fn oci(config: Descriptor, layers: Vec<Descriptor>) -> Self {
-        Self::of(crate::media_type::OCI_MANIFEST, config, layers)
+        Self::of(media_type::OCI_MANIFEST, config, layers)
     }
 
     /// A manifest in Docker's form (v2, schema 2).
     pub fn docker(config: Descriptor, layers: Vec<Descriptor>) -> Self {
-        Self::of(crate::media_type::DOCKER_MANIFEST, config, layers)
+        Self::of(media_type::DOCKER_MANIFEST, config, layers)
     }
 
     fn of(media_type: &str, config: Descriptor, layers: Vec<Descriptor>) -> Self {
@@ -138,7 +245,7 @@ impl Index {
     pub fn oci(manifests: Vec<Descriptor>) -> Self {
         Self {
             schema_version: 2,
-            media_type: crate::media_type::OCI_INDEX.into(),
+            media_type: media_type::OCI_INDEX.into(),
             artifact_type: None,
             manifests,
             subject: None,
