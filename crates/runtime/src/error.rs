@@ -13,9 +13,6 @@ pub enum RuntimeError {
         path: PathBuf,
         source: io::Error,
     },
-    /// The state directory is so deep that a Unix socket in it cannot be addressed.
-    #[error("the runtime state directory {path} is too long for a socket path: choose a shorter one")]
-    PathTooLong { path: PathBuf },
     /// The shim process could not be started.
     #[error("start the shim of container {id}")]
     Spawn { id: String, source: io::Error },
@@ -47,8 +44,8 @@ pub enum RuntimeError {
 
 /// Why a container or an exec did not start. [`StartError::exit_code`] is what Docker's clients report for it.
 ///
-/// The messages of the first variants are runc's, because scripts and people match them; the engine puts
-/// `failed to create task for container: … OCI runtime create failed: runc create failed: ` before them.
+/// The messages are the last part of runc's (`exec: "foo": executable file not found in $PATH`), because scripts and
+/// people match them; what Docker puts before and after them is the engine's business.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The program does not exist: exit code 127.
@@ -57,10 +54,10 @@ pub enum StartError {
     /// The program exists but cannot be executed: exit code 126.
     #[error("{message}")]
     NotExecutable { arg: String, message: String },
-    /// The working directory cannot be entered: exit code 126 (127 if it does not exist).
+    /// The working directory cannot be entered: 127 if it does not exist, else 126.
     #[error("{message}")]
     WorkingDirectory { path: String, message: String },
-    /// A mount could not be made: exit code 125 … 127 depend on the client; Docker gives 127 for missing sources.
+    /// A mount could not be made: 125.
     #[error("{message}")]
     Mount { message: String },
     /// Making the namespaces, cgroups or security settings failed.
@@ -77,8 +74,24 @@ impl StartError {
         match self {
             StartError::NotFound { .. } => 127,
             StartError::NotExecutable { .. } => 126,
+            StartError::WorkingDirectory { message, .. }
+                if message.ends_with("no such file or directory") =>
+            {
+                127
+            }
             StartError::WorkingDirectory { .. } => 126,
             StartError::Mount { .. } | StartError::Setup { .. } | StartError::Runtime(_) => 125,
         }
+    }
+}
+
+/// An error of the operating system in the words Go programs use: `permission denied`.
+pub(crate) fn errno_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
     }
 }

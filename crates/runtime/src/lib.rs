@@ -8,14 +8,16 @@
 //! ```text
 //! <state dir>/<container id>/     0700, made by create, removed by delete
 //!   sock                          control socket of the shim
-//!   request.json                  what the shim was started with
 //!   exit.json                     exit status, written once and whole, when the container has ended
 //!   bundle/config.json            the OCI runtime specification the container was made from
 //!   state/<container id>/         libcontainer's own state
+//!   shim.err                      what the shim said, if ever
 //! ```
 
+mod cgroup;
 pub mod error;
 pub mod logs;
+mod protocol;
 mod runtime;
 pub mod shim;
 mod shim_client;

@@ -1,10 +1,20 @@
 //! The service: starts shims, finds them again, removes what they leave.
 
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use havre_sys::seal::SealedProgram;
+
+use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
+use crate::protocol::{self, Reply, Setup};
 use crate::shim_client::{ExitStatus, Shim};
-use crate::spec::ContainerSpec;
+use crate::spec::{self, ContainerSpec, NamespaceMode, SpecError};
 
 /// Where a [`Runtime`] works.
 #[derive(Clone, Debug)]
@@ -23,6 +33,7 @@ pub struct RuntimeConfig {
 #[derive(Debug)]
 pub struct Runtime {
     config: RuntimeConfig,
+    program: SealedProgram,
 }
 
 /// What became of a container while the daemon was away.
@@ -37,36 +48,213 @@ pub enum Reattached {
 }
 
 impl Runtime {
-    /// Makes the state directory (0700) and seals a copy of the shim program.
+    /// Makes the state directory (0700) and seals the shim program against being overwritten by a container.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        Ok(Runtime { config })
+        make_directory(&config.state_dir, true)?;
+        let path = match &config.shim_program {
+            Some(path) => path.clone(),
+            None => std::env::current_exe().map_err(|source| RuntimeError::Io {
+                action: "find the program of",
+                path: "/proc/self/exe".into(),
+                source,
+            })?,
+        };
+        let program = SealedProgram::new(&path).map_err(|source| RuntimeError::Io {
+            action: "seal the program",
+            path,
+            source,
+        })?;
+        Ok(Runtime { config, program })
     }
 
     /// Starts a shim and creates the container in it: namespaces, mounts and cgroups exist, the program does not run
     /// until [`Shim::start`]. On failure nothing is left.
-    pub fn create(&self, _spec: &ContainerSpec) -> Result<Shim, StartError> {
-        let _ = &self.config;
-        todo!()
+    pub fn create(&self, spec: &ContainerSpec) -> Result<Shim, StartError> {
+        spec::check_id(&spec.id).map_err(RuntimeError::from)?;
+        let shim = self.shim(&spec.id);
+        let directory = self.directory(&spec.id);
+        let bundle = spec::bundle(spec, &self.cgroup_path(&spec.id)).map_err(start_error)?;
+        match make_directory(&directory, false) {
+            Err(RuntimeError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(RuntimeError::Exists { id: spec.id.clone() }.into());
+            }
+            result => result?,
+        }
+        let setup = Setup {
+            id: spec.id.clone(),
+            directory: directory.clone(),
+            cgroup: self.cgroup_path(&spec.id),
+            tty: spec.tty,
+            tty_size: spec.tty_size,
+            stdin: spec.stdin,
+            stdin_once: spec.stdin_once,
+            init: spec.init,
+            uid: bundle.user.uid,
+            shared_pids: !matches!(spec.pid_mode, NamespaceMode::Private),
+            device_rules: bundle.device_rules,
+            log: spec.log.clone(),
+        };
+        let result = self.spawn(&setup, &bundle.config);
+        if result.is_err()
+            && let Err(error) = self.delete(&spec.id)
+        {
+            tracing::warn!(%error, "could not clean up after a container that was not created");
+        }
+        result.map(|()| shim)
     }
 
     /// Finds a container again after the daemon was restarted.
-    pub fn reattach(&self, _id: &str) -> Result<Reattached, RuntimeError> {
-        todo!()
+    pub fn reattach(&self, id: &str) -> Result<Reattached, RuntimeError> {
+        spec::check_id(id)?;
+        let shim = self.shim(id);
+        match shim.state() {
+            Ok(state) => match state.exit {
+                Some(exit) => Ok(Reattached::Exited(exit)),
+                None => Ok(Reattached::Running(shim)),
+            },
+            Err(RuntimeError::ShimGone { .. }) => Ok(Reattached::Gone),
+            Err(error) => Err(error),
+        }
     }
 
     /// A handle on a container's shim; does no I/O.
-    pub fn shim(&self, _id: &str) -> Shim {
-        todo!()
+    pub fn shim(&self, id: &str) -> Shim {
+        Shim::new(id, self.directory(id), Cgroup::new(self.cgroup_path(id)))
     }
 
     /// Ids of all containers that have anything in the state directory.
     pub fn list(&self) -> Result<Vec<String>, RuntimeError> {
-        todo!()
+        let fail = |source| RuntimeError::Io {
+            action: "list",
+            path: self.config.state_dir.clone(),
+            source,
+        };
+        let mut ids = Vec::new();
+        for entry in fs_err::read_dir(&self.config.state_dir).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if let Ok(name) = entry.file_name().into_string()
+                && entry.file_type().map_err(fail)?.is_dir()
+                && spec::check_id(&name).is_ok()
+            {
+                ids.push(name);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// Removes everything of a container: kills what still runs, ends the shim, removes cgroups, sockets and
     /// directories. Idempotent; goes on after a failure and reports all of them.
-    pub fn delete(&self, _id: &str) -> Result<(), RuntimeError> {
-        todo!()
+    pub fn delete(&self, id: &str) -> Result<(), RuntimeError> {
+        spec::check_id(id)?;
+        let mut failures = Vec::new();
+        if let Err(error) = self.shim(id).shutdown() {
+            failures.push(format!("end its shim: {error}"));
+        }
+        failures.extend(Cgroup::new(self.cgroup_path(id)).remove());
+        let directory = self.directory(id);
+        match fs_err::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => failures.push(error.to_string()),
+            _ => {}
+        }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(RuntimeError::Delete {
+                id: id.to_owned(),
+                failures,
+            })
+        }
     }
+
+    fn directory(&self, id: &str) -> PathBuf {
+        self.config.state_dir.join(id)
+    }
+
+    fn cgroup_path(&self, id: &str) -> String {
+        format!("/{}/{id}", self.config.cgroup_parent.trim_matches('/'))
+    }
+
+    fn spawn(&self, setup: &Setup, config: &serde_json::Value) -> Result<(), StartError> {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source: io::Error| RuntimeError::Io { action, path, source }
+        };
+        let directory = &setup.directory;
+        let bundle = directory.join("bundle");
+        make_directory(&bundle, false)?;
+        let path = bundle.join("config.json");
+        let text = serde_json::to_vec(config)
+            .map_err(io::Error::from)
+            .map_err(io("encode", &path))?;
+        fs_err::write(&path, text).map_err(io("write", &path))?;
+        let errors = directory.join("shim.err");
+        let error_file = fs_err::File::create(&errors).map_err(io("create", &errors))?;
+
+        let spawn_error = |source| RuntimeError::Spawn {
+            id: setup.id.clone(),
+            source,
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(spawn_error)?;
+        let mut child = Command::new(self.program.path())
+            .arg0("havre")
+            .args(&self.config.shim_args)
+            .arg(&setup.id)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(error_file.into_parts().0))
+            .spawn()
+            .map_err(spawn_error)?;
+        let sent = protocol::send(&ours, setup);
+        // The process we started ends at once; the shim is its child and answers for itself.
+        let status = child.wait().map_err(spawn_error)?;
+        let reply = sent.and_then(|()| protocol::receive::<Reply>(&ours));
+        match reply {
+            Ok(Reply::State(_)) => Ok(()),
+            Ok(Reply::Failed(failure)) => Err(failure.into_start_error(&setup.id)),
+            Ok(reply) => Err(RuntimeError::Protocol {
+                id: setup.id.clone(),
+                detail: format!("{reply:?}"),
+            }
+            .into()),
+            Err(error) => {
+                let said = fs_err::read_to_string(&errors).unwrap_or_default();
+                let source = io::Error::other(format!("{error}; {status}; {}", said.trim()));
+                Err(spawn_error(source).into())
+            }
+        }
+    }
+}
+
+/// A missing user or a working directory that cannot be made stops the program, not the runtime.
+fn start_error(error: SpecError) -> StartError {
+    match error {
+        SpecError::UnknownUser { .. } | SpecError::UnknownGroup { .. } | SpecError::IdRange => {
+            StartError::Setup {
+                message: error.to_string(),
+            }
+        }
+        SpecError::CreateWorkingDirectory { ref path, ref source } => {
+            let reason = crate::error::errno_text(source);
+            StartError::WorkingDirectory {
+                path: path.clone(),
+                message: format!("mkdir {path}: {reason}"),
+            }
+        }
+        error => StartError::Runtime(error.into()),
+    }
+}
+
+fn make_directory(path: &Path, parents: bool) -> Result<(), RuntimeError> {
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(parents)
+        .create(path)
+        .map_err(|source| RuntimeError::Io {
+            action: "create directory",
+            path: path.to_owned(),
+            source,
+        })
 }

@@ -1,11 +1,14 @@
 //! The daemon's side of a shim: one short connection per request.
 
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
+use crate::protocol::{self, Reply, Request};
 use crate::spec::ExecSpec;
 use crate::stats::Stats;
 
@@ -33,18 +36,22 @@ pub struct ShimState {
 /// Which streams a client wants. The connection then carries Docker's attach protocol byte for byte: without a
 /// terminal the shim sends stdcopy frames (8-byte header: stream 1 or 2, three zeros, big-endian length), with one
 /// raw bytes; what the client sends is standard input, a half-close (`shutdown(Write)`) its end. Closing detaches.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+///
+/// A client that does not read holds the container's output back once 256 KiB wait for it, as a pipe would; if it
+/// takes nothing for five minutes it is disconnected. The log is written before any client and misses nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachRequest {
     pub stdin: bool,
     pub stdout: bool,
     pub stderr: bool,
 }
 
-/// A handle on the shim of one container: an id and a socket path. Cheap to clone; every call opens a connection.
+/// A handle on the shim of one container: an id and paths. Cheap to clone; every call opens a connection.
 #[derive(Clone, Debug)]
 pub struct Shim {
     id: String,
-    socket: PathBuf,
+    directory: PathBuf,
+    cgroup: Cgroup,
 }
 
 /// A started exec.
@@ -58,57 +65,250 @@ pub struct Exec {
 }
 
 impl Shim {
+    pub(crate) fn new(id: &str, directory: PathBuf, cgroup: Cgroup) -> Self {
+        Shim {
+            id: id.to_owned(),
+            directory,
+            cgroup,
+        }
+    }
+
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// Also answers when the shim has ended with its container; the process ids are then 0.
     pub fn state(&self) -> Result<ShimState, RuntimeError> {
-        let _ = &self.socket;
-        todo!()
+        match self.call(&Request::State) {
+            Ok((Reply::State(state), _)) => Ok(state),
+            Ok((reply, _)) => Err(self.unexpected(reply)),
+            Err(RuntimeError::ShimGone { .. }) => {
+                let exit = self.recorded_exit()?.ok_or_else(|| self.gone())?;
+                Ok(ShimState {
+                    pid: 0,
+                    shim_pid: 0,
+                    started_at: None,
+                    exit: Some(exit),
+                })
+            }
+            Err(error) => Err(error),
+        }
     }
-    /// Runs the program. Returns once it has been executed, or why it could not be.
+
+    /// Lets the created container run its program. That the program exists and may be executed was checked by
+    /// [`crate::Runtime::create`]; what only executing it tells (a wrong format, a missing interpreter) is written to
+    /// its standard error, and it ends with 255, as under Docker.
     pub fn start(&self) -> Result<(), StartError> {
-        todo!()
+        match self.call(&Request::Start)? {
+            (Reply::Done, _) => Ok(()),
+            (Reply::Failed(failure), _) => Err(failure.into_start_error(&self.id)),
+            (reply, _) => Err(self.unexpected(reply).into()),
+        }
     }
+
     /// Sends a signal to the container's init. [`RuntimeError::NotRunning`] once it has ended.
-    pub fn kill(&self, _signal: i32) -> Result<(), RuntimeError> {
-        todo!()
+    pub fn kill(&self, signal: i32) -> Result<(), RuntimeError> {
+        self.command(&Request::Kill { signal })
     }
+
     /// Sends a signal to every process of the container's cgroup.
-    pub fn kill_all(&self, _signal: i32) -> Result<(), RuntimeError> {
-        todo!()
+    pub fn kill_all(&self, signal: i32) -> Result<(), RuntimeError> {
+        self.cgroup
+            .kill(signal)
+            .map_err(|source| self.cgroup_error("signal the processes of", source))
     }
+
     /// Sets the size of the container's terminal, in characters.
-    pub fn resize(&self, _width: u16, _height: u16) -> Result<(), RuntimeError> {
-        todo!()
+    pub fn resize(&self, width: u16, height: u16) -> Result<(), RuntimeError> {
+        self.command(&Request::Resize { width, height })
     }
+
     /// Attaches to the streams. Output is delivered from now on; attach before [`Shim::start`] to miss nothing.
-    pub fn attach(&self, _request: AttachRequest) -> Result<UnixStream, RuntimeError> {
-        todo!()
+    pub fn attach(&self, request: AttachRequest) -> Result<UnixStream, RuntimeError> {
+        match self.call(&Request::Attach(request))? {
+            (Reply::Done, stream) => Ok(stream),
+            (reply, _) => Err(self.unexpected(reply)),
+        }
     }
+
     /// Runs another process in the container; `spec.attach` chooses the streams of [`Exec::stream`].
-    pub fn exec(&self, _spec: &ExecSpec) -> Result<Exec, StartError> {
-        todo!()
+    pub fn exec(&self, spec: &ExecSpec) -> Result<Exec, StartError> {
+        match self.call(&Request::Exec(Box::new(spec.clone())))? {
+            (Reply::Exec { pid }, stream) => {
+                let attached = spec.attach != AttachRequest::default();
+                Ok(Exec {
+                    id: spec.id.clone(),
+                    pid,
+                    stream: attached.then_some(stream),
+                })
+            }
+            (Reply::Failed(failure), _) => Err(failure.into_start_error(&self.id)),
+            (reply, _) => Err(self.unexpected(reply).into()),
+        }
     }
-    pub fn exec_resize(&self, _exec: &str, _width: u16, _height: u16) -> Result<(), RuntimeError> {
-        todo!()
+
+    pub fn exec_resize(&self, exec: &str, width: u16, height: u16) -> Result<(), RuntimeError> {
+        self.command(&Request::ExecResize {
+            exec: exec.to_owned(),
+            width,
+            height,
+        })
     }
-    pub fn exec_kill(&self, _exec: &str, _signal: i32) -> Result<(), RuntimeError> {
-        todo!()
+
+    pub fn exec_kill(&self, exec: &str, signal: i32) -> Result<(), RuntimeError> {
+        self.command(&Request::ExecKill {
+            exec: exec.to_owned(),
+            signal,
+        })
     }
-    /// Blocks until the exec has ended. `oom_killed` is false for execs.
-    pub fn exec_wait(&self, _exec: &str) -> Result<ExitStatus, RuntimeError> {
-        todo!()
+
+    /// Blocks until the exec has ended. `oom_killed` is false for execs. The shim remembers the last 128.
+    pub fn exec_wait(&self, exec: &str) -> Result<ExitStatus, RuntimeError> {
+        match self.call(&Request::ExecWait {
+            exec: exec.to_owned(),
+        })? {
+            (Reply::Exit(exit), _) => Ok(exit),
+            (reply, _) => Err(self.unexpected(reply)),
+        }
     }
+
     /// Blocks until the container has ended and its output is in the log, also when it ended long ago.
     /// [`RuntimeError::ShimGone`] if the shim was killed.
     pub fn wait(&self) -> Result<ExitStatus, RuntimeError> {
-        todo!()
+        match self.call(&Request::Wait) {
+            Ok((Reply::Exit(exit), _)) => Ok(exit),
+            Ok((reply, _)) => Err(self.unexpected(reply)),
+            Err(RuntimeError::ShimGone { .. }) => self.recorded_exit()?.ok_or_else(|| self.gone()),
+            Err(error) => Err(error),
+        }
     }
-    /// Process ids in the container, in the host's namespace.
+
+    /// Process ids in the container, in the host's namespace; empty once it has ended.
     pub fn pids(&self) -> Result<Vec<i32>, RuntimeError> {
-        todo!()
+        match self.cgroup.pids() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(|source| self.cgroup_error("list the processes of", source)),
+        }
     }
+
+    /// Read from the cgroup directly; zeros once the container is gone.
     pub fn stats(&self) -> Result<Stats, RuntimeError> {
-        todo!()
+        Ok(self.cgroup.stats())
     }
+
+    /// Asks the shim to end and waits for it; not an error if it is gone.
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
+        let stream = match protocol::connect(&self.socket()) {
+            Ok(stream) => stream,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+        protocol::send(&stream, &Request::Shutdown)?;
+        match protocol::receive::<Reply>(&stream) {
+            Ok(_) => Ok(()),
+            // It ends by closing the connection.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // It hangs: its process id is the peer's.
+                let credentials = rustix::net::sockopt::socket_peercred(&stream)?;
+                rustix::process::kill_process(credentials.pid, rustix::process::Signal::KILL)
+                    .map_err(Into::into)
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The exit status on disk, if the container has ended.
+    pub(crate) fn recorded_exit(&self) -> Result<Option<ExitStatus>, RuntimeError> {
+        let path = self.directory.join("exit.json");
+        match fs_err::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| RuntimeError::Protocol {
+                    id: self.id.clone(),
+                    detail: format!("{}: {error}", path.display()),
+                }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RuntimeError::Io {
+                action: "read",
+                path,
+                source,
+            }),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        socket_path(&self.directory)
+    }
+
+    fn command(&self, request: &Request) -> Result<(), RuntimeError> {
+        match self.call(request) {
+            Ok((Reply::Done, _)) => Ok(()),
+            Ok((reply, _)) => Err(self.unexpected(reply)),
+            // The shim ends soon after its container.
+            Err(RuntimeError::ShimGone { .. }) if self.recorded_exit()?.is_some() => {
+                Err(RuntimeError::NotRunning { id: self.id.clone() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn call(&self, request: &Request) -> Result<(Reply, UnixStream), RuntimeError> {
+        let socket = self.socket();
+        let attempt = || {
+            let stream = protocol::connect(&socket)?;
+            protocol::send(&stream, request)?;
+            let reply = protocol::receive(&stream)?;
+            Ok((reply, stream))
+        };
+        attempt().map_err(|source: io::Error| {
+            if is_gone(&source) {
+                self.gone()
+            } else {
+                RuntimeError::Io {
+                    action: "talk to the shim at",
+                    path: socket.clone(),
+                    source,
+                }
+            }
+        })
+    }
+
+    fn gone(&self) -> RuntimeError {
+        RuntimeError::ShimGone { id: self.id.clone() }
+    }
+
+    fn unexpected(&self, reply: Reply) -> RuntimeError {
+        match reply {
+            Reply::Failed(failure) => failure.into_runtime_error(&self.id),
+            reply => RuntimeError::Protocol {
+                id: self.id.clone(),
+                detail: format!("{reply:?}"),
+            },
+        }
+    }
+
+    fn cgroup_error(&self, action: &'static str, source: io::Error) -> RuntimeError {
+        RuntimeError::Io {
+            action,
+            path: self.directory.clone(),
+            source,
+        }
+    }
+}
+
+pub(crate) fn socket_path(directory: &Path) -> PathBuf {
+    directory.join("sock")
+}
+
+/// Whether an error of the socket means that nobody is behind it any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
 }

@@ -1,11 +1,23 @@
 //! What the engine asks for, and the OCI runtime specification made of it.
 
+mod capability;
+mod device;
+mod mount;
+mod oci;
+mod seccomp;
+mod user;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::shim_client::AttachRequest;
+
+pub use user::{User, resolve_user};
+
+pub(crate) use capability::all as all_capabilities;
+pub(crate) use oci::{bundle, check_id, working_directory_error};
 
 /// Everything about one container, as the engine has decided it (image configuration and options merged).
 /// [`ContainerSpec::new`] fills in Docker's defaults.
@@ -106,7 +118,12 @@ impl ContainerSpec {
             pid_mode: NamespaceMode::Private,
             ipc_mode: NamespaceMode::Private,
             uts_mode: NamespaceMode::Private,
-            cgroup_mode: NamespaceMode::Private,
+            // As Docker: private on cgroup v2, where it is cheap and safe to show, the host's on v1.
+            cgroup_mode: if crate::cgroup::is_v2() {
+                NamespaceMode::Private
+            } else {
+                NamespaceMode::Host
+            },
             log: LogConfig::default(),
             annotations: BTreeMap::new(),
         }
@@ -251,4 +268,45 @@ pub enum SpecError {
     Id { id: String },
     #[error("no command specified")]
     NoCommand,
+    /// Program, argument, variable or path with a NUL byte.
+    #[error("{what} contains a NUL byte")]
+    Nul { what: &'static str },
+    #[error("invalid {field}: unknown capability: {name:?}")]
+    Capability { field: &'static str, name: String },
+    #[error("decoding seccomp profile failed: {detail}")]
+    SeccompProfile { detail: String },
+    #[error("unable to find user {name}: no matching entries in passwd file")]
+    UnknownUser { name: String },
+    #[error("unable to find group {name}: no matching entries in group file")]
+    UnknownGroup { name: String },
+    #[error("uids and gids must be in range 0-2147483647")]
+    IdRange,
+    #[error("the working directory '{path}' is invalid, it needs to be an absolute path")]
+    WorkingDirectory { path: String },
+    #[error("create the working directory {path}")]
+    CreateWorkingDirectory { path: String, source: std::io::Error },
+    #[error("open the root file system {path}")]
+    Rootfs { path: PathBuf, source: std::io::Error },
+    #[error("invalid mount path: '{path}' mount path must be absolute")]
+    MountPath { path: String },
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .path.display())]
+    BindSource { path: PathBuf, source: std::io::Error },
+    #[error("invalid tmpfs option {option:?} for {destination}")]
+    TmpfsOption { destination: String, option: String },
+    #[error("invalid ulimit type: {name}")]
+    Rlimit { name: String },
+    #[error("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")]
+    RlimitOrder { soft: u64, hard: u64 },
+    #[error("error gathering device information while adding custom device {path:?}: {reason}")]
+    Device { path: PathBuf, reason: String },
+    #[error("invalid device cgroup rule format: '{rule}'")]
+    DeviceRule { rule: String },
+    #[error("sysctl {name:?} is not in a separate kernel namespace")]
+    Sysctl { name: String },
+    #[error("invalid resource limit: {detail}")]
+    Resource { detail: &'static str },
+    #[error("no process {pid} whose {namespace} namespace could be shared")]
+    NamespaceGone { pid: i32, namespace: &'static str },
+    #[error("{what} is not supported")]
+    Unsupported { what: &'static str },
 }

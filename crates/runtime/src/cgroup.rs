@@ -1,0 +1,322 @@
+//! The cgroup of a container, as files: `/sys/fs/cgroup/<controller>/<path>` on version 1 (and hybrid systems),
+//! `/sys/fs/cgroup/<path>` on version 2. libcontainer makes and limits it; reading, killing and removing is here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use havre_sys::cgroup_device::{self, DeviceKind, DeviceRule};
+use serde_json::Value;
+
+use crate::stats::Stats;
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+/// How long a cgroup may stay busy after its last process was killed.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether the system uses cgroup version 2 alone.
+pub(crate) fn is_v2() -> bool {
+    static V2: OnceLock<bool> = OnceLock::new();
+    *V2.get_or_init(|| rustix::fs::statfs(ROOT).is_ok_and(|stat| stat.f_type as u64 == CGROUP2_MAGIC))
+}
+
+/// Whether the kernel accounts swap per cgroup.
+pub(crate) fn has_swap_accounting() -> bool {
+    static SWAP: OnceLock<bool> = OnceLock::new();
+    *SWAP.get_or_init(|| {
+        if is_v2() {
+            // The root cgroup has no limits; every other with the memory controller has the file if swap is counted.
+            Path::new("/proc/swaps").exists()
+        } else {
+            Path::new(ROOT)
+                .join("memory/memory.memsw.limit_in_bytes")
+                .exists()
+        }
+    })
+}
+
+/// One cgroup by its path, which begins with a slash.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroup {
+    path: String,
+}
+
+impl Cgroup {
+    pub(crate) fn new(path: impl Into<String>) -> Self {
+        Cgroup { path: path.into() }
+    }
+
+    fn relative(&self) -> &str {
+        self.path.trim_start_matches('/')
+    }
+
+    /// The directory of one version 1 controller, or of the unified hierarchy.
+    fn directory(&self, controller: &str) -> PathBuf {
+        if is_v2() {
+            Path::new(ROOT).join(self.relative())
+        } else {
+            Path::new(ROOT).join(controller).join(self.relative())
+        }
+    }
+
+    /// Every directory that exists of it.
+    fn directories(&self) -> Vec<PathBuf> {
+        if is_v2() {
+            return vec![Path::new(ROOT).join(self.relative())];
+        }
+        let Ok(controllers) = fs_err::read_dir(ROOT) else {
+            return Vec::new();
+        };
+        // Controllers mounted together are links to one directory.
+        controllers
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path().join(self.relative()))
+            .filter(|directory| directory.is_dir())
+            .collect()
+    }
+
+    /// Process ids in it and in cgroups beneath.
+    pub(crate) fn pids(&self) -> io::Result<Vec<i32>> {
+        let directory = self.directory("devices");
+        let mut pids = Vec::new();
+        read_pids(&directory, &mut pids)?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Sends a signal to all processes; again and again for SIGKILL, until no new ones appear.
+    pub(crate) fn kill(&self, signal: i32) -> io::Result<()> {
+        let Some(signal) = rustix::process::Signal::from_named_raw(signal) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        };
+        let rounds = if signal == rustix::process::Signal::KILL {
+            10
+        } else {
+            1
+        };
+        for _ in 0..rounds {
+            let pids = match self.pids() {
+                Ok(pids) => pids,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in pids {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                    // A process that has ended meanwhile is what we want.
+                    let _ = rustix::process::kill_process(pid, signal);
+                }
+            }
+            if rounds > 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many processes the kernel has killed in it for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let file = if is_v2() {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        fs_err::read_to_string(self.directory("memory").join(file))
+            .ok()
+            .and_then(|text| keyed(&text, "oom_kill"))
+            .unwrap_or(0)
+    }
+
+    /// On version 2, restricts devices to the rules of an OCI specification; on version 1 libcontainer has done it.
+    pub(crate) fn restrict_devices(&self, rules: &[Value]) -> io::Result<()> {
+        if !is_v2() {
+            return Ok(());
+        }
+        let rules: Vec<DeviceRule> = rules.iter().map(device_rule).collect();
+        let directory = rustix::fs::open(
+            self.directory(""),
+            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )?;
+        cgroup_device::restrict(directory, &rules)
+    }
+
+    /// Kills what is left in it and removes it. Returns what could not be removed, in words.
+    pub(crate) fn remove(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let deadline = Instant::now() + REMOVE_TIMEOUT;
+        for directory in self.directories() {
+            loop {
+                match remove_tree(&directory) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                    Err(error)
+                        if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error())
+                            && Instant::now() < deadline =>
+                    {
+                        let _ = self.kill(rustix::process::Signal::KILL.as_raw());
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    Err(error) => {
+                        failures.push(format!("remove cgroup {}: {error}", directory.display()));
+                        break;
+                    }
+                }
+            }
+        }
+        failures
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            read_at: jiff::Timestamp::now(),
+            memory_limit: u64::MAX,
+            ..Stats::default()
+        };
+        if is_v2() {
+            self.stats_v2(&mut stats)
+        } else {
+            self.stats_v1(&mut stats)
+        }
+        stats
+    }
+
+    fn read(&self, controller: &str, file: &str) -> String {
+        fs_err::read_to_string(self.directory(controller).join(file)).unwrap_or_default()
+    }
+
+    fn stats_v1(&self, stats: &mut Stats) {
+        let number =
+            |controller: &str, file: &str| self.read(controller, file).trim().parse::<u64>().unwrap_or(0);
+        stats.cpu_total = number("cpuacct", "cpuacct.usage");
+        stats.cpu_user = number("cpuacct", "cpuacct.usage_user");
+        stats.cpu_system = number("cpuacct", "cpuacct.usage_sys");
+        stats.cpu_per_core = self
+            .read("cpuacct", "cpuacct.usage_percpu")
+            .split_ascii_whitespace()
+            .filter_map(|value| value.parse().ok())
+            .collect();
+        let throttling = self.read("cpu", "cpu.stat");
+        stats.throttled_periods = keyed(&throttling, "nr_throttled").unwrap_or(0);
+        stats.throttled_time = keyed(&throttling, "throttled_time").unwrap_or(0);
+        stats.memory_usage = number("memory", "memory.usage_in_bytes");
+        stats.memory_max_usage = number("memory", "memory.max_usage_in_bytes");
+        let limit = number("memory", "memory.limit_in_bytes");
+        // Without a limit the file holds the largest multiple of the page size.
+        stats.memory_limit = if limit == 0 || limit > 1 << 62 {
+            u64::MAX
+        } else {
+            limit
+        };
+        stats.memory_inactive_file =
+            keyed(&self.read("memory", "memory.stat"), "total_inactive_file").unwrap_or(0);
+        stats.pids_current = number("pids", "pids.current");
+        stats.pids_limit = number("pids", "pids.max");
+        for line in self
+            .read("blkio", "blkio.throttle.io_service_bytes_recursive")
+            .lines()
+        {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            if let [_, operation, bytes] = fields[..] {
+                let bytes = bytes.parse::<u64>().unwrap_or(0);
+                match operation {
+                    "Read" => stats.block_read += bytes,
+                    "Write" => stats.block_write += bytes,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn stats_v2(&self, stats: &mut Stats) {
+        let cpu = self.read("", "cpu.stat");
+        let nanos = |key: &str| keyed(&cpu, key).unwrap_or(0).saturating_mul(1000);
+        stats.cpu_total = nanos("usage_usec");
+        stats.cpu_user = nanos("user_usec");
+        stats.cpu_system = nanos("system_usec");
+        stats.throttled_periods = keyed(&cpu, "nr_throttled").unwrap_or(0);
+        stats.throttled_time = nanos("throttled_usec");
+        let number = |file: &str| self.read("", file).trim().parse::<u64>().ok();
+        stats.memory_usage = number("memory.current").unwrap_or(0);
+        stats.memory_max_usage = number("memory.peak").unwrap_or(0);
+        stats.memory_limit = number("memory.max").unwrap_or(u64::MAX);
+        stats.memory_inactive_file = keyed(&self.read("", "memory.stat"), "inactive_file").unwrap_or(0);
+        stats.pids_current = number("pids.current").unwrap_or(0);
+        stats.pids_limit = number("pids.max").unwrap_or(0);
+        for field in self.read("", "io.stat").split_ascii_whitespace() {
+            if let Some((key, bytes)) = field.split_once('=') {
+                let bytes = bytes.parse::<u64>().unwrap_or(0);
+                match key {
+                    "rbytes" => stats.block_read += bytes,
+                    "wbytes" => stats.block_write += bytes,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The value after `key` in lines of `key value`.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(' ')?;
+        (name == key).then(|| value.trim().parse().ok())?
+    })
+}
+
+fn device_rule(rule: &Value) -> DeviceRule {
+    let access = rule["access"].as_str().unwrap_or("rwm");
+    let number = |key: &str| rule[key].as_u64().and_then(|number| u32::try_from(number).ok());
+    DeviceRule {
+        allow: rule["allow"].as_bool().unwrap_or(false),
+        kind: match rule["type"].as_str() {
+            Some("b") => DeviceKind::Block,
+            Some("c") => DeviceKind::Char,
+            _ => DeviceKind::All,
+        },
+        major: number("major"),
+        minor: number("minor"),
+        read: access.contains('r'),
+        write: access.contains('w'),
+        mknod: access.contains('m'),
+    }
+}
+
+fn read_pids(directory: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
+    let text = fs_err::read_to_string(directory.join("cgroup.procs"))?;
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for entry in fs_err::read_dir(directory)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            read_pids(&entry.path(), pids)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those beneath (a container with its own engine leaves some).
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(directory)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs_err::remove_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyed_values() {
+        let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(keyed(text, "oom_kill"), Some(3));
+        assert_eq!(keyed(text, "oom"), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! Mounts of a container: Docker's own and those asked for.
+
+use serde_json::{Value, json};
+
+use super::{ContainerSpec, MountKind, NamespaceMode, Propagation, SpecError};
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+    json!({"destination": destination, "type": kind, "source": source, "options": options})
+}
+
+/// `mounts` of the specification, in the order they are made, and the propagation of the root.
+pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str), SpecError> {
+    let sys = if spec.privileged { "rw" } else { "ro" };
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", sys],
+        ),
+    ];
+    match spec.ipc_mode {
+        NamespaceMode::Private => {
+            let size = format!("size={}", spec.shm_size);
+            let shm = ["nosuid", "noexec", "nodev", "mode=1777", &size];
+            mounts.push(mount(
+                "/dev/mqueue",
+                "mqueue",
+                "mqueue",
+                &["nosuid", "noexec", "nodev"],
+            ));
+            mounts.push(mount("/dev/shm", "tmpfs", "shm", &shm));
+        }
+        NamespaceMode::Host => {
+            mounts.push(mount(
+                "/dev/mqueue",
+                "bind",
+                "/dev/mqueue",
+                &["rbind", "nosuid", "noexec", "nodev"],
+            ));
+            mounts.push(mount(
+                "/dev/shm",
+                "bind",
+                "/dev/shm",
+                &["rbind", "nosuid", "noexec", "nodev"],
+            ));
+        }
+        NamespaceMode::Of(_) => {
+            return Err(SpecError::Unsupported {
+                what: "sharing the IPC namespace of another container",
+            });
+        }
+    }
+    let mut root_propagation = "private";
+    let mut asked: Vec<_> = spec.mounts.iter().collect();
+    // A mount on a directory inside another mount comes after it, whatever order they were given in.
+    asked.sort_by_key(|mount| mount.destination.matches('/').count());
+    for asked in asked {
+        let destination = clean(&asked.destination)?;
+        // Ours give way to what the user wants at the same place, as Docker's do (`--tmpfs /dev/shm:size=1g`).
+        mounts.retain(|default| default["destination"] != destination.as_str());
+        match &asked.kind {
+            MountKind::Bind {
+                source,
+                propagation,
+                recursive,
+            } => {
+                fs_err::metadata(source).map_err(|error| SpecError::BindSource {
+                    path: source.clone(),
+                    source: error.into(),
+                })?;
+                let mut options = vec![if *recursive { "rbind" } else { "bind" }];
+                options.push(match propagation {
+                    Propagation::RPrivate => "rprivate",
+                    Propagation::Private => "private",
+                    Propagation::RShared => "rshared",
+                    Propagation::Shared => "shared",
+                    Propagation::RSlave => "rslave",
+                    Propagation::Slave => "slave",
+                });
+                match propagation {
+                    Propagation::RShared | Propagation::Shared => root_propagation = "shared",
+                    Propagation::RSlave | Propagation::Slave if root_propagation == "private" => {
+                        root_propagation = "slave";
+                    }
+                    _ => {}
+                }
+                if asked.readonly {
+                    options.push("ro");
+                }
+                let source = source.to_str().ok_or(SpecError::Unsupported {
+                    what: "a bind source whose path is not valid UTF-8",
+                })?;
+                mounts.push(mount(&destination, "bind", source, &options));
+            }
+            MountKind::Tmpfs { options: given } => {
+                let mut options = vec!["noexec", "nosuid", "nodev"];
+                for option in given
+                    .iter()
+                    .flat_map(|option| option.split(','))
+                    .filter(|o| !o.is_empty())
+                {
+                    check_tmpfs_option(&destination, option)?;
+                    // The later of two opposites wins.
+                    let opposite = match option {
+                        "exec" => "noexec",
+                        "suid" => "nosuid",
+                        "dev" => "nodev",
+                        "noexec" => "exec",
+                        "nosuid" => "suid",
+                        "nodev" => "dev",
+                        "ro" => "rw",
+                        "rw" => "ro",
+                        _ => "",
+                    };
+                    options.retain(|known| *known != opposite && *known != option);
+                    options.push(option);
+                }
+                if !options.iter().any(|option| option.starts_with("mode=")) {
+                    options.push("mode=1777");
+                }
+                if asked.readonly {
+                    options.retain(|option| *option != "rw");
+                    options.push("ro");
+                }
+                mounts.push(mount(&destination, "tmpfs", "tmpfs", &options));
+            }
+        }
+    }
+    Ok((mounts, root_propagation))
+}
+
+fn check_tmpfs_option(destination: &str, option: &str) -> Result<(), SpecError> {
+    const FLAGS: [&str; 15] = [
+        "exec",
+        "noexec",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "ro",
+        "rw",
+        "sync",
+        "async",
+        "atime",
+        "noatime",
+        "relatime",
+        "strictatime",
+        "diratime",
+    ];
+    let known = match option.split_once('=') {
+        None => FLAGS.contains(&option),
+        Some(("size" | "nr_blocks" | "nr_inodes", value)) => {
+            let number = value.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G', '%']);
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        Some(("mode", value)) => u32::from_str_radix(value, 8).is_ok_and(|mode| mode <= 0o7777),
+        Some(("uid" | "gid", value)) => value.parse::<u32>().is_ok(),
+        Some(("mpol" | "huge", _)) => true,
+        Some(_) => false,
+    };
+    if known {
+        Ok(())
+    } else {
+        Err(SpecError::TmpfsOption {
+            destination: destination.to_owned(),
+            option: option.to_owned(),
+        })
+    }
+}
+
+/// An absolute path without `.`, `..` and doubled slashes; not the root itself.
+pub(super) fn clean(path: &str) -> Result<String, SpecError> {
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err(SpecError::MountPath {
+            path: path.to_owned(),
+        });
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        return Err(SpecError::Unsupported {
+            what: "mounting over / of a container (destination '/')",
+        });
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Mount;
+
+    fn spec(mounts: Vec<Mount>) -> ContainerSpec {
+        ContainerSpec {
+            mounts,
+            ..ContainerSpec::new("x", "/", vec!["a".into()])
+        }
+    }
+
+    fn tmpfs(destination: &str, options: &[&str]) -> Mount {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Mount {
+            destination: destination.into(),
+            kind: MountKind::Tmpfs { options },
+            readonly: false,
+        }
+    }
+
+    #[test]
+    fn tmpfs_options() {
+        let (mounts, _) = super::mounts(&spec(vec![tmpfs("/run", &["size=64m,exec", "uid=5"])])).unwrap();
+        let options = &mounts.last().unwrap()["options"];
+        assert_eq!(
+            *options,
+            json!(["nosuid", "nodev", "size=64m", "exec", "uid=5", "mode=1777"])
+        );
+        for bad in ["lowerdir=/", "size=", "mode=9", "suidx", "context=x"] {
+            assert!(
+                super::mounts(&spec(vec![tmpfs("/run", &[bad])])).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn destinations() {
+        let (mounts, _) = super::mounts(&spec(vec![
+            tmpfs("/data/deep/er", &[]),
+            tmpfs("/data//x/..", &[]),
+            tmpfs("/dev/shm", &["size=1g"]),
+        ]))
+        .unwrap();
+        let names: Vec<_> = mounts
+            .iter()
+            .map(|mount| mount["destination"].as_str().unwrap())
+            .collect();
+        assert_eq!(names.iter().filter(|name| **name == "/dev/shm").count(), 1);
+        let position = |name: &str| names.iter().position(|n| *n == name).unwrap();
+        assert!(position("/data") < position("/data/deep/er"));
+        assert!(super::mounts(&spec(vec![tmpfs("relative", &[])])).is_err());
+        assert!(super::mounts(&spec(vec![tmpfs("/..", &[])])).is_err());
+    }
+}
