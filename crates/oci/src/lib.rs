@@ -30,4 +30,4 @@ pub use healthcheck::Healthcheck;
 pub use history::History;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};
-pub use run_config::RunConfig;
+pub use run_config::{Empty, RunConfig};
