@@ -1,6 +1,11 @@
+//! What goes wrong with a registry, in Docker's words.
+
 use std::time::Duration;
 
 use havre_oci::Digest;
+use serde::Deserialize;
+
+use crate::auth::BodyError;
 
 /// What went wrong with a registry, in Docker's words at `Display`.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +35,7 @@ pub enum RegistryError {
     #[error("Get {url:?}: unauthorized: {message}")]
     LoginRefused { url: String, message: String },
     /// Too many requests; every attempt was answered so.
-    #[error("toomanyrequests: {message}")]
+    #[error("toomanyrequests: {message}{}", wait(retry_after))]
     RateLimited {
         message: String,
         retry_after: Option<Duration>,
@@ -38,11 +43,11 @@ pub enum RegistryError {
     /// A blob the manifest names is not there.
     #[error("blob {digest} not found in {repository}: blob unknown to registry")]
     BlobUnknown { repository: String, digest: Digest },
-    /// The registry refused an uploaded manifest or blob.
+    /// The registry refused a request for what it says or holds.
     #[error("{code}: {message}")]
     Rejected { code: String, message: String },
     /// A status nobody expects here, after all attempts.
-    #[error("received unexpected HTTP status: {status} ({method} {url:?})")]
+    #[error("{method} {url:?}: received unexpected HTTP status: {status}")]
     Status {
         status: String,
         method: String,
@@ -54,29 +59,44 @@ pub enum RegistryError {
         method: String,
         url: String,
         reason: String,
+        /// No connection came about at all.
+        connect: bool,
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// No byte arrived for the stall time, in all attempts.
-    #[error("{method} {url:?}: no data received for {seconds} seconds")]
+    /// Nothing arrived for the stall time, in all attempts.
+    #[error("{method} {url:?}: no data for {seconds} seconds")]
     Stalled {
         method: String,
         url: String,
         seconds: u64,
     },
     /// A manifest body beyond the limit.
-    #[error("manifest of {reference} is larger than {limit} bytes")]
+    #[error("manifest of {reference} is larger than the limit of {limit} bytes")]
     ManifestTooLarge { reference: String, limit: u64 },
     /// The manifest's bytes are not those of the digest asked for.
-    #[error("manifest verification failed for digest {expected}: got {actual}")]
+    #[error("manifest verification failed for digest {expected}: the registry sent {actual}")]
     ManifestMismatch { expected: Digest, actual: Digest },
     /// The body is not a manifest Havre understands.
-    #[error("invalid manifest for {reference}")]
+    #[error("invalid manifest for {reference}: {source}")]
     InvalidManifest {
         reference: String,
         #[source]
         source: havre_oci::DocumentError,
     },
+    /// The bytes of a small blob are not those of its digest.
+    #[error("filesystem layer verification failed for digest {expected}: the registry sent {actual}")]
+    BlobMismatch { expected: Digest, actual: Digest },
+    /// The registry says the blob has another size than the manifest does.
+    #[error("blob {digest} has {actual} bytes in the registry, the manifest says {expected}")]
+    BlobSize {
+        digest: Digest,
+        expected: u64,
+        actual: u64,
+    },
+    /// A configuration or other small document larger than anybody needs.
+    #[error("blob {digest} of {size} bytes is larger than the limit of {limit} bytes")]
+    BlobTooLarge { digest: Digest, size: u64, limit: u64 },
     /// The registry speaks, but not the protocol.
     #[error("{url}: invalid answer from registry: {reason}")]
     Protocol { url: String, reason: String },
@@ -86,7 +106,7 @@ pub enum RegistryError {
     )]
     UnsafeRealm { host: String, realm: String },
     /// The blob to upload could not be read.
-    #[error("cannot read blob {digest} for upload")]
+    #[error("cannot read blob {digest} for upload: {source}")]
     Source {
         digest: Digest,
         #[source]
@@ -100,6 +120,12 @@ pub enum RegistryError {
     /// Settings of a registry cannot be used.
     #[error(transparent)]
     Hosts(#[from] crate::HostsError),
+}
+
+fn wait(retry_after: &Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |after| {
+        format!(" (retry after {} seconds)", after.as_secs())
+    })
 }
 
 /// Coarse classes, for HTTP statuses and exit codes.
@@ -137,9 +163,141 @@ impl RegistryError {
             Self::ManifestTooLarge { .. }
             | Self::ManifestMismatch { .. }
             | Self::InvalidManifest { .. }
+            | Self::BlobMismatch { .. }
+            | Self::BlobSize { .. }
+            | Self::BlobTooLarge { .. }
             | Self::Protocol { .. } => ErrorKind::InvalidAnswer,
             Self::Rejected { .. } | Self::Hosts(_) => ErrorKind::InvalidRequest,
             Self::Source { .. } => ErrorKind::System,
         }
+    }
+
+    /// Whether the way failed, so that the same may work in a moment.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Network { .. } | Self::Stalled { .. })
+    }
+
+    /// Whether not even a connection came about: not worth many attempts at the start of a command.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Network { connect: true, .. })
+    }
+}
+
+/// The error body of the distribution API, or of token servers: `{"errors": [{code, message}]}`, `{"details": …}`,
+/// `{"message": …}`, `{"error_description": …}`.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) code: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+/// Longest text of a registry that is repeated to people.
+const MAX_SHOWN: usize = 1024;
+
+impl Answer {
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Body {
+            errors: Vec<Item>,
+            message: Option<String>,
+            details: Option<String>,
+            error_description: Option<String>,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Item {
+            code: String,
+            message: String,
+            detail: serde_json::Value,
+        }
+        let Ok(body) = serde_json::from_slice::<Body>(body) else {
+            return Self::default();
+        };
+        let item = body.errors.into_iter().next();
+        let (code, message) = item.map_or((None, None), |item| {
+            let message = match item.message {
+                text if !text.is_empty() => Some(text),
+                _ => item.detail.as_str().map(str::to_owned),
+            };
+            (Some(item.code), message)
+        });
+        let message = message
+            .or(body.details)
+            .or(body.message)
+            .or(body.error_description);
+        Answer {
+            code: code.filter(|code| !code.is_empty()).map(printable),
+            message: message.map(printable),
+        }
+    }
+}
+
+/// What a registry says goes to terminals: no control characters, and an end.
+fn printable(text: String) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_SHOWN)
+        .collect()
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read_limited(
+    mut response: reqwest::Response,
+    limit: u64,
+    stall: Duration,
+) -> Result<Vec<u8>, BodyError> {
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(BodyError::TooLarge);
+    }
+    let mut body = Vec::new();
+    loop {
+        let chunk = tokio::time::timeout(stall, response.chunk())
+            .await
+            .map_err(|_| BodyError::Stalled(stall))?;
+        match chunk.map_err(BodyError::Transfer)? {
+            None => return Ok(body),
+            Some(chunk) if body.len() as u64 + chunk.len() as u64 > limit => return Err(BodyError::TooLarge),
+            Some(chunk) => body.extend_from_slice(&chunk),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let answer =
+            Answer::parse(br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway","detail":{"x":1}}]}"#);
+        assert_eq!(answer.code.as_deref(), Some("DENIED"));
+        assert_eq!(answer.message.as_deref(), Some("no  [31mway"));
+        assert_eq!(
+            Answer::parse(br#"{"details":"incorrect username or password"}"#)
+                .message
+                .as_deref(),
+            Some("incorrect username or password")
+        );
+        assert!(Answer::parse(b"<html>").message.is_none());
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(10_000));
+        assert_eq!(Answer::parse(long.as_bytes()).message.unwrap().len(), MAX_SHOWN);
+    }
+
+    #[test]
+    fn wording() {
+        let error = RegistryError::ManifestUnknown {
+            reference: "debian:nosuch".into(),
+            message: "manifest unknown".into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "manifest for debian:nosuch not found: manifest unknown: manifest unknown"
+        );
+        let error = RegistryError::RateLimited {
+            message: "slow".into(),
+            retry_after: Some(Duration::from_secs(9)),
+        };
+        assert_eq!(error.to_string(), "toomanyrequests: slow (retry after 9 seconds)");
     }
 }

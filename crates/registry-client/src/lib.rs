@@ -12,21 +12,26 @@
 //! are checked, credentials go only to the host they belong to. Connections that break are resumed with ranges;
 //! temporary answers (429, 5xx) are asked again with exponential back-off.
 
+mod auth;
 mod blob;
 mod client;
 mod credentials;
+mod endpoint;
 mod error;
 mod hosts;
+mod login;
 mod manifest;
 mod push;
 mod retry;
 mod search;
+mod transport;
 
 pub use blob::{BlobStream, Source};
-pub use client::{Client, ClientOptions, LoginResult, Repository};
+pub use client::{Client, ClientOptions, Repository};
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{ErrorKind, RegistryError};
 pub use hosts::{HostConfig, Hosts, HostsConfig, HostsError};
+pub use login::LoginResult;
 pub use manifest::Resolved;
 pub use push::{BlobSource, BodyStream, MountResult};
 pub use retry::RetryPolicy;
