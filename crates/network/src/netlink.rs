@@ -350,6 +350,32 @@ pub(crate) fn delete_link(name: &str) -> Request {
     }
 }
 
+/// The group of links that are to be deleted, of whatever engine: "HVRM".
+const CONDEMNED: u32 = 0x4856_524d;
+
+/// Puts a link among those that [`delete_condemned_links`] deletes.
+pub(crate) fn condemn_link(name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Group(CONDEMNED),
+    ];
+    Request {
+        message: RouteNetlinkMessage::SetLink(message),
+        flags: 0,
+    }
+}
+
+/// Deletes all condemned links together, in the time of one. `ENODEV` when there is none.
+pub(crate) fn delete_condemned_links() -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![LinkAttribute::Group(CONDEMNED)];
+    Request {
+        message: RouteNetlinkMessage::DelLink(message),
+        flags: 0,
+    }
+}
+
 /// Turns a link on. Index 1 is always `lo`.
 pub(crate) fn set_up(index: u32) -> Request {
     let mut message = LinkMessage::default();

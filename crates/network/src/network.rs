@@ -17,7 +17,7 @@ use crate::firewall::{self, Element, Firewall, Foreign};
 use crate::netlink::{self, Connection, Veth};
 use crate::pool::Addresses;
 use crate::ports::{self, Reservation};
-use crate::reaper::{Job, Reaper};
+use crate::reaper::{Condemned, Job, Reaper, Removed};
 use crate::records::{self, Records};
 
 /// Name of a container's interface on the bridge.
@@ -45,6 +45,8 @@ struct Table {
     held: BTreeMap<String, Held>,
     /// Known once the bridge's subnet is.
     addresses: Option<Addresses>,
+    /// Ports on their way out of the firewall: publishing one of them anew has to wait, or it would be withdrawn too.
+    withdrawing: Vec<Element>,
 }
 
 struct Held {
@@ -76,18 +78,26 @@ impl Network {
         });
         let table = Arc::new(Mutex::new(Table {
             held: held.collect(),
-            addresses: None,
+            ..Table::default()
         }));
         // Weak: with the network go its ports, whatever the background still has to do.
         let shared = Arc::downgrade(&table);
-        let reaper = Reaper::start(move |address| {
+        let firewall = Firewall::new(config.table.clone(), config.bridge.clone());
+        let reaper = Reaper::start(firewall.clone(), move |removed| {
             let Some(shared) = shared.upgrade() else { return };
-            if let Some(addresses) = &mut lock(&shared).addresses {
-                addresses.release(address);
+            let mut table = lock(&shared);
+            match removed {
+                Removed::Published(elements) => {
+                    table.withdrawing.retain(|element| !elements.contains(element))
+                }
+                Removed::Address(address) => {
+                    if let Some(addresses) = &mut table.addresses {
+                        addresses.release(address);
+                    }
+                }
             }
         })
         .map_err(NetworkError::State)?;
-        let firewall = Firewall::new(config.table.clone(), config.bridge.clone());
         Ok(Self {
             config,
             firewall,
@@ -164,18 +174,21 @@ impl Network {
     /// Takes a container off the bridge. Its ports are free when this returns; interface and address follow in the
     /// background. Having no endpoint is no error.
     pub fn disconnect(&self, container: &str) -> Result<(), NetworkError> {
-        let Some(endpoint) = self.endpoint(container) else {
-            return Ok(());
+        let endpoint = {
+            let mut table = lock(&self.table);
+            let Some(held) = table.held.remove(container) else {
+                return Ok(());
+            };
+            table.withdrawing.extend(elements(&held.endpoint));
+            held.endpoint
         };
-        let mut failures = Vec::new();
-        failures.extend(self.firewall.withdraw(&elements(&endpoint)).err());
-        failures.extend(self.records.forget(container).err());
-        lock(&self.table).held.remove(container);
-        self.reaper.send(Job::Interface {
-            name: endpoint.host_interface,
+        let forgotten = self.records.forget(container);
+        self.reaper.send(Job::Endpoint(Condemned {
+            published: elements(&endpoint),
+            interface: endpoint.host_interface,
             address: Some(endpoint.ip),
-        });
-        gathered(|| format!("endpoint of container {container}"), failures)
+        }));
+        forgotten
     }
 
     /// Lets go of a container's namespace (and disconnects it first, if it still is connected). Having none is no error.
@@ -220,10 +233,10 @@ impl Network {
         if let Some(bridge) = links.iter().find(|link| link.name == self.config.bridge) {
             for link in links.iter().filter(|link| link.controller == Some(bridge.index)) {
                 if link.name.starts_with(HOST_INTERFACE_PREFIX) && !known.contains(link.name.as_str()) {
-                    self.reaper.send(Job::Interface {
-                        name: link.name.clone(),
-                        address: None,
-                    });
+                    self.reaper.send(Job::Endpoint(Condemned {
+                        interface: link.name.clone(),
+                        ..Condemned::default()
+                    }));
                 }
             }
         }
@@ -454,7 +467,12 @@ impl Network {
             ])
         })
         .map_err(failed("configure"))?;
-        self.firewall.publish(&elements(endpoint))
+        let published = elements(endpoint);
+        let waiting = |element: &Element| published.iter().any(|one| one.is_at(element));
+        if lock(&self.table).withdrawing.iter().any(waiting) {
+            self.reaper.settle();
+        }
+        self.firewall.publish(&published)
     }
 
     fn containers(&self) -> Vec<String> {

@@ -216,8 +216,33 @@ fn a_published_port_is_reached_from_everywhere() {
         ask_from(&other, endpoint.gateway, 8080).expect("from a neighbour by the gateway");
 
         network.disconnect("web").expect("disconnect");
+        network.flush();
         assert!(ask(LOCAL, 8080).is_err(), "nobody is there any more");
         assert!(ask_from(&world.outside, HOST, 8080).is_err());
+    });
+}
+
+#[test]
+fn a_port_moves_to_the_next_container_at_once() {
+    world(|world| {
+        let network = world.open("a");
+        let port = [publish(80, Protocol::Tcp, ANY, 8080)];
+        for round in 0..5 {
+            let name = format!("web{round}");
+            let endpoint = start(&network, &name, &port);
+            serve_tcp(&network.sandbox_path(&name), 80);
+            let elements = output_of("nft", "list map ip table_a tcp_any");
+            assert!(
+                elements.contains(&format!("8080 : {} . 80", endpoint.ip)),
+                "{elements}"
+            );
+            ask_from(&world.outside, HOST, 8080).expect("from outside");
+            network.sandbox_remove(&name).expect("remove");
+        }
+        network.flush();
+        assert!(!output_of("nft", "list map ip table_a tcp_any").contains("8080"));
+        let links = output_of("ip", "-o link show master a0");
+        assert_eq!(links, "", "no interface is left");
     });
 }
 
@@ -613,34 +638,32 @@ fn how_long_it_takes() {
         network.ensure_bridge().expect("bridge");
         println!("bridge and table: {:?}", first.elapsed());
         let mut times: Vec<Vec<Duration>> = vec![Vec::new(); 5];
-        for round in 0..100_u16 {
-            let name = format!("c{round}");
-            let mut clock = std::time::Instant::now();
-            let mut lap = |row: usize| {
-                times[row].push(clock.elapsed());
-                clock = std::time::Instant::now();
+        let names: Vec<_> = (0..100).map(|round| format!("c{round}")).collect();
+        for (round, name) in names.iter().enumerate() {
+            let (row, ports) = if round % 2 == 0 {
+                (1, vec![])
+            } else {
+                (2, vec![publish(80, Protocol::Tcp, ANY, 0)])
             };
-            network.sandbox_create(&name).expect("sandbox");
-            lap(0);
-            connect(&network, &name, &[]).expect("connect");
-            lap(1);
-            network.sandbox_remove(&name).expect("remove");
-            lap(2);
-            let name = format!("p{round}");
-            network.sandbox_create(&name).expect("sandbox");
-            lap(0);
-            connect(&network, &name, &[publish(80, Protocol::Tcp, ANY, 0)]).expect("connect");
-            lap(3);
-            network.sandbox_remove(&name).expect("remove");
-            lap(4);
+            let clock = std::time::Instant::now();
+            network.sandbox_create(name).expect("sandbox");
+            times[0].push(clock.elapsed());
+            let clock = std::time::Instant::now();
+            connect(&network, name, &ports).expect("connect");
+            times[row].push(clock.elapsed());
+        }
+        for (round, name) in names.iter().enumerate() {
+            let clock = std::time::Instant::now();
+            network.sandbox_remove(name).expect("remove");
+            times[3 + round % 2].push(clock.elapsed());
         }
         let flush = std::time::Instant::now();
         network.flush();
         for (row, name) in [
             "sandbox",
             "connect",
-            "remove",
             "connect with a port",
+            "remove",
             "remove with a port",
         ]
         .iter()
@@ -653,6 +676,6 @@ fn how_long_it_takes() {
                 times[row].last()
             );
         }
-        println!("flush of 200: {:?}", flush.elapsed());
+        println!("flush of 100: {:?}", flush.elapsed());
     });
 }

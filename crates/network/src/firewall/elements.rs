@@ -50,6 +50,11 @@ impl Element {
         }
     }
 
+    /// Whether both would stand at the same place of the same map.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        self.map_name() == other.map_name() && self.key() == other.key()
+    }
+
     /// As it stands in nft's language.
     pub(crate) fn to_nft(self) -> String {
         let PortBinding {
