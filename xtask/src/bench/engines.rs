@@ -94,12 +94,19 @@ impl Engine {
                 ]
                 .iter()
                 .map(|word| (*word).to_owned())
-                .chain(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"].map(str::to_owned))
+                .chain(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime", "runc"].map(str::to_owned))
                 .collect();
+                // Podman asks for more open files than a process without CAP_SYS_RESOURCE may have.
+                let settings = folder.join("containers.conf");
+                fs::write(
+                    &settings,
+                    "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n",
+                )?;
+                let environment = vec![("CONTAINERS_CONF".to_owned(), text(&settings))];
                 Self {
                     name: name.into(),
                     client,
-                    environment: Vec::new(),
+                    environment,
                     daemon: None,
                     folder,
                 }
