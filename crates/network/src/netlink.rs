@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use netlink_packet_core::{
@@ -13,7 +14,7 @@ use netlink_packet_core::{
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage,
+    LinkInfo, LinkMessage, State,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -106,6 +107,41 @@ impl Connection {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Waits until the links are operational. They are some time after they (and for veth pairs, both ends) are up, when
+    /// the kernel has got round to it, and drop what is sent before: a container's first datagram, often a DNS query.
+    /// A kernel that takes longer than a second has other worries: not being ready then is no error.
+    pub(crate) fn await_operation(&mut self, names: &[&str]) -> io::Result<()> {
+        let patience = Instant::now() + Duration::from_secs(1);
+        for name in names {
+            while !self.is_operational(name)? && Instant::now() < patience {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_operational(&mut self, name: &str) -> io::Result<bool> {
+        let mut query = LinkMessage::default();
+        query.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+        let mut buffer = Vec::new();
+        self.append(&mut buffer, RouteNetlinkMessage::GetLink(query), NLM_F_REQUEST);
+        let asked = self.sequence;
+        self.socket.send(&buffer, 0)?;
+        loop {
+            let mine = |message: &NetlinkMessage<_>| message.header.sequence_number == asked;
+            let Some(answer) = self.receive()?.into_iter().find(mine) else {
+                continue;
+            };
+            return match answer.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                    Ok(link.attributes.contains(&LinkAttribute::OperState(State::Up)))
+                }
+                NetlinkPayload::Error(error) => Err(error.to_io()),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            };
+        }
     }
 
     /// Every IPv4 address of the namespace with its prefix, and the link it belongs to.

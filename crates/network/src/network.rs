@@ -460,11 +460,13 @@ impl Network {
             })?;
         netns::within(&path, || {
             let index = netlink::link_index(CONTAINER_INTERFACE)?.ok_or(std::io::ErrorKind::NotFound)?;
-            Connection::open()?.execute(vec![
+            let mut inside = Connection::open()?;
+            inside.execute(vec![
                 netlink::set_up(index),
                 netlink::add_address(index, address),
                 netlink::add_default_route(index, endpoint.gateway),
-            ])
+            ])?;
+            inside.await_operation(&[CONTAINER_INTERFACE])
         })
         .map_err(failed("configure"))?;
         let published = elements(endpoint);
@@ -472,7 +474,10 @@ impl Network {
         if lock(&self.table).withdrawing.iter().any(waiting) {
             self.reaper.settle();
         }
-        self.firewall.publish(&published)
+        self.firewall.publish(&published)?;
+        Connection::open()
+            .and_then(|mut host| host.await_operation(&[&self.config.bridge, &endpoint.host_interface]))
+            .map_err(failed("wait for"))
     }
 
     fn containers(&self) -> Vec<String> {
