@@ -57,7 +57,7 @@ pub enum NetworkError {
 
     #[error("invalid interface name {name:?}: 1 to 15 letters, digits, '-', '_' or '.'")]
     InvalidInterfaceName { name: String },
-    #[error("invalid firewall table name {name:?}: letters, digits and '_', beginning with a letter")]
+    #[error("invalid firewall table name {name:?}: letters, digits, '_' and '-', beginning with a letter")]
     InvalidTableName { name: String },
     #[error("invalid container id {id:?}")]
     InvalidContainer { id: String },

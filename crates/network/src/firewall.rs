@@ -193,11 +193,11 @@ table ip {table} {{
     }
 }
 
-/// Whether a name can stand in a rule as it is: a letter, then letters, digits and underscores, at most 32.
+/// Whether a name can stand in a rule as it is: a letter, then letters, digits, '_' and '-', at most 32.
 pub(crate) fn is_table_name(name: &str) -> bool {
     name.len() <= 32
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 #[cfg(test)]
@@ -217,10 +217,10 @@ mod tests {
 
     #[test]
     fn only_plain_words_name_a_table() {
-        for name in ["havre", "havre_2", "H0"] {
+        for name in ["havre", "havre_2", "havre-demo", "H0"] {
             assert!(is_table_name(name), "{name}");
         }
-        for name in ["", "0havre", "a b", "a;flush", "a\"", "é", "a-b", &"a".repeat(33)] {
+        for name in ["", "0havre", "a b", "a;flush", "a\"", "é", &"a".repeat(33)] {
             assert!(!is_table_name(name), "{name}");
         }
     }
