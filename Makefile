@@ -10,7 +10,7 @@ RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables
 TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils
 BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 
-.PHONY: help build demo test bench lint docs deps deps-test deps-bench install clean
+.PHONY: help build demo test bench fuzz lint docs deps deps-test deps-bench install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,11 @@ docs: ## API documentation, warnings denied
 bench: build deps-bench ## the same work on havre, docker and podman, as ratios
 	$(CARGO) build -q -p xtask --locked
 	$(SUDO) $(TARGET_DIR)/debug/xtask bench --havre target/release/havre $(BENCH_ARGS)
+
+fuzz: ## one parser under the fuzzer: make fuzz TARGET=layer SECONDS_EACH=60 (needs cargo-fuzz)
+	@for target in $(or $(TARGET),reference document layer stdcopy dockerfile ignore); do \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(or $(SECONDS_EACH),60) || exit 1; \
+	done
 
 install: build ## into /usr/local/bin, with `docker` as a link to it if that name is free
 	$(SUDO) install -m 755 target/release/havre /usr/local/bin/havre
