@@ -217,3 +217,13 @@ pub fn shrink() {
 pub fn fd_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
+
+/// Sends any signal by its number, real-time ones included.
+pub fn send_signal(pid: rustix::process::Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: kill takes integers; a positive process id names one process.
+    if unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -88,7 +88,7 @@ pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str),
             } => {
                 fs_err::metadata(source).map_err(|error| SpecError::BindSource {
                     path: source.clone(),
-                    source: error.into(),
+                    source: error,
                 })?;
                 let mut options = vec![if *recursive { "rbind" } else { "bind" }];
                 options.push(match propagation {

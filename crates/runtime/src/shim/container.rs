@@ -1,0 +1,354 @@
+//! Making processes with libcontainer: the container's init and the processes that join it later.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use fs_err as fs;
+use havre_sys::tty;
+use libcontainer::container::Container;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
+use serde_json::{Value, json};
+
+use super::executor::{Program, Report, Restrictions, chain};
+use super::log::LogWriter;
+use super::stdio::{ProgramEnds, Streams};
+use crate::cgroup::Cgroup;
+use crate::protocol::{self, Failure, Setup};
+use crate::shim_client::AttachRequest;
+use crate::spec::{ExecSpec, all_capabilities, resolve_user};
+
+/// The shim's own chance of being chosen by the OOM killer, whatever the container's is.
+const SHIM_OOM_SCORE: &str = "-999";
+
+fn setup(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
+    move |error| Failure::Setup {
+        message: format!("{what}: {error}"),
+    }
+}
+
+/// Makes the container, up to the moment where its init waits for [`start`].
+pub(super) fn create(setup_request: &Setup) -> Result<(Container, i32, Streams), Failure> {
+    let directory = &setup_request.directory;
+    let log = LogWriter::open(&setup_request.log).map_err(setup("open the log"))?;
+    let report = Report::new().map_err(setup("make a pipe"))?;
+    let builder =
+        builder(&setup_request.id, directory)?.with_executor(Program::new(&report, setup_request.init, None));
+    let console = Console::new(setup_request.tty, directory, "console.sock")?;
+    let (builder, streams) = if console.is_none() {
+        let want = AttachRequest {
+            stdin: setup_request.stdin,
+            stdout: true,
+            stderr: true,
+        };
+        let (streams, ends) = Streams::pipes(want, setup_request.stdin_once, setup_request.uid, log)
+            .map_err(setup("make the standard streams"))?;
+        (with_streams(builder, ends), Ok(streams))
+    } else {
+        (
+            builder.with_console_socket(Some(directory.join("console.sock"))),
+            Err(log),
+        )
+    };
+    let result = builder
+        .as_init(directory.join("bundle"))
+        .with_systemd(false)
+        .with_detach(true)
+        .build();
+    let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE);
+    let cwd = || {
+        Spec::load(directory.join("bundle/config.json"))
+            .ok()
+            .and_then(|spec| Some(spec.process().as_ref()?.cwd().display().to_string()))
+            .unwrap_or_default()
+    };
+    let container = result.map_err(|error| report.failure(&error, &cwd()))?;
+    let pid = container
+        .pid()
+        .ok_or_else(|| Failure::Setup {
+            message: "the container has no process".into(),
+        })?
+        .as_raw();
+    Cgroup::new(&*setup_request.cgroup)
+        .restrict_devices(&setup_request.device_rules)
+        .map_err(setup("restrict devices"))?;
+    let streams = match (streams, console) {
+        (Err(log), Some(console)) => {
+            let master = console.receive(setup_request.uid, setup_request.tty_size)?;
+            Streams::terminal(master, setup_request.stdin, setup_request.stdin_once, log)
+                .map_err(setup("use the terminal"))?
+        }
+        (Ok(streams), _) => streams,
+        (Err(_), None) => {
+            return Err(Failure::Setup {
+                message: "no terminal".into(),
+            });
+        }
+    };
+    Ok((container, pid, streams))
+}
+
+/// Lets the created container run its program.
+pub(super) fn start(container: &mut Container) -> Result<(), Failure> {
+    container.start().map_err(|error| Failure::Setup {
+        message: chain(&error),
+    })
+}
+
+/// Runs another process in the container whose init is `init`. Returns its process id and streams.
+pub(super) fn exec(
+    setup_request: &Setup,
+    init: i32,
+    serial: u64,
+    exec: &ExecSpec,
+) -> Result<(i32, Streams), Failure> {
+    let directory = &setup_request.directory;
+    let config_path = directory.join("bundle/config.json");
+    let config: Value = fs::read(&config_path)
+        .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from))
+        .map_err(setup("read the specification of the container"))?;
+    if exec.args.is_empty() || exec.args[0].is_empty() {
+        return Err(Failure::Setup {
+            message: "no exec command specified".into(),
+        });
+    }
+    let strings = exec.args.iter().chain(&exec.env).chain([&exec.cwd]);
+    if strings.into_iter().any(|string| string.contains('\0')) {
+        return Err(Failure::Setup {
+            message: "an argument contains a NUL byte".into(),
+        });
+    }
+    let (user, home) = exec_user(&config, init, &exec.user)?;
+    let uid = user["uid"]
+        .as_u64()
+        .and_then(|uid| u32::try_from(uid).ok())
+        .unwrap_or(0);
+    let capabilities = if exec.privileged {
+        let all = all_capabilities();
+        json!({"bounding": all, "effective": all, "permitted": all})
+    } else {
+        config["process"]["capabilities"].clone()
+    };
+    let cwd = if exec.cwd.is_empty() {
+        config["process"]["cwd"].clone()
+    } else {
+        json!(exec.cwd)
+    };
+    let restrictions = Restrictions {
+        capabilities: parse(&capabilities)?,
+        seccomp: parse(&config["linux"]["seccomp"])?,
+        no_new_privileges: config["process"]["noNewPrivileges"] == true,
+    };
+    // No capabilities here: the executor drops them after it has loaded the seccomp filter.
+    let mut process = json!({
+        "terminal": exec.tty,
+        "user": user,
+        "args": exec.args,
+        "env": exec_environment(exec, &config, home.as_deref()),
+        "cwd": cwd,
+        "rlimits": config["process"]["rlimits"],
+    });
+    if restrictions.no_new_privileges {
+        process["noNewPrivileges"] = true.into();
+    }
+    if !config["process"]["oomScoreAdj"].is_null() {
+        process["oomScoreAdj"] = config["process"]["oomScoreAdj"].clone();
+    }
+    let process_path = directory.join(format!("exec-{serial}.json"));
+    fs::write(&process_path, process.to_string()).map_err(setup("write the process"))?;
+    let result = run_exec(
+        setup_request,
+        serial,
+        exec,
+        uid,
+        restrictions,
+        &process_path,
+        &cwd,
+    );
+    let _ = fs::remove_file(&process_path);
+    let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE);
+    result
+}
+
+fn run_exec(
+    setup_request: &Setup,
+    serial: u64,
+    exec: &ExecSpec,
+    uid: u32,
+    restrictions: Restrictions,
+    process: &Path,
+    cwd: &Value,
+) -> Result<(i32, Streams), Failure> {
+    let directory = &setup_request.directory;
+    let report = Report::new().map_err(setup("make a pipe"))?;
+    let builder = builder(&setup_request.id, directory)?.with_executor(Program::new(
+        &report,
+        false,
+        Some(restrictions),
+    ));
+    let name = format!("exec-{serial}.sock");
+    let console = Console::new(exec.tty, directory, &name)?;
+    let (builder, streams) = if console.is_none() {
+        let (streams, ends) =
+            Streams::pipes(exec.attach, true, uid, None).map_err(setup("make the standard streams"))?;
+        (with_streams(builder, ends), Some(streams))
+    } else {
+        (builder.with_console_socket(Some(directory.join(&name))), None)
+    };
+    let pid = builder
+        .as_tenant()
+        .with_process(Some(process))
+        .with_detach(true)
+        .build()
+        .map_err(|error| report.failure(&error, cwd.as_str().unwrap_or_default()))?
+        .as_raw();
+    let streams = match (streams, console) {
+        (Some(streams), _) => streams,
+        (None, Some(console)) => {
+            let master = console.receive(uid, exec.tty_size)?;
+            Streams::terminal(master, exec.attach.stdin, true, None).map_err(setup("use the terminal"))?
+        }
+        (None, None) => {
+            return Err(Failure::Setup {
+                message: "no terminal".into(),
+            });
+        }
+    };
+    sweep_sockets(directory, &setup_request.id);
+    Ok((pid, streams))
+}
+
+/// libcontainer leaves the sockets it made for each exec in its directory.
+fn sweep_sockets(directory: &Path, id: &str) {
+    let Ok(entries) = fs::read_dir(directory.join("state").join(id)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("tenant-") && name.ends_with(".sock") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn builder(id: &str, directory: &Path) -> Result<ContainerBuilder, Failure> {
+    let state = directory.join("state");
+    fs::create_dir_all(&state).map_err(setup("make the state directory"))?;
+    ContainerBuilder::new(id.to_owned(), SyscallType::default())
+        .with_root_path(state)
+        .map_err(|error| Failure::Setup {
+            message: chain(&error),
+        })
+}
+
+fn with_streams(builder: ContainerBuilder, ends: ProgramEnds) -> ContainerBuilder {
+    builder
+        .with_stdin(ends.stdin)
+        .with_stdout(ends.stdout)
+        .with_stderr(ends.stderr)
+}
+
+fn parse<T: for<'de> serde::Deserialize<'de>>(value: &Value) -> Result<Option<T>, Failure> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    T::deserialize(value).map(Some).map_err(|error| Failure::Setup {
+        message: error.to_string(),
+    })
+}
+
+/// The `user` of an exec and its home, looked up in the container as it is now.
+fn exec_user(config: &Value, init: i32, user: &str) -> Result<(Value, Option<String>), Failure> {
+    if user.is_empty() {
+        return Ok((config["process"]["user"].clone(), None));
+    }
+    // The root of the init's own mount namespace: nothing outside the container can be reached through it.
+    let root = rustix::fs::open(
+        format!("/proc/{init}/root"),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|error| setup("open the root of the container")(error.into()))?;
+    let user = resolve_user(root, user, &[]).map_err(|error| Failure::Setup {
+        message: error.to_string(),
+    })?;
+    let value = json!({"uid": user.uid, "gid": user.gid, "additionalGids": user.additional_gids});
+    Ok((value, Some(user.home)))
+}
+
+fn exec_environment(exec: &ExecSpec, config: &Value, home: Option<&str>) -> Vec<String> {
+    let mut env = exec.env.clone();
+    let has = |env: &[String], name: &str| env.iter().any(|variable| variable.starts_with(name));
+    let container: Vec<&str> = config["process"]["env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    for name in ["PATH=", "HOSTNAME=", "HOME="] {
+        let inherited = match (name, home) {
+            ("HOME=", Some(home)) => Some(format!("HOME={home}")),
+            _ => container
+                .iter()
+                .find(|variable| variable.starts_with(name))
+                .map(|v| (*v).to_owned()),
+        };
+        if !has(&env, name)
+            && let Some(variable) = inherited
+        {
+            env.push(variable);
+        }
+    }
+    if exec.tty && !has(&env, "TERM=") {
+        env.push("TERM=xterm".into());
+    }
+    env
+}
+
+/// The socket over which a process hands out its terminal.
+struct Console {
+    listener: UnixListener,
+    path: std::path::PathBuf,
+}
+
+impl Console {
+    fn new(wanted: bool, directory: &Path, name: &str) -> Result<Option<Console>, Failure> {
+        if !wanted {
+            return Ok(None);
+        }
+        let path = directory.join(name);
+        let listener = protocol::listen(&path).map_err(setup("make the console socket"))?;
+        Ok(Some(Console { listener, path }))
+    }
+
+    /// The terminal, which the process has sent by now.
+    fn receive(self, uid: u32, size: Option<(u16, u16)>) -> Result<OwnedFd, Failure> {
+        self.listener
+            .set_nonblocking(true)
+            .map_err(setup("receive the terminal"))?;
+        let (socket, _) = self.listener.accept().map_err(setup("receive the terminal"))?;
+        socket
+            .set_nonblocking(true)
+            .map_err(setup("receive the terminal"))?;
+        let master = tty::receive_fd(&socket).map_err(setup("receive the terminal"))?;
+        if uid != 0 {
+            // The program may then open its terminal by name; without, it still has the descriptors.
+            let _ = tty::give_to(std::os::fd::AsFd::as_fd(&master), uid);
+        }
+        if let Some((width, height)) = size {
+            tty::set_size(&master, width, height).map_err(setup("set the size of the terminal"))?;
+        }
+        Ok(master)
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
