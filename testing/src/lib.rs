@@ -1,1 +1,46 @@
 //! Test harness: engines, registries with faults, images made on the spot.
+//!
+//! - [`TestEngine`]: a daemon with its own root, socket, bridge and firewall table, and the command lines that talk to it.
+//! - [`Registry`]: a registry in this process, which misbehaves on request.
+//! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
+//! - [`http`]: as much HTTP as the above need, in the raw.
+//!
+//! The end-to-end suite in `tests/` needs root and the built binary (`HAVRE_BIN`, or beside the test's own target
+//! directory). With `HAVRE_TEST_DOCKER_HOST=unix:///…` the same suite runs on a real dockerd, one test at a time, **removing
+//! every container, image and volume it finds there**: that proves the expectations themselves.
+
+mod archive;
+mod cli;
+mod engine;
+pub mod http;
+mod image;
+mod registry;
+mod sweep;
+
+pub use archive::{Entry, Layer};
+pub use cli::{Args, Invocation, Output, Program, Running};
+pub use engine::TestEngine;
+pub use image::{Compression, Image};
+pub use registry::{Action, Auth, Registry, two_architectures};
+
+use std::time::{Duration, Instant};
+
+/// Lower-case hexadecimal SHA-256 with its prefix, as digests are written.
+pub fn digest_of(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let hash = sha2::Sha256::digest(bytes);
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// After half a minute, naming what was waited for.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < patience, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
