@@ -1,5 +1,10 @@
-use havre_oci::Digest;
+//! What image operations fail with, in Docker's words.
+
+use havre_oci::{ConfigError, Digest, PlatformError, ReferenceError};
 use havre_registry_client::RegistryError;
+use havre_store::{ApplyError, StoreError};
+
+use crate::{ChangeError, FilterError};
 
 /// What an image operation can fail with, in Docker's words at `Display` where Docker has some.
 #[derive(Debug, thiserror::Error)]
@@ -10,17 +15,124 @@ pub enum ImageError {
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousPrefix(String),
     #[error(transparent)]
-    Reference(#[from] havre_oci::ReferenceError),
+    Reference(#[from] ReferenceError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error("{}", chain(.0))]
+    Store(#[from] StoreError),
     #[error(transparent)]
-    Store(#[from] havre_store::StoreError),
-    #[error("{0}")]
-    Conflict(String),
-    #[error("{0}")]
-    Invalid(String),
-    #[error("blob {0} is neither in the store nor can it be made from its layer")]
-    MissingBlob(Digest),
+    Filter(#[from] FilterError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+
+    /// Pull: the index has nothing for the platform.
+    #[error("no matching manifest for {platform} in the manifest list entries")]
+    NoMatchingManifest { platform: String },
+    /// Pull: not an image, or of a kind that cannot run here.
+    #[error("{reference} is not a container image: unsupported media type {media_type:?}")]
+    NotAnImage { reference: String, media_type: String },
+    #[error(
+        "image operating system {os:?} cannot be used on this platform: operating system is not supported"
+    )]
+    UnsupportedOs { os: String },
+    #[error("invalid configuration of {reference}: {source}")]
+    Config {
+        reference: String,
+        #[source]
+        source: ConfigError,
+    },
+    #[error("manifest of {reference} has {layers} layers, its configuration has {diff_ids}")]
+    LayerCount {
+        reference: String,
+        layers: usize,
+        diff_ids: usize,
+    },
+    /// The bytes of a layer are not what the manifest says, from every source.
+    #[error("filesystem layer verification failed for digest {0}")]
+    LayerVerification(Digest),
+    #[error("failed to register layer: {}", chain(.source))]
+    Layer {
+        digest: Option<Digest>,
+        #[source]
+        source: ApplyError,
+    },
+    #[error(
+        "all tags of a repository can be pulled or pushed only by its name alone, {0} has a tag or digest"
+    )]
+    AllTagsWithTag(String),
+    #[error("layer {diff_id} of the image is not in the store; pull or load the image again")]
+    MissingLayer { diff_id: Digest },
+
+    #[error("cannot push a digest reference")]
+    PushDigest,
+    #[error("An image does not exist locally with the tag: {0}")]
+    NothingToPush(String),
+    #[error("tag does not exist: {0}")]
+    NoSuchTag(String),
+    #[error(
+        "image with reference {reference} was found but its platform ({actual}) does not match the specified platform ({wanted})"
+    )]
+    WrongPlatform {
+        reference: String,
+        actual: String,
+        wanted: String,
+    },
+    #[error("refusing to create a tag with a digest reference")]
+    TagWithDigest,
+
+    #[error(
+        "conflict: unable to remove repository reference {reference:?} (must force) - container {container} is using its referenced image {image}"
+    )]
+    ReferenceInUse {
+        reference: String,
+        container: String,
+        image: String,
+    },
+    #[error("conflict: unable to delete {image} ({}) - {reason}", if *.hard { "cannot be forced" } else { "must be forced" })]
+    InUse {
+        image: String,
+        hard: bool,
+        reason: String,
+    },
+
+    /// Load: what the tar must not hold, or lacks.
+    #[error("invalid archive: {0}")]
+    Archive(String),
+    /// Load, import: the stream broke, or its compression.
+    #[error("cannot read the archive: {0}")]
+    Input(#[source] std::io::Error),
+    /// Save: the receiver is gone, or its disk is full.
+    #[error("cannot write the archive: {0}")]
+    Output(#[source] std::io::Error),
+    #[error("cannot use temporary files: {0}")]
+    Temporary(#[source] std::io::Error),
+    #[error("too many layers: {count}, the limit is {limit}")]
+    TooManyLayers { count: usize, limit: usize },
+
+    #[error("cannot bootstrap {0:?}: expected debian, debian:SUITE or busybox")]
+    BootstrapSource(String),
+    #[error("{program} is not installed; install it with: apt-get install {package}")]
+    MissingProgram { program: String, package: String },
+    #[error("{program} failed ({status}): {output}")]
+    ProgramFailed {
+        program: String,
+        status: String,
+        output: String,
+    },
+    #[error("cannot run {program}: {source}")]
+    Program {
+        program: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} is not statically linked; install it with: apt-get install busybox-static")]
+    NotStatic { path: String },
+
+    /// Work on a blocking thread was lost (a panic, or the end of the program).
+    #[error("internal error: background work ended without a result")]
+    Interrupted,
 }
 
 /// Coarse classes, for HTTP statuses and exit codes.
@@ -31,12 +143,69 @@ pub enum ErrorKind {
     Invalid,
     Unauthorized,
     Denied,
+    RateLimited,
     Unavailable,
     System,
 }
 
 impl ImageError {
+    /// The class this error belongs to.
     pub fn kind(&self) -> ErrorKind {
-        ErrorKind::System
+        use havre_registry_client::ErrorKind as Registry;
+        match self {
+            Self::Registry(error) => match error.kind() {
+                Registry::NotFound => ErrorKind::NotFound,
+                Registry::Unauthorized => ErrorKind::Unauthorized,
+                Registry::Denied => ErrorKind::Denied,
+                Registry::RateLimited => ErrorKind::RateLimited,
+                Registry::Unavailable => ErrorKind::Unavailable,
+                Registry::InvalidRequest => ErrorKind::Invalid,
+                Registry::InvalidAnswer | Registry::System => ErrorKind::System,
+            },
+            Self::NotFound(_)
+            | Self::NoMatchingManifest { .. }
+            | Self::NoSuchTag(_)
+            | Self::NothingToPush(_)
+            | Self::WrongPlatform { .. } => ErrorKind::NotFound,
+            Self::ReferenceInUse { .. } | Self::InUse { .. } => ErrorKind::Conflict,
+            Self::AmbiguousPrefix(_)
+            | Self::Reference(_)
+            | Self::Platform(_)
+            | Self::Filter(_)
+            | Self::Change(_)
+            | Self::AllTagsWithTag(_)
+            | Self::PushDigest
+            | Self::TagWithDigest
+            | Self::Archive(_)
+            | Self::BootstrapSource(_)
+            | Self::NotAnImage { .. }
+            | Self::UnsupportedOs { .. }
+            | Self::Config { .. }
+            | Self::TooManyLayers { .. }
+            | Self::LayerCount { .. } => ErrorKind::Invalid,
+            _ => ErrorKind::System,
+        }
     }
+
+    pub(crate) fn layer(digest: &Digest, source: ApplyError) -> Self {
+        Self::Layer {
+            digest: Some(digest.clone()),
+            source,
+        }
+    }
+}
+
+/// An error with its causes, as one line; causes an outer message repeats are left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let inner = current.to_string();
+        if !text.contains(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        cause = current.source();
+    }
+    text
 }

@@ -10,9 +10,11 @@
 //! Everything in flight holds a lease of the store; dropping a call cancels it and keeps partial downloads.
 
 mod bootstrap;
+mod change;
 mod create;
 mod error;
 mod filter;
+mod flight;
 mod history;
 mod import;
 mod inspect;
@@ -29,11 +31,13 @@ mod service;
 mod tag;
 
 pub use bootstrap::BootstrapRequest;
+pub use change::{ChangeError, apply_changes};
 pub use create::CreateImage;
 pub use error::{ErrorKind, ImageError};
 pub use filter::{FilterError, Filters};
+pub use havre_registry_client::Credentials;
 pub use history::HistoryEntry;
-pub use import::{ImportOptions, apply_changes};
+pub use import::ImportOptions;
 pub use inspect::Inspect;
 pub use list::{ListOptions, Summary};
 pub use load::Loaded;

@@ -1,14 +1,20 @@
-use std::collections::BTreeMap;
+//! Listing images.
 
-use havre_oci::Digest;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use havre_oci::{Digest, Reference};
+use havre_store::Image;
 use jiff::Timestamp;
 
-use crate::{Filters, ImageError, ImageService};
+use crate::filter::path_match;
+use crate::{FilterError, Filters, ImageError, ImageService};
 
+/// What to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListOptions {
     /// Intermediate images too.
     pub all: bool,
+    /// `before`, `since`, `until`, `dangling`, `label`, `label!`, `reference`.
     pub filters: Filters,
     /// Compute `shared_size`.
     pub shared_size: bool,
@@ -32,10 +38,160 @@ pub struct Summary {
     pub layers: Vec<Digest>,
 }
 
+/// The names of all images, read at once.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) tags: HashMap<Digest, Vec<Reference>>,
+    pub(crate) digests: HashMap<Digest, Vec<Reference>>,
+}
+
+const KEYS: &[&str] = &[
+    "before",
+    "since",
+    "until",
+    "dangling",
+    "label",
+    "label!",
+    "reference",
+];
+
 impl ImageService {
     /// Images, newest first.
     pub async fn list(&self, options: &ListOptions) -> Result<Vec<Summary>, ImageError> {
-        let _ = options;
-        todo!()
+        let options = options.clone();
+        self.blocking(move |service| service.list_blocking(&options))
+            .await
     }
+
+    pub(crate) fn names(&self) -> Result<Names, ImageError> {
+        let meta = self.store.meta();
+        let mut names = Names::default();
+        for row in meta.references()? {
+            if let Ok(reference) = Reference::parse(&row.name) {
+                names.tags.entry(row.image).or_default().push(reference);
+            }
+        }
+        for known in meta.all_repo_digests()? {
+            if let Ok(reference) = Reference::parse(&known.repository) {
+                let reference = reference.with_digest(known.digest);
+                names.digests.entry(known.image).or_default().push(reference);
+            }
+        }
+        Ok(names)
+    }
+
+    fn list_blocking(&self, options: &ListOptions) -> Result<Vec<Summary>, ImageError> {
+        let filters = &options.filters;
+        filters.check(KEYS)?;
+        let dangling = filters.boolean("dangling")?;
+        let created_of = |key| -> Result<Option<Timestamp>, ImageError> {
+            let mut found = None;
+            for name in filters.get(key) {
+                found = Some(self.find(name)?.image.created.unwrap_or(Timestamp::UNIX_EPOCH));
+            }
+            Ok(found)
+        };
+        let (before, since, until) = (created_of("before")?, created_of("since")?, filters.until()?);
+        let patterns = filters.get("reference");
+        for pattern in patterns {
+            if path_match(pattern, "").is_none() {
+                return Err(FilterError::Pattern(pattern.clone()).into());
+            }
+        }
+        let by_label = !filters.get("label").is_empty() || !filters.get("label!").is_empty();
+
+        let images = self.store.meta().images()?;
+        let mut names = self.names()?;
+        let parents: HashSet<Digest> = images.iter().filter_map(|image| image.parent.clone()).collect();
+        let layer_sizes = if options.shared_size {
+            self.layer_sizes()?
+        } else {
+            HashMap::new()
+        };
+        let users = if options.shared_size {
+            layer_users(&images)
+        } else {
+            HashMap::new()
+        };
+
+        let mut rows = Vec::new();
+        for image in images {
+            let created = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
+            if before.is_some_and(|before| created >= before)
+                || since.is_some_and(|since| created <= since)
+                || until.is_some_and(|until| created >= until)
+            {
+                continue;
+            }
+            let mut tags = names.tags.remove(&image.id).unwrap_or_default();
+            let mut digests = names.digests.remove(&image.id).unwrap_or_default();
+            let unnamed = tags.is_empty();
+            // Docker calls an image dangling that has no tag, and hides those that only serve as parents.
+            if unnamed && digests.is_empty() && parents.contains(&image.id) && !options.all {
+                continue;
+            }
+            if dangling.is_some_and(|dangling| dangling != unnamed) {
+                continue;
+            }
+            if !patterns.is_empty() {
+                let matches = |reference: &Reference| {
+                    let (full, name) = (reference.familiar(), reference.familiar_name());
+                    patterns.iter().any(|pattern| {
+                        path_match(pattern, &full) == Some(true) || path_match(pattern, &name) == Some(true)
+                    })
+                };
+                tags.retain(matches);
+                digests.retain(matches);
+                if tags.is_empty() && digests.is_empty() {
+                    continue;
+                }
+            }
+            let labels = self.read_config(&image.id)?.config.labels;
+            if by_label && !filters.labels_match(&labels) {
+                continue;
+            }
+            let shared_size = options.shared_size.then(|| {
+                let shared = image
+                    .layers
+                    .iter()
+                    .filter(|layer| users.get(*layer).is_some_and(|count| *count > 1));
+                shared
+                    .map(|layer| layer_sizes.get(layer).copied().unwrap_or(0))
+                    .sum()
+            });
+            rows.push(Summary {
+                repo_tags: tags.iter().map(Reference::familiar).collect(),
+                repo_digests: digests.iter().map(Reference::familiar).collect(),
+                id: image.id,
+                parent: image.parent,
+                created: image.created,
+                size: image.size,
+                shared_size,
+                labels,
+                layers: image.layers,
+            });
+        }
+        rows.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(rows)
+    }
+
+    fn layer_sizes(&self) -> Result<HashMap<Digest, u64>, ImageError> {
+        let layers = self.store.layers().list()?;
+        Ok(layers
+            .into_iter()
+            .map(|layer| (layer.diff_id, layer.size))
+            .collect())
+    }
+}
+
+/// How many images have each layer.
+fn layer_users(images: &[Image]) -> HashMap<Digest, usize> {
+    let mut users = HashMap::new();
+    for image in images {
+        let layers: HashSet<&Digest> = image.layers.iter().collect();
+        for layer in layers {
+            *users.entry(layer.clone()).or_default() += 1;
+        }
+    }
+    users
 }

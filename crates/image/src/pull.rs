@@ -1,8 +1,16 @@
-use havre_oci::{Digest, Platform, Reference};
-use havre_registry_client::Credentials;
+//! Pull: resolve → select platform → manifest and configuration → layers (downloaded and unpacked at the same time) →
+//! image and references, published last.
 
-use crate::{ImageError, ImageService, Progress};
+mod layers;
+mod transfer;
 
+use havre_oci::{Digest, Document, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type};
+use havre_registry_client::{Credentials, Repository, Resolved};
+use havre_store::{Image, Lease};
+
+use crate::{ImageError, ImageService, Progress, ProgressEvent};
+
+/// What to pull, and as whom.
 #[derive(Debug, Clone, Default)]
 pub struct PullOptions {
     /// Wanted platform; the host's when `None`.
@@ -25,6 +33,21 @@ pub struct Pulled {
     pub up_to_date: bool,
 }
 
+/// What a reference resolved to, down to one image.
+struct Selected {
+    /// As the reference resolved: manifest or index.
+    top: Resolved,
+    /// The manifest of the platform, when `top` is an index.
+    child: Option<Resolved>,
+    manifest: Manifest,
+}
+
+impl Selected {
+    fn image_manifest(&self) -> &Resolved {
+        self.child.as_ref().unwrap_or(&self.top)
+    }
+}
+
 impl ImageService {
     /// Pulls an image; one result per tag (several with `all_tags`). Emits Docker's progress lines, the last of which are
     /// "Digest: …" and "Status: …".
@@ -34,7 +57,292 @@ impl ImageService {
         options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<Vec<Pulled>, ImageError> {
-        let _ = (reference, options, progress);
-        todo!()
+        let repository = self.client.repository(reference, &options.credentials);
+        if !options.all_tags {
+            let reference = reference.clone().with_default_tag();
+            let pulled = self.pull_one(&repository, &reference, options, progress).await?;
+            emit_status(progress, &reference.familiar(), pulled.up_to_date);
+            return Ok(vec![pulled]);
+        }
+        if !reference.is_name_only() {
+            return Err(ImageError::AllTagsWithTag(reference.familiar()));
+        }
+        let mut pulled = Vec::new();
+        for tag in repository.tags().await? {
+            // A registry's tags are its own words.
+            let reference = reference.with_tag(&tag)?;
+            pulled.push(self.pull_one(&repository, &reference, options, progress).await?);
+        }
+        emit_status(
+            progress,
+            &reference.familiar(),
+            pulled.iter().all(|pulled| pulled.up_to_date),
+        );
+        Ok(pulled)
     }
+
+    async fn pull_one(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &dyn Progress,
+    ) -> Result<Pulled, ImageError> {
+        let selector = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, tag) => tag.unwrap_or("latest").to_owned(),
+        };
+        let name = if reference.digest().is_some() {
+            reference.canonical()
+        } else {
+            selector.clone()
+        };
+        progress.emit(ProgressEvent::of(
+            name,
+            format!("Pulling from {}", reference.path()),
+        ));
+
+        let wanted = options.platform.clone().unwrap_or_else(Platform::host);
+        if let Some(pulled) = self.known(repository, reference, &selector, options).await? {
+            progress.emit(ProgressEvent::line(format!("Digest: {}", pulled.digest)));
+            return Ok(pulled);
+        }
+        let selected = self.select(repository, reference, &selector, &wanted).await?;
+        let lease = self.lease();
+        let config = self
+            .fetch_config(repository, reference, &selected.manifest, &lease)
+            .await?;
+        if config.platform().os != "linux" {
+            return Err(ImageError::UnsupportedOs {
+                os: config.platform().os,
+            });
+        }
+        self.pull_layers(repository, &selected.manifest, &config, &lease, progress)
+            .await?;
+        let pulled = self.publish(reference, selected, config, lease).await?;
+        progress.emit(ProgressEvent::line(format!("Digest: {}", pulled.0.digest)));
+        if let Some(platform) = &options.platform
+            && !platform.matches(&pulled.1)
+        {
+            // Docker takes a lone manifest of another platform, and says so.
+            progress.emit(ProgressEvent::line(format!(
+                "WARNING: image with reference {} was found but its platform ({}) does not match the specified platform ({platform})",
+                reference.familiar(),
+                pulled.1,
+            )));
+        }
+        Ok(pulled.0)
+    }
+
+    /// The image under the reference, if it is here and the registry still has the same. Costs a HEAD, which registries
+    /// do not count as a pull.
+    async fn known(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        selector: &str,
+        options: &PullOptions,
+    ) -> Result<Option<Pulled>, ImageError> {
+        let local = {
+            let reference = reference.clone();
+            self.blocking(move |service| service.local(&reference)).await?
+        };
+        let Some((image, digest)) = local else {
+            return Ok(None);
+        };
+        let suits = options
+            .platform
+            .as_ref()
+            .is_none_or(|platform| platform.matches(&image.platform));
+        if !suits
+            || repository
+                .head_manifest(selector)
+                .await?
+                .map(|head| head.digest)
+                .as_ref()
+                != Some(&digest)
+        {
+            return Ok(None);
+        }
+        Ok(Some(Pulled {
+            image: image.id,
+            digest,
+            reference: reference.clone(),
+            up_to_date: true,
+        }))
+    }
+
+    /// The complete image a reference stands for, and the digest it was pulled by.
+    fn local(&self, reference: &Reference) -> Result<Option<(Image, Digest)>, ImageError> {
+        let meta = self.store.meta();
+        let digest = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Some(digest.clone()),
+            (None, Some(_)) => meta
+                .reference(&reference.canonical())?
+                .and_then(|row| row.target)
+                .map(|target| target.digest),
+            (None, None) => None,
+        };
+        let (Some(digest), Some(image)) = (digest, self.find_reference(reference)?) else {
+            return Ok(None);
+        };
+        for diff_id in &image.layers {
+            if self.store.layers().find(diff_id)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some((image, digest)))
+    }
+
+    /// Follows an index to the manifest of the platform.
+    async fn select(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        selector: &str,
+        wanted: &Platform,
+    ) -> Result<Selected, ImageError> {
+        let top = repository.resolve(selector).await?;
+        let child = match &top.document {
+            Document::Manifest(_) => None,
+            Document::Index(index) => {
+                let Some(descriptor) = wanted.select(index) else {
+                    return Err(ImageError::NoMatchingManifest {
+                        platform: wanted.to_string(),
+                    });
+                };
+                Some(repository.resolve(descriptor.digest.as_str()).await?)
+            }
+        };
+        let not_an_image = |media_type: &str| ImageError::NotAnImage {
+            reference: reference.familiar(),
+            media_type: media_type.to_owned(),
+        };
+        let manifest = match &child.as_ref().unwrap_or(&top).document {
+            Document::Manifest(manifest) => manifest.clone(),
+            Document::Index(index) => return Err(not_an_image(&index.media_type)),
+        };
+        // Old tools wrote configurations as octet streams.
+        let config_type = manifest.config.media_type.as_str();
+        if !media_type::is_config(config_type) && config_type != "application/octet-stream" {
+            return Err(not_an_image(config_type));
+        }
+        if let Some(layer) = manifest
+            .layers
+            .iter()
+            .find(|layer| !media_type::is_layer(&layer.media_type))
+        {
+            return Err(not_an_image(&layer.media_type));
+        }
+        Ok(Selected { top, child, manifest })
+    }
+
+    async fn fetch_config(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        manifest: &Manifest,
+        lease: &Lease,
+    ) -> Result<ImageConfig, ImageError> {
+        let descriptor = &manifest.config;
+        lease.hold(&descriptor.digest);
+        let bytes = if self.store.content().contains(&descriptor.digest) {
+            let digest = descriptor.digest.clone();
+            self.blocking(move |service| Ok(service.store.content().read(&digest, MAX_CONFIG_SIZE)?))
+                .await?
+        } else {
+            let bytes = repository.read_blob(descriptor, MAX_CONFIG_SIZE).await?;
+            let (lease, descriptor, copy) = (lease.clone(), descriptor.clone(), bytes.clone());
+            self.blocking(move |service| {
+                let mut ingest =
+                    service
+                        .store
+                        .content()
+                        .ingest(&descriptor.digest, Some(descriptor.size), &lease)?;
+                ingest.restart()?;
+                ingest.write_all(&copy)?;
+                Ok(ingest.commit()?)
+            })
+            .await?;
+            bytes
+        };
+        let config = ImageConfig::parse(&bytes).map_err(|source| ImageError::Config {
+            reference: reference.familiar(),
+            source,
+        })?;
+        let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+        if layers != diff_ids {
+            return Err(ImageError::LayerCount {
+                reference: reference.familiar(),
+                layers,
+                diff_ids,
+            });
+        }
+        Ok(config)
+    }
+
+    /// Everything is there: manifests, then the image, then its names.
+    async fn publish(
+        &self,
+        reference: &Reference,
+        selected: Selected,
+        config: ImageConfig,
+        lease: Lease,
+    ) -> Result<(Pulled, Platform), ImageError> {
+        let reference = reference.clone();
+        self.blocking(move |service| {
+            for resolved in [Some(&selected.top), selected.child.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                service.keep(resolved, &lease)?;
+            }
+            let meta = service.store.meta();
+            let id = selected.manifest.config.digest.clone();
+            let manifest = selected.image_manifest().descriptor.clone();
+            let parent = meta.find_image(&id)?.and_then(|image| image.parent);
+            let image = service.image_row(id, Some(manifest), &config, parent)?;
+            let top = &selected.top.descriptor;
+            let before = service.find_reference(&reference)?.map(|image| image.id);
+            meta.put_image(&image)?;
+            meta.add_repo_digest(&reference.repository(), &top.digest, &image.id)?;
+            if reference.tag().is_some() && reference.digest().is_none() {
+                meta.set_reference(&reference.canonical(), &image.id, Some(top), "pull")?;
+            }
+            let up_to_date = before.as_ref() == Some(&image.id);
+            let pulled = Pulled {
+                image: image.id,
+                digest: top.digest.clone(),
+                reference,
+                up_to_date,
+            };
+            Ok((pulled, image.platform))
+        })
+        .await
+    }
+
+    /// Stores a manifest or index under the digest it was asked by.
+    fn keep(&self, resolved: &Resolved, lease: &Lease) -> Result<(), ImageError> {
+        let descriptor = &resolved.descriptor;
+        lease.hold(&descriptor.digest);
+        if self.store.content().contains(&descriptor.digest) {
+            return Ok(());
+        }
+        let mut ingest = self
+            .store
+            .content()
+            .ingest(&descriptor.digest, Some(descriptor.size), lease)?;
+        ingest.restart()?;
+        ingest.write_all(&resolved.bytes)?;
+        Ok(ingest.commit()?)
+    }
+}
+
+fn emit_status(progress: &dyn Progress, name: &str, up_to_date: bool) {
+    let status = if up_to_date {
+        "Image is up to date for"
+    } else {
+        "Downloaded newer image for"
+    };
+    progress.emit(ProgressEvent::line(format!("Status: {status} {name}")));
 }

@@ -1,8 +1,17 @@
-use havre_oci::{Digest, Platform, Reference};
-use havre_registry_client::Credentials;
+//! Push: the manifest an image came with when everything it names can be had, else one made of its layers.
 
-use crate::{ImageError, ImageService, Progress};
+mod layers;
 
+use std::sync::Arc;
+
+use havre_oci::{Descriptor, Digest, Document, Manifest, Platform, Reference, media_type};
+use havre_registry_client::{Credentials, Repository};
+use havre_store::Image;
+use tokio::io::AsyncReadExt as _;
+
+use crate::{ImageError, ImageService, Progress, ProgressEvent};
+
+/// What to push, and as whom.
 #[derive(Debug, Clone, Default)]
 pub struct PushOptions {
     /// Every local tag of the repository (the reference must have none).
@@ -30,7 +39,185 @@ impl ImageService {
         options: &PushOptions,
         progress: &dyn Progress,
     ) -> Result<Vec<Pushed>, ImageError> {
-        let _ = (reference, options, progress);
-        todo!()
+        if reference.digest().is_some() {
+            return Err(ImageError::PushDigest);
+        }
+        if options.all_tags && reference.tag().is_some() {
+            return Err(ImageError::AllTagsWithTag(reference.familiar()));
+        }
+        let line = format!("The push refers to repository [{}]", reference.repository());
+        progress.emit(ProgressEvent::line(line));
+        let tagged = {
+            let reference = reference.clone();
+            self.blocking(move |service| service.local_tags(&reference))
+                .await?
+        };
+        if tagged.is_empty() {
+            return Err(ImageError::NothingToPush(reference.familiar_name()));
+        }
+        let wanted = reference.clone().with_default_tag();
+        let chosen: Vec<_> = tagged
+            .into_iter()
+            .filter(|(tag, _)| options.all_tags || *tag == wanted)
+            .collect();
+        if chosen.is_empty() {
+            return Err(ImageError::NoSuchTag(wanted.familiar()));
+        }
+        let repository = self.client.repository(reference, &options.credentials);
+        let mut pushed = Vec::new();
+        for (tag, image) in chosen {
+            pushed.push(self.push_tag(&repository, &tag, image, options, progress).await?);
+        }
+        Ok(pushed)
     }
+
+    /// The tags of a repository, with their images.
+    fn local_tags(&self, reference: &Reference) -> Result<Vec<(Reference, Image)>, ImageError> {
+        let meta = self.store.meta();
+        let mut found = Vec::new();
+        for row in meta.references()? {
+            let Ok(name) = Reference::parse(&row.name) else {
+                continue;
+            };
+            if name.repository() != reference.repository() {
+                continue;
+            }
+            if let Some(image) = meta.find_image(&row.image)? {
+                found.push((name, image));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn push_tag(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        image: Image,
+        options: &PushOptions,
+        progress: &dyn Progress,
+    ) -> Result<Pushed, ImageError> {
+        if let Some(wanted) = options
+            .platform
+            .as_ref()
+            .filter(|wanted| !wanted.matches(&image.platform))
+        {
+            return Err(ImageError::WrongPlatform {
+                reference: reference.familiar(),
+                actual: image.platform.to_string(),
+                wanted: wanted.to_string(),
+            });
+        }
+        let lease = self.lease();
+        lease.hold(&image.id);
+        for diff_id in &image.layers {
+            lease.hold(diff_id);
+        }
+        for diff_id in image.layers.iter().rev() {
+            progress.emit(ProgressEvent::of(diff_id.short(), "Preparing"));
+        }
+        let kept = {
+            let image = image.clone();
+            self.blocking(move |service| service.kept_manifest(&image))
+                .await?
+        };
+        let (media_type, bytes) = match self
+            .push_kept(repository, reference, &image, kept, progress)
+            .await?
+        {
+            Some(kept) => kept,
+            None => {
+                let layers = self
+                    .push_layers(repository, reference, &image, &lease, progress)
+                    .await?;
+                let config = self.config_descriptor(&image).await?;
+                let manifest = Manifest::docker(config, layers);
+                (media_type::DOCKER_MANIFEST.to_owned(), manifest.to_bytes())
+            }
+        };
+        let config = self.config_descriptor(&image).await?;
+        if !repository.blob_exists(&image.id).await? {
+            self.upload(repository, &config, &|_| {}).await?;
+        }
+        let tag = reference.tag().unwrap_or("latest").to_owned();
+        let size = bytes.len() as u64;
+        let digest = repository.push_manifest(&tag, &media_type, bytes.clone()).await?;
+        let descriptor = Descriptor::new(media_type, digest.clone(), size);
+        {
+            let (repository, image, digest) = (reference.repository(), image.clone(), digest.clone());
+            self.blocking(move |service| {
+                let meta = service.store.meta();
+                if image.manifest.is_none() {
+                    // From now on the image has a manifest: the next push gives the same.
+                    service.store.content().put(&bytes, &lease)?;
+                    meta.put_image(&Image {
+                        manifest: Some(descriptor),
+                        ..image.clone()
+                    })?;
+                }
+                Ok(meta.add_repo_digest(&repository, &digest, &image.id)?)
+            })
+            .await?;
+        }
+        progress.emit(ProgressEvent::line(format!(
+            "{tag}: digest: {digest} size: {size}"
+        )));
+        Ok(Pushed { tag, digest, size })
+    }
+
+    async fn config_descriptor(&self, image: &Image) -> Result<Descriptor, ImageError> {
+        let id = image.id.clone();
+        self.blocking(move |service| {
+            let size = service.store.content().size(&id);
+            let size = size.ok_or_else(|| havre_store::StoreError::BlobNotFound { digest: id.clone() })?;
+            Ok(Descriptor::new(media_type::DOCKER_CONFIG, id, size))
+        })
+        .await
+    }
+
+    /// The bytes of the manifest the image came with.
+    fn kept_manifest(&self, image: &Image) -> Result<Option<(String, Vec<u8>, Manifest)>, ImageError> {
+        let Some(descriptor) = &image.manifest else {
+            return Ok(None);
+        };
+        if !self.store.content().contains(&descriptor.digest) {
+            return Ok(None);
+        }
+        let bytes = self
+            .store
+            .content()
+            .read(&descriptor.digest, havre_oci::MAX_DOCUMENT_SIZE)?;
+        Ok(match Document::parse(&bytes, Some(&descriptor.media_type)) {
+            Ok(Document::Manifest(manifest)) if manifest.config.digest == image.id => {
+                Some((manifest.media_type.clone(), bytes, manifest))
+            }
+            _ => None,
+        })
+    }
+
+    /// Sends a blob of the content store.
+    pub(crate) async fn upload(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), ImageError> {
+        let (store, digest) = (Arc::clone(&self.store), descriptor.digest.clone());
+        let source = move |offset| open_blob(&store, &digest, offset);
+        Ok(repository.push_blob(descriptor, &source, progress).await?)
+    }
+}
+
+/// Reads a blob in large pieces.
+fn open_blob(
+    store: &havre_store::Store,
+    digest: &Digest,
+    offset: u64,
+) -> std::io::Result<havre_registry_client::BodyStream> {
+    use std::io::Seek as _;
+    let mut file = store.content().open(digest).map_err(std::io::Error::other)?;
+    file.seek(std::io::SeekFrom::Start(offset))?;
+    let file = tokio::fs::File::from_std(file.into_parts().0);
+    let stream = tokio_util::io::ReaderStream::with_capacity(file.take(u64::MAX), 256 << 10);
+    Ok(Box::pin(stream))
 }

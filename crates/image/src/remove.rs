@@ -1,4 +1,7 @@
-use havre_oci::Digest;
+//! Removing names and images, with the rules and words of Docker.
+
+use havre_oci::{Digest, Reference, chain_ids};
+use havre_store::{Freed, Image};
 
 use crate::{ImageError, ImageService};
 
@@ -13,6 +16,13 @@ pub struct ImageUse {
     pub running: bool,
 }
 
+impl ImageUse {
+    fn short(&self) -> &str {
+        self.container.get(..12).unwrap_or(&self.container)
+    }
+}
+
+/// How to remove.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RemoveOptions {
     pub force: bool,
@@ -25,8 +35,24 @@ pub struct RemoveOptions {
 pub enum Removed {
     /// "debian:latest" or "debian@sha256:…".
     Untagged(String),
-    /// Image ID.
+    /// Image ID, or chain ID of a layer nothing needed any more.
     Deleted(Digest),
+}
+
+/// What one removal did so far.
+#[derive(Default)]
+pub(crate) struct Removal {
+    pub(crate) removed: Vec<Removed>,
+    pub(crate) freed: u64,
+}
+
+/// Which conflicts stop a deletion.
+#[derive(Clone, Copy)]
+struct Heed {
+    /// A stopped container uses the image.
+    stopped: bool,
+    /// Something else names the image.
+    named: bool,
 }
 
 impl ImageService {
@@ -37,7 +63,189 @@ impl ImageService {
         options: RemoveOptions,
         in_use: &[ImageUse],
     ) -> Result<Vec<Removed>, ImageError> {
-        let _ = (name, options, in_use);
-        todo!()
+        let (name, in_use) = (name.to_owned(), in_use.to_vec());
+        self.blocking(move |service| {
+            let mut removal = Removal::default();
+            service.remove_blocking(&name, options, &in_use, &mut removal)?;
+            Ok(removal.removed)
+        })
+        .await
     }
+
+    fn remove_blocking(
+        &self,
+        name: &str,
+        options: RemoveOptions,
+        in_use: &[ImageUse],
+        removal: &mut Removal,
+    ) -> Result<(), ImageError> {
+        let found = self.find(name)?;
+        let image = found.image;
+        let tags = self.tags_of(&image.id)?;
+        let digests = self.digests_of(&image.id)?;
+        let prune = !options.no_prune;
+        let Some(reference) = found.reference else {
+            if is_single(&tags, &digests) {
+                self.check(
+                    &image,
+                    Heed {
+                        stopped: !options.force,
+                        named: false,
+                    },
+                    in_use,
+                )?;
+                for reference in tags.iter().chain(&digests) {
+                    self.untag(&image, reference, removal)?;
+                }
+            }
+            return self.delete(image, options.force, prune, false, in_use, removal);
+        };
+        if !options.force
+            && is_single(&tags, &digests)
+            && let Some(user) = in_use.iter().find(|user| user.image == image.id)
+        {
+            return Err(ImageError::ReferenceInUse {
+                reference: name.to_owned(),
+                container: user.short().to_owned(),
+                image: image.id.short().to_owned(),
+            });
+        }
+        self.untag(&image, &reference, removal)?;
+        if reference.digest().is_none() {
+            // The last tag of a repository takes the repository's digests with it.
+            let same = |other: &Reference| other.repository() == reference.repository();
+            if !self.tags_of(&image.id)?.iter().any(same) {
+                for digest in self.digests_of(&image.id)?.iter().filter(|digest| same(digest)) {
+                    self.untag(&image, digest, removal)?;
+                }
+            }
+        }
+        if !self.tags_of(&image.id)?.is_empty() || !self.digests_of(&image.id)?.is_empty() {
+            return Ok(());
+        }
+        self.delete(image, options.force, prune, true, in_use, removal)
+    }
+
+    fn untag(&self, image: &Image, reference: &Reference, removal: &mut Removal) -> Result<(), ImageError> {
+        let meta = self.store.meta();
+        match reference.digest() {
+            Some(digest) => {
+                meta.delete_repo_digest(&reference.repository(), digest)?;
+            }
+            None => {
+                meta.delete_reference(&reference.canonical(), "rmi")?;
+            }
+        }
+        tracing::debug!(image = %image.id, reference = %reference, "untagged");
+        removal.removed.push(Removed::Untagged(reference.familiar()));
+        Ok(())
+    }
+
+    /// The first reason not to delete, hard ones first.
+    fn check(&self, image: &Image, heed: Heed, in_use: &[ImageUse]) -> Result<(), ImageError> {
+        let conflict = |hard, reason: String| {
+            Err(ImageError::InUse {
+                image: image.id.short().to_owned(),
+                hard,
+                reason,
+            })
+        };
+        if self
+            .store
+            .meta()
+            .images()?
+            .iter()
+            .any(|other| other.parent.as_ref() == Some(&image.id))
+        {
+            return conflict(true, "image has dependent child images".to_owned());
+        }
+        let mut users = in_use.iter().filter(|user| user.image == image.id);
+        if let Some(user) = users.clone().find(|user| user.running) {
+            return conflict(
+                true,
+                format!("image is being used by running container {}", user.short()),
+            );
+        }
+        let named = || -> Result<bool, ImageError> {
+            Ok(!self.tags_of(&image.id)?.is_empty() || !self.digests_of(&image.id)?.is_empty())
+        };
+        if heed.named && named()? {
+            return conflict(false, "image is referenced in multiple repositories".to_owned());
+        }
+        if let Some(user) = users.next().filter(|_| heed.stopped) {
+            return conflict(
+                false,
+                format!("image is being used by stopped container {}", user.short()),
+            );
+        }
+        Ok(())
+    }
+
+    /// Deletes an image and then, with `prune`, the unnamed ones it was built on. `quiet`: conflicts end it without an
+    /// error, as the name that was asked for is gone already.
+    pub(crate) fn delete(
+        &self,
+        image: Image,
+        force: bool,
+        prune: bool,
+        quiet: bool,
+        in_use: &[ImageUse],
+        removal: &mut Removal,
+    ) -> Result<(), ImageError> {
+        let (mut next, mut force, mut quiet) = (Some(image), force, quiet);
+        while let Some(image) = next.take() {
+            match self.check(
+                &image,
+                Heed {
+                    stopped: !force,
+                    named: !force,
+                },
+                in_use,
+            ) {
+                Ok(()) => {}
+                Err(ImageError::InUse { .. }) if quiet => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            for reference in self
+                .tags_of(&image.id)?
+                .iter()
+                .chain(&self.digests_of(&image.id)?)
+            {
+                removal.removed.push(Removed::Untagged(reference.familiar()));
+            }
+            let freed = self.store.remove_image(&image.id)?;
+            removal.freed += freed.bytes;
+            removal.removed.push(Removed::Deleted(image.id.clone()));
+            removal
+                .removed
+                .extend(deleted_layers(&image, &freed).map(Removed::Deleted));
+            if prune && let Some(parent) = &image.parent {
+                next = self.store.meta().find_image(parent)?;
+            }
+            (force, quiet) = (false, true);
+        }
+        Ok(())
+    }
+}
+
+/// Chain IDs of the layers that went with an image, top first, as Docker lists them.
+fn deleted_layers(image: &Image, freed: &Freed) -> impl Iterator<Item = Digest> {
+    let chains = chain_ids(&image.layers);
+    let gone = image
+        .layers
+        .iter()
+        .zip(chains)
+        .filter(|(diff_id, _)| freed.layers.contains(diff_id));
+    gone.map(|(_, chain)| chain).collect::<Vec<_>>().into_iter().rev()
+}
+
+/// Whether all names lie in one repository with at most one tag.
+fn is_single(tags: &[Reference], digests: &[Reference]) -> bool {
+    let Some(first) = tags.first().or(digests.first()) else {
+        return true;
+    };
+    tags.len() <= 1
+        && digests
+            .iter()
+            .all(|digest| digest.repository() == first.repository())
 }

@@ -124,7 +124,7 @@ impl Repository {
             let (error, after) = match upload.run().await {
                 Ok(Outcome::Done) => return Ok(()),
                 Ok(Outcome::Again) => continue,
-                Ok(Outcome::Refused(Box::new(reply))) => {
+                Ok(Outcome::Refused(reply)) => {
                     let transient = is_transient(reply.status()) || reply.status() == StatusCode::NOT_FOUND;
                     let after = retry_after(reply.headers());
                     let status = reply.status();
