@@ -186,10 +186,7 @@ impl ImageService {
         if let Some(diff_id) = &claimed {
             lease.hold(diff_id);
             if self.store.layers().find(diff_id)?.is_some() {
-                return Ok(FoundLayer {
-                    diff_id: diff_id.clone(),
-                    blob: None,
-                });
+                return Ok(diff_id.clone());
             }
         }
         self.unpack(name, claimed.as_ref(), contents, lease, events)
@@ -223,10 +220,7 @@ impl ImageService {
         if let Some(diff_id) = self.store.meta().layer_of_blob(&blob.digest)? {
             lease.hold(&diff_id);
             if self.store.layers().find(&diff_id)?.is_some() && self.store.content().contains(&blob.digest) {
-                return Ok(FoundLayer {
-                    diff_id,
-                    blob: Some(blob),
-                });
+                return Ok(diff_id);
             }
         }
         let diff_id = if self.store.content().contains(&blob.digest) {
@@ -253,10 +247,7 @@ impl ImageService {
             diff_id
         };
         self.store.meta().add_layer_blob(&diff_id, &blob)?;
-        Ok(FoundLayer {
-            diff_id,
-            blob: Some(blob),
-        })
+        Ok(diff_id)
     }
 
     fn unpack(

@@ -186,9 +186,8 @@ impl ImageService {
         let real = normalized(name).ok_or_else(|| invalid(format!("{name:?} leads out of the archive")))?;
         match intake.layers.get(intake.real(&real)) {
             Some(found) if found == diff_id => Ok(()),
-            Some(layer) => Err(invalid(format!(
-                "{name:?} has diff ID {}, the configuration says {diff_id}",
-                layer.diff_id
+            Some(found) => Err(invalid(format!(
+                "{name:?} has diff ID {found}, the configuration says {diff_id}"
             ))),
             None if self.store.layers().find(diff_id)?.is_some() => Ok(()),
             None => Err(invalid(format!("{name:?} is missing"))),
