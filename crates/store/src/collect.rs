@@ -1,8 +1,17 @@
 //! Garbage collection: mark what is reachable, sweep the rest.
+//!
+//! Layers are counted by the database: a row nobody refers to is garbage. Blobs are marked from the rows that name them,
+//! through the documents (indexes and manifests) they are. What comes to be reachable while a collection runs is caught by
+//! the leases' write barrier (`lease.rs`): each object is looked up there once more, under its lock, when it is removed.
 
-use havre_oci::Digest;
+use std::collections::HashSet;
 
-/// What a collection removed.
+use havre_oci::{Digest, Document};
+
+use crate::lease::State;
+use crate::{Image, Result, Store};
+
+/// What a collection removed, or would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Freed {
     /// Bytes that come back: blobs and partial downloads by file size, layers by the sum of their files' sizes.
@@ -24,4 +33,187 @@ pub struct Usage {
     pub ingest: u64,
     /// Unpacked layers, each counted once.
     pub layers: u64,
+}
+
+/// Largest document followed. Larger ones aren't documents: they were refused when they came.
+const MAX_DOCUMENT: u64 = 4 << 20;
+
+impl Store {
+    /// Removes every blob, layer and partial download that no image, reference, snapshot, build cache record or lease
+    /// reaches. The space comes back in the background ([`Store::wait_for_trash`]).
+    pub fn collect(&self) -> Result<Freed> {
+        self.sweep_unreachable(true)
+    }
+
+    /// What [`Store::collect`] would free now, without doing it.
+    pub fn collectable(&self) -> Result<Freed> {
+        self.sweep_unreachable(false)
+    }
+
+    /// Deletes an image's row with its references and repository digests, and what only it held. Cheaper than
+    /// [`Store::collect`]: it looks at nothing but this image's own content.
+    pub fn remove_image(&self, id: &Digest) -> Result<Freed> {
+        let _collection = self.core.leases.collection();
+        let Some(image) = self.meta().find_image(id)? else {
+            return Ok(Freed::default());
+        };
+        let mut blobs = self.image_roots(&image)?;
+        let mut of_layers = Vec::new();
+        for diff_id in &image.layers {
+            of_layers.extend(
+                self.meta()
+                    .layer_blobs(diff_id)?
+                    .into_iter()
+                    .map(|blob| (diff_id.clone(), blob.digest)),
+            );
+        }
+        self.meta().delete_image(id, "rmi")?;
+
+        let mut freed = Freed::default();
+        for diff_id in &image.layers {
+            if self.meta().is_unused_layer(diff_id)? {
+                let size = self.layers().find(diff_id)?.map_or(0, |layer| layer.size);
+                self.free_layer(diff_id, size, true, &mut freed)?;
+            }
+        }
+        // Compressed forms go with their layer.
+        for (diff_id, blob) in of_layers {
+            if freed.layers.contains(&diff_id) {
+                blobs.push(blob);
+            }
+        }
+        for digest in blobs {
+            if let Some(size) = self.content().size(&digest)
+                && !self.meta().names_blob(&digest)?
+            {
+                self.free_blob(&digest, size, true, &mut freed)?;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Bytes on disk by kind.
+    pub fn usage(&self) -> Result<Usage> {
+        Ok(Usage {
+            content: self.content().list()?.iter().map(|(_, size)| size).sum(),
+            ingest: self.content().ingests()?.iter().map(|(_, size)| size).sum(),
+            layers: self.layers().list()?.iter().map(|layer| layer.size).sum(),
+        })
+    }
+
+    fn sweep_unreachable(&self, remove: bool) -> Result<Freed> {
+        let _collection = self.core.leases.collection();
+        let mut freed = Freed::default();
+
+        // Layers first: their compressed forms are reachable only through them.
+        for (diff_id, size) in self.meta().unused_layers()? {
+            self.free_layer(&diff_id, size, remove, &mut freed)?;
+        }
+        let gone: HashSet<Digest> = freed.layers.iter().cloned().collect();
+        let content = self.content().list()?;
+        let mut marked = HashSet::with_capacity(content.len());
+        for (diff_id, blob) in self.meta().all_layer_blobs()? {
+            if !gone.contains(&diff_id) {
+                marked.insert(blob);
+            }
+        }
+        for digest in self.meta().blob_roots()? {
+            self.mark(digest, &mut marked);
+        }
+        for (digest, size) in &content {
+            if !marked.contains(digest) {
+                self.free_blob(digest, *size, remove, &mut freed)?;
+            }
+        }
+        for (digest, size) in self.content().ingests()? {
+            if self.state().protects(&digest) {
+                continue;
+            }
+            let size = if remove {
+                self.content().remove_ingest(&digest)?
+            } else {
+                size
+            };
+            freed.bytes += size;
+            freed.ingests.push(digest);
+        }
+        Ok(freed)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.core.leases.state()
+    }
+
+    fn free_layer(&self, diff_id: &Digest, size: u64, remove: bool, freed: &mut Freed) -> Result<()> {
+        if remove {
+            match self.layers().remove(diff_id) {
+                Ok(_) => {}
+                // Somebody began to use it.
+                Err(crate::StoreError::LayerInUse { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        } else if self.state().protects(diff_id) {
+            return Ok(());
+        }
+        freed.bytes += size;
+        freed.layers.push(diff_id.clone());
+        Ok(())
+    }
+
+    fn free_blob(&self, digest: &Digest, size: u64, remove: bool, freed: &mut Freed) -> Result<()> {
+        // Nobody can begin to hold it while this guard lives.
+        let state = self.state();
+        if state.protects(digest) {
+            return Ok(());
+        }
+        if remove {
+            self.content().remove(digest)?;
+        }
+        drop(state);
+        freed.bytes += size;
+        freed.blobs.push(digest.clone());
+        Ok(())
+    }
+
+    /// The blobs an image's rows name.
+    fn image_roots(&self, image: &Image) -> Result<Vec<Digest>> {
+        let mut roots = vec![image.id.clone()];
+        roots.extend(image.manifest.as_ref().map(|manifest| manifest.digest.clone()));
+        let references = self.meta().references_to(&image.id)?;
+        roots.extend(
+            references
+                .into_iter()
+                .filter_map(|reference| Some(reference.target?.digest)),
+        );
+        roots.extend(
+            self.meta()
+                .repo_digests(&image.id)?
+                .into_iter()
+                .map(|row| row.digest),
+        );
+        Ok(roots)
+    }
+
+    /// Marks a blob and, if it is a document, what it names.
+    fn mark(&self, digest: Digest, marked: &mut HashSet<Digest>) {
+        let mut waiting = vec![digest];
+        while let Some(digest) = waiting.pop() {
+            if !marked.insert(digest.clone()) {
+                continue;
+            }
+            let Ok(bytes) = self.content().read(&digest, MAX_DOCUMENT) else {
+                continue;
+            };
+            match Document::parse(&bytes, None) {
+                Ok(Document::Index(index)) => {
+                    waiting.extend(index.manifests.into_iter().map(|manifest| manifest.digest));
+                }
+                Ok(Document::Manifest(manifest)) => {
+                    marked.insert(manifest.config.digest);
+                    marked.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+                }
+                Err(_) => {}
+            }
+        }
+    }
 }

@@ -1,12 +1,19 @@
 //! Layers, unpacked once and shared by every image and container.
 
-use std::io::{self, Read};
-use std::path::Path;
+mod pipeline;
 
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fs_err as fs;
 use havre_oci::Digest;
 use jiff::Timestamp;
 
-use crate::{ApplyError, Lease, Result};
+use crate::layout::STAGED_LAYER;
+use crate::snapshotter::{Snapshotter, Unpacked, archive};
+use crate::store::Core;
+use crate::{ApplyError, Lease, Meta, Result, StoreError};
 
 /// An unpacked layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub struct Layer {
 }
 
 /// What a layer archive may ask of the machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of uncompressed archive.
     pub tar_size: u64,
@@ -33,32 +40,66 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1 TiB and 10 million entries: more than any image has, less than a machine dies of.
+    /// 1 TiB and 4 million entries: more than any image has, less than a machine dies of.
     fn default() -> Self {
         Self {
             tar_size: 1 << 40,
-            entries: 10_000_000,
+            entries: 4_000_000,
         }
     }
 }
 
 /// The layers of a store.
 #[derive(Debug)]
-pub struct LayerStore {}
+pub struct LayerStore {
+    core: Arc<Core>,
+    meta: Arc<Meta>,
+    snapshotter: Arc<dyn Snapshotter>,
+    /// Held while a layer's directory and its row come or go, so that they do so together.
+    publishing: Mutex<()>,
+}
+
+/// A layer being made; thrown away unless it is published.
+struct Staged<'a> {
+    core: &'a Core,
+    path: PathBuf,
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.core.trash.discard(&self.path) {
+            tracing::warn!(%error, "cannot remove a half-made layer; trying again at the next start");
+        }
+    }
+}
 
 impl LayerStore {
+    pub(crate) fn new(core: Arc<Core>, meta: Arc<Meta>, snapshotter: Arc<dyn Snapshotter>) -> Self {
+        Self {
+            core,
+            meta,
+            snapshotter,
+            publishing: Mutex::new(()),
+        }
+    }
+
     /// The layer, if it is there.
-    pub fn find(&self, _diff_id: &Digest) -> Result<Option<Layer>> {
-        todo!()
+    pub fn find(&self, diff_id: &Digest) -> Result<Option<Layer>> {
+        self.meta.find_layer(diff_id)
     }
-    /// The layer, or [`StoreError::LayerNotFound`](crate::StoreError::LayerNotFound).
-    pub fn get(&self, _diff_id: &Digest) -> Result<Layer> {
-        todo!()
+
+    /// The layer, or [`StoreError::LayerNotFound`].
+    pub fn get(&self, diff_id: &Digest) -> Result<Layer> {
+        self.find(diff_id)?.ok_or_else(|| StoreError::LayerNotFound {
+            diff_id: diff_id.clone(),
+        })
     }
+
     /// All layers, in no order.
     pub fn list(&self) -> Result<Vec<Layer>> {
-        todo!()
+        self.meta.layers()
     }
+
     /// Unpacks an uncompressed layer archive, verifies that its digest is `expected` if that is known, and publishes it.
     ///
     /// `tar` is read on a second thread, so decompressing in it runs beside the unpacking. `progress` is told the bytes of
@@ -66,45 +107,220 @@ impl LayerStore {
     /// of one layer at the same time are fine. A failure leaves nothing behind.
     pub fn apply(
         &self,
-        _tar: impl Read + Send,
-        _expected: Option<&Digest>,
-        _limits: &Limits,
-        _progress: &mut dyn FnMut(u64),
-        _lease: &Lease,
+        tar: impl Read + Send,
+        expected: Option<&Digest>,
+        limits: &Limits,
+        progress: &mut dyn FnMut(u64),
+        lease: &Lease,
     ) -> Result<Layer, ApplyError> {
-        todo!()
+        if let Some(expected) = expected {
+            lease.hold(expected);
+            if let Some(layer) = self.find(expected)? {
+                let (_, actual) = pipeline::run(tar, progress, |tar| drain(tar, limits.tar_size))?;
+                return if actual == *expected {
+                    Ok(layer)
+                } else {
+                    Err(mismatch(expected, actual))
+                };
+            }
+        }
+        let staged = self.stage()?;
+        let (unpacked, actual) = pipeline::run(tar, progress, |tar| {
+            self.snapshotter.unpack(tar, &staged.path, limits)
+        })?;
+        if let Some(expected) = expected.filter(|expected| **expected != actual) {
+            return Err(mismatch(expected, actual));
+        }
+        Ok(self.publish(&staged, actual, unpacked, lease)?)
     }
+
     /// Makes a layer of an overlay upper directory, which is moved in: `upper` is gone afterwards.
     /// It must lie on the store's file system and no longer be mounted.
-    pub fn commit_dir(&self, _upper: &Path, _lease: &Lease) -> Result<Layer> {
-        todo!()
+    pub fn commit_dir(&self, upper: &Path, lease: &Lease) -> Result<Layer> {
+        let staged = self.stage()?;
+        let (diff_id, unpacked) = self.snapshotter.adopt(upper, &staged.path)?;
+        self.publish(&staged, diff_id, unpacked, lease)
     }
+
     /// Makes a layer of a copy of an overlay upper directory, which may be in use.
-    pub fn commit_dir_copy(&self, _upper: &Path, _lease: &Lease) -> Result<Layer> {
-        todo!()
+    pub fn commit_dir_copy(&self, upper: &Path, lease: &Lease) -> Result<Layer> {
+        let archive = archive(upper)?;
+        self.apply(archive, None, &Limits::default(), &mut |_| {}, lease)
+            .map_err(|error| match error {
+                ApplyError::Store(error) => error,
+                ApplyError::Read(source) => match source.downcast::<StoreError>() {
+                    Ok(error) => error,
+                    Err(source) => StoreError::io("copy", upper, source),
+                },
+                error => StoreError::io("copy", upper, io::Error::new(io::ErrorKind::InvalidData, error)),
+            })
     }
-    /// The layer's uncompressed archive, byte for byte.
-    pub fn tar(&self, _diff_id: &Digest) -> Result<LayerTar> {
-        todo!()
+
+    /// The layer's uncompressed archive, byte for byte. The layer stays while it is read.
+    pub fn tar(&self, diff_id: &Digest) -> Result<LayerTar> {
+        let lease = self.core.leases.lease();
+        lease.hold(diff_id);
+        let layer = self.get(diff_id)?;
+        let reader = self.snapshotter.tar(&self.core.layout.layer(diff_id))?;
+        Ok(LayerTar {
+            reader,
+            size: layer.tar_size,
+            _lease: lease,
+        })
     }
-    /// Removes a layer; the bytes freed. Only for layers known to be held by nothing.
-    pub fn remove(&self, _diff_id: &Digest) -> Result<u64> {
-        todo!()
+
+    /// Removes a layer; the bytes freed, 0 if it wasn't there. [`StoreError::LayerInUse`] if an image, a snapshot, the build
+    /// cache or a lease holds it.
+    pub fn remove(&self, diff_id: &Digest) -> Result<u64> {
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(layer) = self.find(diff_id)? else {
+            return Ok(0);
+        };
+        // Nobody can begin to hold it while this guard lives.
+        let leases = self.core.leases.state();
+        if leases.protects(diff_id) {
+            return Err(StoreError::LayerInUse {
+                diff_id: diff_id.clone(),
+            });
+        }
+        self.meta.delete_layer(diff_id)?;
+        self.core.trash.discard(&self.core.layout.layer(diff_id))?;
+        Ok(layer.size)
+    }
+
+    fn stage(&self) -> Result<Staged<'_>> {
+        let ingests = self.core.layout.ingests();
+        let dir = tempfile::Builder::new()
+            .prefix(STAGED_LAYER)
+            .tempdir_in(&ingests)
+            .map_err(StoreError::at("create a directory in", &ingests))?;
+        Ok(Staged {
+            core: &self.core,
+            path: dir.keep(),
+        })
+    }
+
+    fn publish(
+        &self,
+        staged: &Staged<'_>,
+        diff_id: Digest,
+        unpacked: Unpacked,
+        lease: &Lease,
+    ) -> Result<Layer> {
+        lease.hold(&diff_id);
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = self.find(&diff_id)? {
+            return Ok(layer);
+        }
+        let target = self.core.layout.layer(&diff_id);
+        self.core.trash.discard(&target)?;
+        fs::rename(&staged.path, &target).map_err(StoreError::at("publish", &target))?;
+        let Unpacked {
+            size,
+            tar_size,
+            entries,
+        } = unpacked;
+        let created = Timestamp::now();
+        let created = Timestamp::from_nanosecond(created.as_nanosecond()).unwrap_or(created);
+        let layer = Layer {
+            diff_id,
+            size,
+            tar_size,
+            entries,
+            created,
+        };
+        if let Err(error) = self.meta.insert_layer(&layer) {
+            let _ = self.core.trash.discard(&target);
+            return Err(error);
+        }
+        self.core.sync.soon();
+        Ok(layer)
+    }
+
+    /// Brings rows and directories into line after a crash; after a power cut also verifies what may not have reached the
+    /// disk.
+    pub(crate) fn sweep(&self, doubtful_since: Option<Timestamp>) -> Result<()> {
+        let dir = self.core.layout.layers();
+        let at = |error| StoreError::io("read", &dir, error);
+        let layers = self.list()?;
+        let known: std::collections::HashSet<&str> = layers.iter().map(|layer| layer.diff_id.hex()).collect();
+        for entry in fs::read_dir(&dir).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            if !entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| known.contains(name))
+            {
+                self.core.trash.discard(&entry.path())?;
+            }
+        }
+        for layer in &layers {
+            let path = self.core.layout.layer(&layer.diff_id);
+            let doubtful = doubtful_since.is_some_and(|since| layer.created >= since);
+            if path.is_dir() && (!doubtful || self.is_intact(layer)) {
+                continue;
+            }
+            let images = self.meta.forget_layer(&layer.diff_id)?;
+            tracing::warn!(layer = %layer.diff_id, ?images, "layer lost; what needs it is gone");
+            self.core.trash.discard(&path)?;
+        }
+        Ok(())
+    }
+
+    fn is_intact(&self, layer: &Layer) -> bool {
+        let rebuilt = self
+            .tar(&layer.diff_id)
+            .map_err(io::Error::other)
+            .and_then(|mut tar| {
+                let mut digester = havre_oci::Digester::sha256();
+                io::copy(&mut tar, &mut digester)?;
+                Ok(digester.finish())
+            });
+        rebuilt.is_ok_and(|digest| digest == layer.diff_id)
+    }
+}
+
+fn mismatch(expected: &Digest, actual: Digest) -> ApplyError {
+    ApplyError::DiffIdMismatch {
+        expected: expected.clone(),
+        actual,
+    }
+}
+
+fn drain(tar: &mut dyn Read, limit: u64) -> Result<(), ApplyError> {
+    let read = io::copy(&mut tar.take(limit.saturating_add(1)), &mut io::sink()).map_err(ApplyError::Read)?;
+    if read > limit {
+        Err(ApplyError::Limit { what: "bytes", limit })
+    } else {
+        Ok(())
     }
 }
 
 /// A layer's uncompressed archive as a stream.
-pub struct LayerTar {}
+pub struct LayerTar {
+    reader: Box<dyn Read + Send>,
+    size: u64,
+    _lease: Lease,
+}
 
 impl LayerTar {
     /// Bytes the stream has in all.
     pub fn size(&self) -> u64 {
-        todo!()
+        self.size
+    }
+}
+
+impl std::fmt::Debug for LayerTar {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("LayerTar")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 
 impl Read for LayerTar {
-    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-        todo!()
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buf)
     }
 }

@@ -19,6 +19,7 @@ mod lease;
 mod lock;
 mod meta;
 mod snapshots;
+mod snapshotter;
 mod store;
 mod sync;
 mod trash;

@@ -1,255 +1,170 @@
 //! The database: images, references and their history, documents, build cache, what is known of layers.
+//!
+//! One SQLite file in WAL mode. Every function is one short transaction. Foreign keys keep the promise that a layer named
+//! by an image, a snapshot or the build cache has a row: such a row can't be deleted, whatever a collection believes.
 
-use havre_oci::{Descriptor, Digest, Platform};
+mod build_cache;
+mod documents;
+mod images;
+mod layers;
+mod references;
+mod roots;
+mod schema;
+mod snapshots;
+
+pub use build_cache::{CacheEntry, CacheRecord};
+pub use documents::Document;
+pub use images::{Image, Lookup};
+pub use references::{Reference, ReferenceChange, RepoDigest};
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use havre_oci::{Descriptor, Digest};
 use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
-use crate::Result;
+use crate::layout::Layout;
+use crate::lease::Leases;
+use crate::{Result, StoreError};
 
-/// An image of one platform.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Image {
-    /// Its id: the digest of its configuration, which is a blob of the content store.
-    pub id: Digest,
-    /// The manifest it was pulled by, if it was.
-    pub manifest: Option<Descriptor>,
-    /// Diff IDs, base first.
-    pub layers: Vec<Digest>,
-    /// Bytes of all its layers' files.
-    pub size: u64,
-    /// When it was made, as its configuration says.
-    pub created: Option<Timestamp>,
-    /// What it runs on.
-    pub platform: Platform,
-    /// When it came into this store.
-    pub added: Timestamp,
-    /// When a container was last made from it.
-    pub last_used: Option<Timestamp>,
-    /// The image it was built on, if that is known.
-    pub parent: Option<Digest>,
-}
-
-/// The outcome of a search by the beginning of an id.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Lookup<T> {
-    /// Nothing begins so.
-    None,
-    /// Exactly one does.
-    One(T),
-    /// Several do; these are (some of) their ids.
-    Ambiguous(Vec<Digest>),
-}
-
-/// A name and the image it stands for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reference {
-    /// Canonical name with tag: `docker.io/library/debian:12`.
-    pub name: String,
-    /// The image.
-    pub image: Digest,
-    /// What the registry answered for the name (a manifest or an index), if it came from one.
-    pub target: Option<Descriptor>,
-    /// When it was last set.
-    pub updated: Timestamp,
-}
-
-/// One line of a name's history.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReferenceChange {
-    /// Canonical name with tag.
-    pub name: String,
-    /// The image it stood for from then on; `None` when it was removed.
-    pub image: Option<Digest>,
-    /// What the registry answered, if it came from one.
-    pub target: Option<Descriptor>,
-    /// The command that did it, for people: `pull`, `tag`, `build`, `rmi`.
-    pub command: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A digest under which a repository serves an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RepoDigest {
-    /// Canonical repository: `docker.io/library/debian`.
-    pub repository: String,
-    /// Digest of the manifest or index there.
-    pub digest: Digest,
-    /// The image it stands for on this machine's platform.
-    pub image: Digest,
-}
-
-/// A JSON value kept for another part of the program: a container, a volume, a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// What it is: `container`, `volume`, `network`.
-    pub kind: String,
-    /// Unique in its kind.
-    pub id: String,
-    /// Unique in its kind where there is one.
-    pub name: Option<String>,
-    /// The JSON text.
-    pub body: String,
-}
-
-/// What the build cache remembers for a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheRecord {
-    /// Diff IDs of the result, base first. They stay in the store as long as the record.
-    pub layers: Vec<Digest>,
-    /// Whatever else the builder needs, as JSON text.
-    pub body: String,
-    /// Bytes this step added.
-    pub size: u64,
-}
-
-/// A build cache record with its history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheEntry {
-    /// The builder's key.
-    pub key: String,
-    /// What it stands for.
-    pub record: CacheRecord,
-    /// When it was put.
-    pub created: Timestamp,
-    /// When it was last got.
-    pub last_used: Timestamp,
-    /// How often it was got.
-    pub hits: u64,
-}
-
-/// The database of a store. All functions are short transactions; any thread may call them.
+/// The database of a store. Any thread may call its functions.
 #[derive(Debug)]
-pub struct Meta {}
+pub struct Meta {
+    connection: Mutex<Connection>,
+    leases: Arc<Leases>,
+}
 
 impl Meta {
-    /// Inserts or replaces an image's row. `added` and `last_used` of an existing row stay.
-    pub fn put_image(&self, _image: &Image) -> Result<()> {
-        todo!()
+    pub(crate) fn open(layout: &Layout, leases: Arc<Leases>) -> Result<Self> {
+        let mut connection = Connection::open(layout.database()).map_err(failed("open"))?;
+        schema::prepare(&mut connection)?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+            leases,
+        })
     }
-    /// The image, if it is there.
-    pub fn find_image(&self, _id: &Digest) -> Result<Option<Image>> {
-        todo!()
-    }
-    /// The image whose id's hex begins with `hex` (lower case, 1 to 64 characters).
-    pub fn find_image_by_prefix(&self, _hex: &str) -> Result<Lookup<Image>> {
-        todo!()
-    }
-    /// All images, newest `created` first.
-    pub fn images(&self) -> Result<Vec<Image>> {
-        todo!()
-    }
-    /// Notes that a container was made from the image now.
-    pub fn touch_image(&self, _id: &Digest) -> Result<()> {
-        todo!()
-    }
-    /// Deletes the row, its references (with a line of history each) and repository digests; whether there was one.
-    pub fn delete_image(&self, _id: &Digest, _command: &str) -> Result<bool> {
-        todo!()
-    }
-    /// Lets `name` stand for `image` and appends to its history. The image must exist.
-    pub fn set_reference(
+
+    fn read<T>(
         &self,
-        _name: &str,
-        _image: &Digest,
-        _target: Option<&Descriptor>,
-        _command: &str,
-    ) -> Result<()> {
-        todo!()
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&connection).map_err(failed(action))
     }
-    /// What `name` stands for.
-    pub fn reference(&self, _name: &str) -> Result<Option<Reference>> {
-        todo!()
+
+    /// Runs `work` in a transaction; an error of either kind rolls it back.
+    fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>,
+    ) -> Result<T> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed(action))?;
+        let value = work(&transaction).map_err(failed(action))??;
+        transaction.commit().map_err(failed(action))?;
+        Ok(value)
     }
-    /// All references, by name.
-    pub fn references(&self) -> Result<Vec<Reference>> {
-        todo!()
+}
+
+fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |source| match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::NoSpace {
+            path: "meta.db".into(),
+            source: std::io::Error::new(std::io::ErrorKind::StorageFull, source),
+        },
+        _ => StoreError::Database { action, source },
     }
-    /// The references of one image, by name.
-    pub fn references_to(&self, _image: &Digest) -> Result<Vec<Reference>> {
-        todo!()
+}
+
+/// Nanoseconds since 1970, the form of our own times in the database.
+fn now() -> i64 {
+    nanoseconds(Timestamp::now())
+}
+
+fn nanoseconds(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond()).unwrap_or(if at < Timestamp::UNIX_EPOCH {
+        i64::MIN
+    } else {
+        i64::MAX
+    })
+}
+
+fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let nanoseconds: i64 = row.get(column)?;
+    Timestamp::from_nanosecond(nanoseconds.into())
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into()))
+}
+
+/// Sizes are far below 2^63: no file system holds more.
+fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.try_into().unwrap_or(0))
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse()
+        .map_err(|error: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+}
+
+fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    parsed(row, column)
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+}
+
+fn json_or_null<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    if row.get_ref(column)? == rusqlite::types::ValueRef::Null {
+        Ok(None)
+    } else {
+        json(row, column).map(Some)
     }
-    /// Removes the name and appends to its history; what it stood for.
-    pub fn delete_reference(&self, _name: &str, _command: &str) -> Result<Option<Reference>> {
-        todo!()
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn descriptor_json(descriptor: Option<&Descriptor>) -> rusqlite::Result<Option<String>> {
+    descriptor.map(to_json).transpose()
+}
+
+/// The first of `layers` that has no row.
+fn missing_layer<'a>(connection: &Connection, layers: &'a [Digest]) -> rusqlite::Result<Option<&'a Digest>> {
+    let mut known = connection.prepare_cached("SELECT 1 FROM layers WHERE diff_id = ?1")?;
+    for diff_id in layers {
+        if !known.exists([diff_id.as_str()])? {
+            return Ok(Some(diff_id));
+        }
     }
-    /// The history of one name, newest first.
-    pub fn reference_history(&self, _name: &str) -> Result<Vec<ReferenceChange>> {
-        todo!()
+    Ok(None)
+}
+
+/// Writes the layers of an object into its table of positions.
+fn put_layers(
+    transaction: &Transaction<'_>,
+    insert: &str,
+    owner: &str,
+    layers: &[Digest],
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(insert)?;
+    for (position, diff_id) in layers.iter().enumerate() {
+        insert.execute((owner, position as i64, diff_id.as_str()))?;
     }
-    /// Notes that `repository` serves `image` as `digest`.
-    pub fn add_repo_digest(&self, _repository: &str, _digest: &Digest, _image: &Digest) -> Result<()> {
-        todo!()
-    }
-    /// The image that `repository` serves as `digest`, if it is known.
-    pub fn find_repo_digest(&self, _repository: &str, _digest: &Digest) -> Result<Option<RepoDigest>> {
-        todo!()
-    }
-    /// Under which digests registries serve this image.
-    pub fn repo_digests(&self, _image: &Digest) -> Result<Vec<RepoDigest>> {
-        todo!()
-    }
-    /// All repository digests.
-    pub fn all_repo_digests(&self) -> Result<Vec<RepoDigest>> {
-        todo!()
-    }
-    /// Forgets a repository digest; whether there was one.
-    pub fn delete_repo_digest(&self, _repository: &str, _digest: &Digest) -> Result<bool> {
-        todo!()
-    }
-    /// The compressed forms known of a layer; their blobs may or may not be in the content store. Newest first.
-    pub fn layer_blobs(&self, _diff_id: &Digest) -> Result<Vec<Descriptor>> {
-        todo!()
-    }
-    /// The layer whose compressed form has this digest.
-    pub fn layer_of_blob(&self, _blob: &Digest) -> Result<Option<Digest>> {
-        todo!()
-    }
-    /// Notes a compressed form of a layer. The layer must exist.
-    pub fn add_layer_blob(&self, _diff_id: &Digest, _blob: &Descriptor) -> Result<()> {
-        todo!()
-    }
-    /// Inserts a document. Its id and its name must be free in its kind.
-    pub fn put_document(&self, _kind: &str, _id: &str, _name: Option<&str>, _body: &str) -> Result<()> {
-        todo!()
-    }
-    /// Replaces the body of a document that exists.
-    pub fn update_document(&self, _kind: &str, _id: &str, _body: &str) -> Result<()> {
-        todo!()
-    }
-    /// Gives a document another name, which must be free; and another body at the same time, if given.
-    pub fn rename_document(&self, _kind: &str, _id: &str, _name: &str, _body: Option<&str>) -> Result<()> {
-        todo!()
-    }
-    /// The document, if it is there.
-    pub fn find_document(&self, _kind: &str, _id: &str) -> Result<Option<Document>> {
-        todo!()
-    }
-    /// The document with this name, if there is one.
-    pub fn find_document_by_name(&self, _kind: &str, _name: &str) -> Result<Option<Document>> {
-        todo!()
-    }
-    /// All documents of a kind, oldest first.
-    pub fn documents(&self, _kind: &str) -> Result<Vec<Document>> {
-        todo!()
-    }
-    /// Deletes a document; whether there was one.
-    pub fn delete_document(&self, _kind: &str, _id: &str) -> Result<bool> {
-        todo!()
-    }
-    /// Remembers a build step's result, replacing what the key had.
-    pub fn cache_put(&self, _key: &str, _record: &CacheRecord) -> Result<()> {
-        todo!()
-    }
-    /// The result of an earlier build step whose layers all exist; notes the use.
-    pub fn cache_get(&self, _key: &str) -> Result<Option<CacheRecord>> {
-        todo!()
-    }
-    /// All records, least recently used first.
-    pub fn cache_list(&self) -> Result<Vec<CacheEntry>> {
-        todo!()
-    }
-    /// Forgets a record; whether there was one.
-    pub fn cache_delete(&self, _key: &str) -> Result<bool> {
-        todo!()
-    }
+    Ok(())
 }

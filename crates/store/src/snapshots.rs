@@ -1,10 +1,17 @@
 //! Snapshots: the writable file systems of containers and build steps.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use fs_err as fs;
 use havre_oci::Digest;
+use havre_sys::mount;
 
-use crate::{Layer, Lease, Result};
+use crate::layout::check_id;
+use crate::snapshotter::{Snapshotter, Upper, tree_size};
+use crate::store::Core;
+use crate::{Layer, LayerStore, Lease, Meta, Result, StoreError};
 
 /// A stack of layers with a writable directory above.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,17 @@ pub enum ChangeKind {
     Deleted,
 }
 
+impl ChangeKind {
+    /// Docker's letter for it: `A`, `C` or `D`.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Modified => 'C',
+            Self::Added => 'A',
+            Self::Deleted => 'D',
+        }
+    }
+}
+
 /// One difference between a snapshot and its layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -54,62 +72,254 @@ pub enum CommitMode {
 
 /// The snapshots of a store.
 #[derive(Debug)]
-pub struct Snapshots {}
+pub struct Snapshots {
+    core: Arc<Core>,
+    meta: Arc<Meta>,
+    layers: Arc<LayerStore>,
+    snapshotter: Arc<dyn Snapshotter>,
+}
 
 impl Snapshots {
-    /// Makes a writable snapshot above the layers `chain` (diff IDs, base first; up to 500). `id` is used as a file name.
-    pub fn prepare(&self, _id: &str, _chain: &[Digest]) -> Result<Snapshot> {
-        todo!()
+    pub(crate) fn new(
+        core: Arc<Core>,
+        meta: Arc<Meta>,
+        layers: Arc<LayerStore>,
+        snapshotter: Arc<dyn Snapshotter>,
+    ) -> Self {
+        Self {
+            core,
+            meta,
+            layers,
+            snapshotter,
+        }
     }
+
+    /// Makes a writable snapshot above the layers `chain` (diff IDs, base first; up to 500). `id` is used as a file name:
+    /// up to 128 letters, digits, `_`, `.` and `-`.
+    pub fn prepare(&self, id: &str, chain: &[Digest]) -> Result<Snapshot> {
+        check_id(id)?;
+        check_depth(chain)?;
+        // The row protects the layers as soon as it is there, and it is refused if one is missing.
+        self.meta.insert_snapshot(id, chain)?;
+        let snapshot = self.snapshot(id, chain.to_vec());
+        let made = (|| {
+            self.core.trash.discard(&snapshot.dir)?;
+            for dir in [&snapshot.dir, &snapshot.upper, &snapshot.work, &snapshot.merged] {
+                fs::create_dir(dir).map_err(StoreError::at("create", dir))?;
+            }
+            // The root of the container's file system is the upper directory.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(&snapshot.upper, mode)
+                .map_err(StoreError::at("set the mode of", &snapshot.upper))
+        })();
+        if let Err(error) = made {
+            let _ = self.meta.delete_snapshot(id);
+            let _ = self.core.trash.discard(&snapshot.dir);
+            return Err(error);
+        }
+        Ok(snapshot)
+    }
+
+    fn snapshot(&self, id: &str, chain: Vec<Digest>) -> Snapshot {
+        let dir = self.core.layout.container(id);
+        let [upper, work, merged] = ["upper", "work", "merged"].map(|name| dir.join(name));
+        Snapshot {
+            id: id.to_owned(),
+            chain,
+            dir,
+            upper,
+            work,
+            merged,
+        }
+    }
+
     /// The snapshot, if it is there.
-    pub fn find(&self, _id: &str) -> Result<Option<Snapshot>> {
-        todo!()
+    pub fn find(&self, id: &str) -> Result<Option<Snapshot>> {
+        Ok(self.meta.find_snapshot(id)?.map(|chain| self.snapshot(id, chain)))
     }
-    /// The snapshot, or [`StoreError::SnapshotNotFound`](crate::StoreError::SnapshotNotFound).
-    pub fn get(&self, _id: &str) -> Result<Snapshot> {
-        todo!()
+
+    /// The snapshot, or [`StoreError::SnapshotNotFound`].
+    pub fn get(&self, id: &str) -> Result<Snapshot> {
+        self.find(id)?
+            .ok_or_else(|| StoreError::SnapshotNotFound { id: id.to_owned() })
     }
+
     /// All snapshots, by id.
     pub fn list(&self) -> Result<Vec<Snapshot>> {
-        todo!()
+        let mut snapshots = Vec::new();
+        for id in self.meta.snapshot_ids()? {
+            snapshots.extend(self.find(&id)?);
+        }
+        Ok(snapshots)
     }
+
     /// Mounts it at [`Snapshot::merged`], unless it is mounted already.
-    pub fn mount(&self, _snapshot: &Snapshot) -> Result<PathBuf> {
-        todo!()
+    pub fn mount(&self, snapshot: &Snapshot) -> Result<PathBuf> {
+        self.mount_with(
+            snapshot,
+            Upper::Writable {
+                upper: &snapshot.upper,
+                work: &snapshot.work,
+            },
+        )
     }
+
+    /// As [`Snapshots::mount`], but nothing that is written is ever forced to the disk, whatever programs inside ask for
+    /// (`fsync` is free). For build steps: a package manager runs several times faster, and after a power cut the step is
+    /// repeated anyway. Not for containers.
+    pub fn mount_volatile(&self, snapshot: &Snapshot) -> Result<PathBuf> {
+        // The kernel's mark that an earlier volatile mount may have lost writes. This boot it hasn't.
+        let mark = snapshot.work.join("work/incompat/volatile");
+        match fs::remove_dir_all(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", mark, error));
+            }
+            _ => {}
+        }
+        self.mount_with(
+            snapshot,
+            Upper::Volatile {
+                upper: &snapshot.upper,
+                work: &snapshot.work,
+            },
+        )
+    }
+
+    fn mount_with(&self, snapshot: &Snapshot, upper: Upper<'_>) -> Result<PathBuf> {
+        let merged = &snapshot.merged;
+        if !mount::is_mount_point(merged).map_err(StoreError::at("query", merged))? {
+            self.snapshotter
+                .mount(&self.directories(&snapshot.chain), upper, merged)?;
+        }
+        Ok(merged.clone())
+    }
+
+    fn directories(&self, chain: &[Digest]) -> Vec<PathBuf> {
+        chain
+            .iter()
+            .map(|diff_id| self.core.layout.layer(diff_id))
+            .collect()
+    }
+
     /// Unmounts it if it is mounted.
-    pub fn unmount(&self, _id: &str) -> Result<()> {
-        todo!()
+    pub fn unmount(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        unmount(&self.core.layout.container(id).join("merged"))
     }
+
     /// Unmounts and removes it with everything in its directory. No error if it isn't there.
-    pub fn remove(&self, _id: &str) -> Result<()> {
-        todo!()
+    pub fn remove(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        self.unmount(id)?;
+        self.meta.delete_snapshot(id)?;
+        self.core.discard_mounted(&self.core.layout.container(id))
     }
-    /// What was written, in Docker's order (by path, parents first; a directory whose content changed is itself `C`).
-    pub fn changes(&self, _id: &str) -> Result<Vec<Change>> {
-        todo!()
+
+    /// What was written, in Docker's order: by path, a directory before what is in it. A directory is [`ChangeKind::Modified`]
+    /// itself if its attributes changed or names in it came or went.
+    pub fn changes(&self, id: &str) -> Result<Vec<Change>> {
+        let snapshot = self.get(id)?;
+        self.snapshotter
+            .changes(&self.directories(&snapshot.chain), &snapshot.upper)
     }
+
     /// Bytes of the regular files written, hard links counted once.
-    pub fn usage(&self, _id: &str) -> Result<u64> {
-        todo!()
+    pub fn usage(&self, id: &str) -> Result<u64> {
+        let upper = self.get(id)?.upper;
+        tree_size(&upper).map_err(|errno| StoreError::io("measure", upper, errno.into()))
     }
+
     /// Mounts the layers `chain` read-only at the existing directory `target`; unmounted when the value is dropped.
-    pub fn view(&self, _chain: &[Digest], _target: &Path) -> Result<View> {
-        todo!()
+    pub fn view(&self, chain: &[Digest], target: &Path) -> Result<View> {
+        check_depth(chain)?;
+        let lease = self.core.leases.lease();
+        for diff_id in chain {
+            lease.hold(diff_id);
+            self.layers.get(diff_id)?;
+        }
+        self.snapshotter
+            .mount(&self.directories(chain), Upper::None, target)?;
+        Ok(View {
+            path: target.to_path_buf(),
+            _lease: lease,
+        })
     }
+
     /// Makes a layer of what was written. [`CommitMode::Move`] removes the snapshot.
-    pub fn commit(&self, _id: &str, _mode: CommitMode, _lease: &Lease) -> Result<Layer> {
-        todo!()
+    pub fn commit(&self, id: &str, mode: CommitMode, lease: &Lease) -> Result<Layer> {
+        let snapshot = self.get(id)?;
+        if mode == CommitMode::Copy {
+            return self.layers.commit_dir_copy(&snapshot.upper, lease);
+        }
+        unmount(&snapshot.merged)?;
+        let layer = self.layers.commit_dir(&snapshot.upper, lease)?;
+        self.remove(id)?;
+        Ok(layer)
     }
+
+    /// Removes what a crash left half-made or half-removed.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let dir = self.core.layout.containers();
+        let at = |error| StoreError::io("read", &dir, error);
+        let known = self.meta.snapshot_ids()?;
+        for entry in fs::read_dir(&dir).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            let name = entry.file_name();
+            if !known.iter().any(|id| name == id.as_str()) {
+                unmount(&entry.path().join("merged"))?;
+                self.core.discard_mounted(&entry.path())?;
+            }
+        }
+        for id in known {
+            if !self.core.layout.container(&id).join("upper").is_dir() {
+                tracing::warn!(id, "snapshot lost its files");
+                self.remove(&id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_depth(chain: &[Digest]) -> Result<()> {
+    let limit = mount::MAX_LOWER;
+    if chain.len() > limit {
+        Err(StoreError::TooManyLayers {
+            count: chain.len(),
+            limit,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Unmounts `target` for real if nobody uses it, else out of sight.
+fn unmount(target: &Path) -> Result<()> {
+    mount::unmount(target, false)
+        .or_else(|_| mount::unmount(target, true))
+        .map_err(|source| StoreError::Mount {
+            target: target.to_path_buf(),
+            source,
+        })
 }
 
 /// A read-only mount of a stack of layers. While it lives, its layers aren't collected.
 #[derive(Debug)]
-pub struct View {}
+pub struct View {
+    path: PathBuf,
+    _lease: Lease,
+}
 
 impl View {
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        todo!()
+        &self.path
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(&self.path) {
+            tracing::warn!(%error, "cannot unmount a view");
+        }
     }
 }

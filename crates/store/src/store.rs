@@ -1,69 +1,202 @@
 //! The store as a whole: opening, and the way to its parts.
 
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::layout::Layout;
-use crate::{ContentStore, Freed, LayerStore, Lease, Meta, Result, Snapshots, Usage};
-use havre_oci::Digest;
+use fs_err as fs;
+use havre_sys::mount;
+
+use crate::layout::{Format, Layout};
+use crate::lease::Leases;
+use crate::lock::RootLock;
+use crate::snapshotter::{Overlay, Snapshotter};
+use crate::sync::{self, Syncer};
+use crate::trash::Trash;
+use crate::{ContentStore, LayerStore, Lease, Meta, Result, Snapshots, StoreError};
 
 /// Everything persistent under one root directory. Thread-safe; share it in an `Arc`.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    pub(crate) core: Arc<Core>,
+    content: ContentStore,
+    layers: Arc<LayerStore>,
+    snapshots: Snapshots,
+    meta: Arc<Meta>,
+    // Last: everything above is settled before another process may come in.
+    _lock: RootLock,
+}
+
+/// What the parts share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) layout: Layout,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) trash: Trash,
+    pub(crate) sync: Syncer,
+}
+
+impl Core {
+    /// Moves a directory of the store out of sight, though something may be mounted in it.
+    pub(crate) fn discard_mounted(&self, path: &Path) -> Result<()> {
+        for target in mounts_beneath(path) {
+            mount::unmount(&target, true).map_err(|source| StoreError::Mount { target, source })?;
+        }
+        self.trash.discard(path).map(drop)
+    }
+}
+
+/// Mount points at or beneath `path`, innermost first.
+fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mut targets: Vec<PathBuf> = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(unescape)
+        .filter(|target| target.starts_with(path))
+        .collect();
+    targets.reverse();
+    targets
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let escaped = tail.get(..3).filter(|_| *first == b'\\');
+        let code = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
 
 impl Store {
     /// Opens the store at `root`, creating it (mode 0700) if there is none; takes the root's lock for as long as the value
     /// lives, and sweeps what a crash left behind.
-    pub fn open(_root: &Path) -> Result<Self> {
-        todo!()
+    pub fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).map_err(StoreError::at("create", root))?;
+        // Paths of the store are compared with the kernel's, and used from any current directory.
+        let root = fs::canonicalize(root).map_err(StoreError::at("resolve", root))?;
+        let layout = Layout::new(&root);
+        let private = |path: &Path| {
+            fs::set_permissions(path, PermissionsExt::from_mode(0o700))
+                .map_err(StoreError::at("set the mode of", path))
+        };
+        private(&root)?;
+        let lock = RootLock::acquire(&layout)?;
+        check_format(&layout)?;
+        for dir in layout.directories() {
+            fs::create_dir_all(&dir).map_err(StoreError::at("create", &dir))?;
+        }
+        let leases = Arc::<Leases>::default();
+        let meta = Arc::new(Meta::open(&layout, leases.clone())?);
+        let core = Arc::new(Core {
+            trash: Trash::open(&layout)?,
+            sync: Syncer::open(&layout)?,
+            layout,
+            leases,
+        });
+        let snapshotter: Arc<dyn Snapshotter> = Arc::new(Overlay::new(&core.layout.empty())?);
+        let layers = Arc::new(LayerStore::new(core.clone(), meta.clone(), snapshotter.clone()));
+        let store = Self {
+            content: ContentStore::new(core.clone()),
+            snapshots: Snapshots::new(core.clone(), meta.clone(), layers.clone(), snapshotter),
+            layers,
+            meta,
+            core,
+            _lock: lock,
+        };
+        store.sweep()?;
+        Ok(store)
     }
+
+    fn sweep(&self) -> Result<()> {
+        let now = jiff::Timestamp::now();
+        let doubtful_since = sync::doubtful_since(&self.core.layout);
+        self.content.sweep()?;
+        self.layers.sweep(doubtful_since)?;
+        self.snapshots.sweep()?;
+        let Some(since) = doubtful_since else {
+            return Ok(());
+        };
+        for (digest, _) in self.content.list()? {
+            let path = self.core.layout.blob(&digest);
+            let status = fs::symlink_metadata(&path).map_err(StoreError::at("query", &path))?;
+            // Renaming sets the change time, so this is when the blob was published.
+            let changed = std::os::unix::fs::MetadataExt::ctime(&status);
+            if changed >= since.as_second() && !self.content.verify(&digest)? {
+                tracing::warn!(%digest, "content lost in a power cut");
+                self.content.remove(&digest)?;
+            }
+        }
+        sync::settle(&self.core.layout, now)
+    }
+
     /// Where things are.
     pub fn layout(&self) -> &Layout {
-        todo!()
+        &self.core.layout
     }
+
     /// Blobs.
     pub fn content(&self) -> &ContentStore {
-        todo!()
+        &self.content
     }
+
     /// Unpacked layers.
     pub fn layers(&self) -> &LayerStore {
-        todo!()
+        &self.layers
     }
+
     /// Writable file systems of containers and build steps.
     pub fn snapshots(&self) -> &Snapshots {
-        todo!()
+        &self.snapshots
     }
+
     /// The database.
     pub fn meta(&self) -> &Meta {
-        todo!()
+        &self.meta
     }
+
     /// A new, empty lease.
     pub fn lease(&self) -> Lease {
-        todo!()
+        self.core.leases.lease()
     }
-    /// Removes every blob, layer and partial download nothing reaches.
-    pub fn collect(&self) -> Result<Freed> {
-        todo!()
+
+    /// Moves a file or directory of the store (a volume, say) out of sight at once and deletes it in the background. Mounts
+    /// in it are undone first. No error if it isn't there.
+    pub fn discard(&self, path: &Path) -> Result<()> {
+        self.core.discard_mounted(path)
     }
-    /// What [`Store::collect`] would free now, without doing it.
-    pub fn collectable(&self) -> Result<Freed> {
-        todo!()
+
+    /// Waits until everything removed so far is deleted and its space free.
+    pub fn wait_for_trash(&self) {
+        self.core.trash.wait();
     }
-    /// Deletes an image's row with its references and repository digests, and what only it held. Cheaper than
-    /// [`Store::collect`]: it looks at nothing but this image's own content.
-    pub fn remove_image(&self, _id: &Digest) -> Result<Freed> {
-        todo!()
-    }
-    /// Bytes on disk by kind.
-    pub fn usage(&self) -> Result<Usage> {
-        todo!()
-    }
-    /// Moves a file or directory of the store out of sight at once and deletes it in the background.
-    pub fn discard(&self, _path: &Path) -> Result<()> {
-        todo!()
-    }
+
     /// Makes everything published so far survive a power cut. Done in the background soon after each publication; call it
     /// before an orderly end.
     pub fn sync(&self) -> Result<()> {
-        todo!()
+        self.core.sync.now()
     }
+}
+
+fn check_format(layout: &Layout) -> Result<()> {
+    let path = layout.format();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = serde_json::to_vec_pretty(&Format::default())
+                .map_err(|error| StoreError::io("write", &path, error.into()))?;
+            return havre_sys::atomic::write(&path, &text, 0o600).map_err(StoreError::at("write", &path));
+        }
+        Err(error) => return Err(StoreError::io("read", &path, error)),
+    };
+    let format: Format = serde_json::from_slice(&text).map_err(|error| StoreError::Corrupt {
+        path,
+        reason: error.to_string(),
+    })?;
+    format.check(layout)
 }

@@ -1,0 +1,212 @@
+//! Images.
+
+use std::collections::HashMap;
+
+use havre_oci::{Descriptor, Digest, Platform};
+use jiff::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    Meta, descriptor_json, digest, integer, json, json_or_null, missing_layer, nanoseconds, now, parsed,
+    put_layers, timestamp, to_json, unsigned,
+};
+use crate::{Result, StoreError};
+
+/// An image of one platform.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// Its id: the digest of its configuration, which is a blob of the content store.
+    pub id: Digest,
+    /// The manifest it was pulled by, if it was.
+    pub manifest: Option<Descriptor>,
+    /// Diff IDs, base first.
+    pub layers: Vec<Digest>,
+    /// Bytes of all its layers' files.
+    pub size: u64,
+    /// When it was made, as its configuration says.
+    pub created: Option<Timestamp>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// When it came into this store.
+    pub added: Timestamp,
+    /// When a container was last made from it.
+    pub last_used: Option<Timestamp>,
+    /// The image it was built on, if that is known.
+    pub parent: Option<Digest>,
+}
+
+/// The outcome of a search by the beginning of an id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup<T> {
+    /// Nothing begins so.
+    None,
+    /// Exactly one does.
+    One(T),
+    /// Several do; these are (some of) their ids.
+    Ambiguous(Vec<Digest>),
+}
+
+const COLUMNS: &str = "id, manifest, size, created, platform, added, last_used, parent";
+
+/// An image without its layers.
+fn image(row: &Row<'_>) -> rusqlite::Result<Image> {
+    let null = |column| row.get_ref(column).map(|value| value == ValueRef::Null);
+    Ok(Image {
+        id: digest(row, 0)?,
+        manifest: json_or_null(row, 1)?,
+        layers: Vec::new(),
+        size: unsigned(row, 2)?,
+        created: if null(3)? { None } else { Some(parsed(row, 3)?) },
+        platform: json(row, 4)?,
+        added: timestamp(row, 5)?,
+        last_used: if null(6)? { None } else { Some(timestamp(row, 6)?) },
+        parent: if null(7)? { None } else { Some(digest(row, 7)?) },
+    })
+}
+
+fn layers_of(connection: &Connection, id: &Digest) -> rusqlite::Result<Vec<Digest>> {
+    connection
+        .prepare_cached("SELECT diff_id FROM image_layers WHERE image = ?1 ORDER BY position")?
+        .query_map([id.as_str()], |row| digest(row, 0))?
+        .collect()
+}
+
+impl Meta {
+    /// Inserts or replaces an image's row. `added` and `last_used` of an existing row stay. Its layers must exist.
+    pub fn put_image(&self, image: &Image) -> Result<()> {
+        self.leases.touch(
+            [&image.id]
+                .into_iter()
+                .chain(image.manifest.as_ref().map(|manifest| &manifest.digest)),
+        );
+        self.write("put an image", |transaction| {
+            if let Some(diff_id) = missing_layer(transaction, &image.layers)? {
+                return Ok(Err(StoreError::LayerNotFound {
+                    diff_id: diff_id.clone(),
+                }));
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO images (id, manifest, size, created, platform, added, last_used, parent)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                     ON CONFLICT (id) DO UPDATE SET manifest = coalesce(excluded.manifest, manifest),
+                         size = excluded.size, created = excluded.created, platform = excluded.platform,
+                         parent = coalesce(excluded.parent, parent)",
+                )?
+                .execute((
+                    image.id.as_str(),
+                    descriptor_json(image.manifest.as_ref())?,
+                    integer(image.size),
+                    image.created.map(|at| at.to_string()),
+                    to_json(&image.platform)?,
+                    nanoseconds(image.added),
+                    image.last_used.map(nanoseconds),
+                    image.parent.as_ref().map(Digest::as_str),
+                ))?;
+            transaction
+                .prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
+                .execute([image.id.as_str()])?;
+            let insert = "INSERT INTO image_layers (image, position, diff_id) VALUES (?1, ?2, ?3)";
+            put_layers(transaction, insert, image.id.as_str(), &image.layers)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// The image, if it is there.
+    pub fn find_image(&self, id: &Digest) -> Result<Option<Image>> {
+        self.read("find an image", |connection| {
+            let found = connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM images WHERE id = ?1"))?
+                .query_row([id.as_str()], image)
+                .optional()?;
+            let Some(mut image) = found else { return Ok(None) };
+            image.layers = layers_of(connection, id)?;
+            Ok(Some(image))
+        })
+    }
+
+    /// The image whose id's hex begins with `hex` (lower case, 1 to 64 characters).
+    pub fn find_image_by_prefix(&self, hex: &str) -> Result<Lookup<Image>> {
+        if hex.is_empty() || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(Lookup::None);
+        }
+        self.read("find an image", |connection| {
+            // 'g' follows the last hex digit, so the range is exactly the ids that begin so.
+            let mut found: Vec<Image> = connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM images WHERE id >= ?1 AND id < ?2 LIMIT 10"
+                ))?
+                .query_map([format!("sha256:{hex}"), format!("sha256:{hex}g")], image)?
+                .collect::<Result<_, _>>()?;
+            match found.len() {
+                0 => Ok(Lookup::None),
+                1 => {
+                    let mut image = found.remove(0);
+                    image.layers = layers_of(connection, &image.id)?;
+                    Ok(Lookup::One(image))
+                }
+                _ => Ok(Lookup::Ambiguous(
+                    found.into_iter().map(|image| image.id).collect(),
+                )),
+            }
+        })
+    }
+
+    /// All images, newest `created` first.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        let (mut images, mut layers) = self.read("list images", |connection| {
+            let images: Vec<Image> = connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM images"))?
+                .query_map([], image)?
+                .collect::<Result<_, _>>()?;
+            let mut layers: HashMap<Digest, Vec<Digest>> = HashMap::with_capacity(images.len());
+            let mut statement = connection
+                .prepare_cached("SELECT image, diff_id FROM image_layers ORDER BY image, position")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                layers.entry(digest(row, 0)?).or_default().push(digest(row, 1)?);
+            }
+            Ok((images, layers))
+        })?;
+        for image in &mut images {
+            image.layers = layers.remove(&image.id).unwrap_or_default();
+        }
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(images)
+    }
+
+    /// Notes that a container was made from the image now.
+    pub fn touch_image(&self, id: &Digest) -> Result<()> {
+        self.write("note an image's use", |transaction| {
+            let touched = transaction
+                .prepare_cached("UPDATE images SET last_used = ?2 WHERE id = ?1")?
+                .execute((id.as_str(), now()))?;
+            Ok(if touched > 0 {
+                Ok(())
+            } else {
+                Err(StoreError::ImageNotFound { id: id.clone() })
+            })
+        })
+    }
+
+    /// Deletes the row, its references (with a line of history each) and repository digests; whether there was one.
+    pub fn delete_image(&self, id: &Digest, command: &str) -> Result<bool> {
+        self.write("delete an image", |transaction| {
+            let id = id.as_str();
+            transaction
+                .prepare_cached(
+                    "INSERT INTO ref_history (name, image, target, command, at)
+                     SELECT name, NULL, NULL, ?2, ?3 FROM refs WHERE image = ?1",
+                )?
+                .execute((id, command, now()))?;
+            transaction
+                .prepare_cached("DELETE FROM refs WHERE image = ?1")?
+                .execute([id])?;
+            let deleted = transaction
+                .prepare_cached("DELETE FROM images WHERE id = ?1")?
+                .execute([id])?;
+            Ok(Ok(deleted > 0))
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Tables and their migrations.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::failed;
+use crate::{Result, StoreError};
+
+/// One step per version; a database at `user_version` n has seen the first n.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE layers (
+        diff_id  TEXT PRIMARY KEY,
+        size     INTEGER NOT NULL,
+        tar_size INTEGER NOT NULL,
+        entries  INTEGER NOT NULL,
+        created  INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Compressed forms of a layer.
+    CREATE TABLE layer_blobs (
+        seq        INTEGER PRIMARY KEY,
+        diff_id    TEXT NOT NULL REFERENCES layers ON DELETE CASCADE,
+        digest     TEXT NOT NULL,
+        descriptor TEXT NOT NULL,
+        UNIQUE (diff_id, digest)
+    ) STRICT;
+    CREATE INDEX layer_blobs_digest ON layer_blobs (digest);
+
+    CREATE TABLE images (
+        id        TEXT PRIMARY KEY,
+        manifest  TEXT,
+        size      INTEGER NOT NULL,
+        created   TEXT,
+        platform  TEXT NOT NULL,
+        added     INTEGER NOT NULL,
+        last_used INTEGER,
+        parent    TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE image_layers (
+        image    TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        diff_id  TEXT NOT NULL REFERENCES layers,
+        PRIMARY KEY (image, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_layers_diff_id ON image_layers (diff_id);
+
+    CREATE TABLE refs (
+        name    TEXT PRIMARY KEY,
+        image   TEXT NOT NULL REFERENCES images,
+        target  TEXT,
+        updated INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX refs_image ON refs (image);
+    CREATE TABLE ref_history (
+        seq     INTEGER PRIMARY KEY,
+        name    TEXT NOT NULL,
+        image   TEXT,
+        target  TEXT,
+        command TEXT NOT NULL,
+        at      INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX ref_history_name ON ref_history (name, seq);
+
+    CREATE TABLE repo_digests (
+        seq        INTEGER PRIMARY KEY,
+        repository TEXT NOT NULL,
+        digest     TEXT NOT NULL,
+        image      TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+        UNIQUE (repository, digest, image)
+    ) STRICT;
+    CREATE INDEX repo_digests_image ON repo_digests (image);
+
+    CREATE TABLE documents (
+        seq  INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        id   TEXT NOT NULL,
+        name TEXT,
+        body TEXT NOT NULL,
+        UNIQUE (kind, id),
+        UNIQUE (kind, name)
+    ) STRICT;
+
+    CREATE TABLE cache (
+        key       TEXT PRIMARY KEY,
+        body      TEXT NOT NULL,
+        size      INTEGER NOT NULL,
+        created   INTEGER NOT NULL,
+        last_used INTEGER NOT NULL,
+        hits      INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE cache_layers (
+        key      TEXT NOT NULL REFERENCES cache ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        diff_id  TEXT NOT NULL REFERENCES layers,
+        PRIMARY KEY (key, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX cache_layers_diff_id ON cache_layers (diff_id);
+
+    CREATE TABLE snapshots (
+        id      TEXT PRIMARY KEY,
+        created INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE snapshot_layers (
+        snapshot TEXT NOT NULL REFERENCES snapshots ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        diff_id  TEXT NOT NULL REFERENCES layers,
+        PRIMARY KEY (snapshot, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX snapshot_layers_diff_id ON snapshot_layers (diff_id);
+"];
+
+pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
+    connection
+        .busy_timeout(Duration::from_secs(10))
+        .map_err(failed("configure"))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    // NORMAL: a commit survives the end of the process; the store's own sync makes it survive a power cut.
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")
+        .map_err(failed("configure"))?;
+    let version: usize = connection
+        .query_row("SELECT user_version FROM pragma_user_version", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .map_err(failed("read its version"))?
+        .try_into()
+        .unwrap_or(usize::MAX);
+    if version > MIGRATIONS.len() {
+        return Err(StoreError::Corrupt {
+            path: "meta.db".into(),
+            reason: format!(
+                "it has version {version}, this program knows up to {}",
+                MIGRATIONS.len()
+            ),
+        });
+    }
+    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction().map_err(failed("migrate"))?;
+        transaction.execute_batch(migration).map_err(failed("migrate"))?;
+        transaction
+            .pragma_update(None, "user_version", (done + 1) as i64)
+            .map_err(failed("migrate"))?;
+        transaction.commit().map_err(failed("migrate"))?;
+    }
+    Ok(())
+}
