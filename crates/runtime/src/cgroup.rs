@@ -157,8 +157,7 @@ impl Cgroup {
                     Ok(()) => break,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                     Err(error)
-                        if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error())
-                            && Instant::now() < deadline =>
+                        if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline =>
                     {
                         let _ = self.kill(rustix::process::Signal::KILL.as_raw());
                         std::thread::sleep(Duration::from_millis(2));

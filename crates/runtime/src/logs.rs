@@ -350,7 +350,7 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     fn entry(number: u32) -> String {
         let stream = if number % 2 == 0 { "stdout" } else { "stderr" };
@@ -461,8 +461,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(AtomicU32::new(0));
         let writer = std::thread::spawn({
-            let (path, ended) = (path.clone(), Arc::clone(&ended));
+            let (path, ended, seen) = (path.clone(), Arc::clone(&ended), Arc::clone(&seen));
             move || {
                 let mut file = std::fs::OpenOptions::new()
                     .append(true)
@@ -471,6 +472,10 @@ mod tests {
                     .unwrap();
                 for number in 0..2000 {
                     if number % 500 == 499 {
+                        // Two files are kept: a reader further behind would miss lines, as it should.
+                        while seen.load(Ordering::SeqCst) + 700 < number {
+                            std::thread::sleep(std::time::Duration::from_millis(1));
+                        }
                         let _ = fs::rename(path.with_extension("1"), path.with_extension("2"));
                         fs::rename(&path, path.with_extension("1")).unwrap();
                         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -494,9 +499,15 @@ mod tests {
         let query = LogQuery { follow: true, ..BOTH };
         let lines: Vec<_> = LogReader::open(&path, query, Box::new(move || ended.load(Ordering::SeqCst)))
             .unwrap()
-            .map(|entry| String::from_utf8(entry.unwrap().line).unwrap().trim().to_owned())
+            .map(|entry| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                String::from_utf8(entry.unwrap().line).unwrap().trim().to_owned()
+            })
             .collect();
         writer.join().unwrap();
-        assert_eq!(lines, expected(0..2000));
+        for (line, expected) in lines.iter().zip(expected(0..2000)) {
+            assert_eq!(*line, expected);
+        }
+        assert_eq!(lines.len(), 2000);
     }
 }

@@ -254,8 +254,11 @@ fn a_created_container_waits_and_can_be_deleted() {
     bench.runtime.delete("c1").unwrap();
     bench.runtime.delete("c1").unwrap();
     assert!(matches!(bench.runtime.reattach("c1").unwrap(), Reattached::Gone));
-    assert!(std::fs::metadata(format!("/proc/{}", state.pid)).is_err());
-    assert!(std::fs::metadata(format!("/proc/{}", state.shim_pid)).is_err());
+    for pid in [state.pid, state.shim_pid] {
+        eventually("its processes are gone", || {
+            std::fs::metadata(format!("/proc/{pid}")).is_err()
+        });
+    }
 }
 
 #[test]
@@ -345,8 +348,8 @@ fn the_shim_is_small() {
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     };
     println!("{rollup}");
-    // The unoptimised test build; the limit guards against heaps and threads, not against code size.
-    assert!(field("Private_Dirty:") < 1500, "{rollup}");
+    // What is the process's own: heap, stack, relocations. (The program's pages are shared by all shims.)
+    assert!(field("Anonymous:") < 1000, "{rollup}");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(status.contains("Threads:\t1\n"));
 }

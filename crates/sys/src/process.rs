@@ -181,35 +181,40 @@ pub fn run_as_init(program: &CStr, args: &[CString], env: &[CString], failed: im
     }
 }
 
-/// Gives unused memory back to the kernel: free heap, and the pages of program text that are mapped but not needed at
-/// rest (they are read again from the page cache when they are).
+/// Gives unused memory back to the kernel: pages of program and libraries that are mapped but not needed at rest (they
+/// are faulted in again from the page cache when they are), and free heap.
 pub fn shrink() {
+    if let Ok(mappings) = fs_err::read_to_string("/proc/self/smaps") {
+        drop_clean_mappings(&mappings);
+    }
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim only returns free memory.
     unsafe {
         libc::malloc_trim(0);
     }
-    let Ok(maps) = fs_err::read_to_string("/proc/self/maps") else {
-        return;
-    };
-    for line in maps.lines() {
+}
+
+fn drop_clean_mappings(smaps: &str) {
+    let mut candidate = None;
+    for line in smaps.lines() {
         let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some("r-xp")) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        // Only mappings of files: address range, permissions, offset, device, inode.
-        if fields.nth(2).is_none_or(|inode| inode == "0") {
-            continue;
+        let (Some(first), Some(second)) = (fields.next(), fields.next()) else { continue };
+        if first == "Anonymous:" {
+            // Nothing in it was ever written, relocations included: it is the file's own contents.
+            if let (Some((start, end)), "0") = (candidate.take(), second) {
+                // SAFETY: a private mapping of a file without a modified page, in a range the kernel has just
+                // reported: dropping its pages loses nothing.
+                unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+            }
+        } else if let Some((start, end)) = first.split_once('-') {
+            let hexadecimal = |text: &str| usize::from_str_radix(text, 16);
+            // Offset, device, inode: only mappings of files.
+            let file = fields.nth(2).is_some_and(|inode| inode != "0");
+            candidate = match (hexadecimal(start), hexadecimal(end)) {
+                (Ok(start), Ok(end)) if file && matches!(second, "r-xp" | "r--p") => Some((start, end)),
+                _ => None,
+            };
         }
-        let Some((start, end)) = range.split_once('-') else {
-            continue;
-        };
-        let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)) else {
-            continue;
-        };
-        // SAFETY: a private, never written, executable mapping of a file: dropping its pages loses nothing, they are
-        // faulted in again from the file. The range is one the kernel has just reported.
-        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
     }
 }
 

@@ -62,13 +62,19 @@ fn overlay(program: &Path) -> io::Result<OwnedFd> {
     let (Some(directory), Some(name)) = (program.parent(), program.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    // A read-only overlay must have two lower directories; the second is empty.
+    let empty = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(empty.as_fd())?;
+    let empty = rustix::mount::fsmount(
+        empty.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )?;
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let fs = fs.as_fd();
     rustix::mount::fsconfig_set_string(fs, "source", "havre-sealed")?;
-    // A read-only overlay must have two lower directories; the second is never looked into.
     rustix::mount::fsconfig_set_string(fs, "lowerdir+", directory)?;
-    rustix::mount::fsconfig_set_string(fs, "lowerdir+", "/proc/self/fdinfo")
-        .or_else(|_| rustix::mount::fsconfig_set_string(fs, "lowerdir+", "/"))?;
+    rustix::mount::fsconfig_set_string(fs, "lowerdir+", crate::process::fd_path(&empty))?;
     rustix::mount::fsconfig_create(fs)?;
     let mount = rustix::mount::fsmount(
         fs,
@@ -124,7 +130,8 @@ mod tests {
         let fd = memory(Path::new("/bin/true")).unwrap();
         let path = crate::process::fd_path(&fd);
         assert!(Command::new(&path).arg0("true").status().unwrap().success());
-        assert!(std::fs::OpenOptions::new().write(true).open(&path).is_err());
+        let writable = std::fs::OpenOptions::new().write(true).open(&path);
+        assert!(writable.and_then(|mut file| std::io::Write::write(&mut file, b"x")).is_err());
     }
 
     // Needs root: a detached mount.

@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use havre_sys::process;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
-use rustix::fs::{Access, AtFlags};
+use rustix::fs::{Access, AtFlags, FileType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::errno_text;
@@ -358,17 +358,13 @@ enum Unusable {
 }
 
 fn check(path: &Path) -> Result<(), Unusable> {
-    match fs_err::metadata(path) {
-        Err(error) => {
-            let cause = error.raw_os_error().map(io::Error::from_raw_os_error);
-            let reason = cause.as_ref().map_or_else(|| error.to_string(), errno_text);
-            if error.kind() == io::ErrorKind::PermissionDenied {
-                return Err(Unusable::Forbidden(reason));
-            }
-            Err(Unusable::Missing(reason))
-        }
-        Ok(metadata) if metadata.is_dir() => Err(Unusable::Forbidden("is a directory".into())),
-        Ok(_) => rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
-            .map_err(|error| Unusable::Forbidden(errno_text(&error.into()))),
+    let unusable = |error: rustix::io::Errno| match error {
+        rustix::io::Errno::ACCESS => Unusable::Forbidden(errno_text(&error.into())),
+        error => Unusable::Missing(errno_text(&error.into())),
+    };
+    let stat = rustix::fs::stat(path).map_err(unusable)?;
+    if FileType::from_raw_mode(stat.st_mode).is_dir() {
+        return Err(Unusable::Forbidden("is a directory".into()));
     }
+    rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS).map_err(unusable)
 }

@@ -65,16 +65,19 @@ const DEFAULT: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 
-/// All capabilities the running kernel has, with `CAP_`.
+/// All capabilities that can be given, with `CAP_`: those we have ourselves.
 pub(crate) fn all() -> Vec<String> {
-    let last = fs_err::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|text| text.trim().parse::<usize>().ok())
-        .unwrap_or(NAMES.len() - 1);
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let ours = mask("CapPrm:").unwrap_or(u64::MAX) & mask("CapBnd:").unwrap_or(u64::MAX);
     NAMES
         .iter()
-        .take(last + 1)
-        .map(|name| format!("CAP_{name}"))
+        .enumerate()
+        .filter(|(number, _)| ours >> number & 1 == 1)
+        .map(|(_, name)| format!("CAP_{name}"))
         .collect()
 }
 

@@ -273,6 +273,10 @@ pub enum SpecError {
     Nul { what: &'static str },
     #[error("invalid {field}: unknown capability: {name:?}")]
     Capability { field: &'static str, name: String },
+    #[error(
+        "invalid CapAdd: capability not supported by your kernel or not available in the current environment: {name:?}"
+    )]
+    CapabilityUnavailable { name: String },
     #[error("decoding seccomp profile failed: {detail}")]
     SeccompProfile { detail: String },
     #[error("unable to find user {name}: no matching entries in passwd file")]

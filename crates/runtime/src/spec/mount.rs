@@ -55,9 +55,9 @@ pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str),
         NamespaceMode::Host => {
             mounts.push(mount(
                 "/dev/mqueue",
-                "bind",
-                "/dev/mqueue",
-                &["rbind", "nosuid", "noexec", "nodev"],
+                "mqueue",
+                "mqueue",
+                &["nosuid", "noexec", "nodev"],
             ));
             mounts.push(mount(
                 "/dev/shm",
@@ -73,11 +73,13 @@ pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str),
         }
     }
     let mut root_propagation = "private";
-    let mut asked: Vec<_> = spec.mounts.iter().collect();
+    let mut asked = Vec::new();
+    for mount in &spec.mounts {
+        asked.push((clean(&mount.destination)?, mount));
+    }
     // A mount on a directory inside another mount comes after it, whatever order they were given in.
-    asked.sort_by_key(|mount| mount.destination.matches('/').count());
-    for asked in asked {
-        let destination = clean(&asked.destination)?;
+    asked.sort_by_key(|(destination, _)| destination.matches('/').count());
+    for (destination, asked) in asked {
         // Ours give way to what the user wants at the same place, as Docker's do (`--tmpfs /dev/shm:size=1g`).
         mounts.retain(|default| default["destination"] != destination.as_str());
         match &asked.kind {

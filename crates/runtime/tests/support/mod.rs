@@ -1,6 +1,6 @@
 //! Real containers on a busybox root file system. Needs root, cgroups and a statically linked `/bin/busybox`.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -217,4 +217,14 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     panic!("never happened: {what}");
+}
+
+/// What this process could give to a container, as `/proc/<pid>/status` shows it.
+pub fn all_capabilities() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    format!("{:016x}", mask("CapEff:") & mask("CapBnd:"))
 }
