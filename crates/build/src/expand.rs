@@ -58,11 +58,7 @@ pub(crate) fn word(text: &str, variables: &dyn Variables, escape: char) -> Resul
 }
 
 /// Expands and splits at blanks that are not quoted (values of variables split too).
-pub(crate) fn words(
-    text: &str,
-    variables: &dyn Variables,
-    escape: char,
-) -> Result<Vec<String>, ExpandError> {
+pub(crate) fn words(text: &str, variables: &dyn Variables, escape: char) -> Result<Vec<String>, ExpandError> {
     let mut lexer = Lexer::new(text, variables, escape, Quotes::Process);
     Ok(lexer.until(None, false)?.1)
 }
@@ -111,21 +107,28 @@ impl Words {
 
 impl<'a> Lexer<'a> {
     fn new(text: &'a str, variables: &'a dyn Variables, escape: char, quotes: Quotes) -> Self {
-        Lexer { chars: text.chars().peekable(), variables, escape, quotes, depth: 0, produced: 0 }
+        Lexer {
+            chars: text.chars().peekable(),
+            variables,
+            escape,
+            quotes,
+            depth: 0,
+            produced: 0,
+        }
     }
 
     fn account(&mut self, text: &str) -> Result<(), ExpandError> {
         self.produced += text.len();
-        if self.produced > MAX_RESULT { Err(ExpandError::TooLong) } else { Ok(()) }
+        if self.produced > MAX_RESULT {
+            Err(ExpandError::TooLong)
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads up to `stop` (consumed) or the end. With `raw_escapes` the escape character stays in the result, for
     /// patterns.
-    fn until(
-        &mut self,
-        stop: Option<char>,
-        raw_escapes: bool,
-    ) -> Result<(String, Vec<String>), ExpandError> {
+    fn until(&mut self, stop: Option<char>, raw_escapes: bool) -> Result<(String, Vec<String>), ExpandError> {
         let mut result = String::new();
         let mut words = Words::default();
         let quotes = self.quotes == Quotes::Process;
@@ -249,7 +252,9 @@ impl<'a> Lexer<'a> {
         let name = self.name();
         let variables = self.variables;
         let value = variables.get(&name);
-        let Some(first) = self.chars.next() else { return Err(ExpandError::MissingBrace) };
+        let Some(first) = self.chars.next() else {
+            return Err(ExpandError::MissingBrace);
+        };
         let mut operator = first;
         let colon = first == ':';
         if colon {
@@ -272,7 +277,11 @@ impl<'a> Lexer<'a> {
                 if !unset {
                     return Ok(value_or_empty());
                 }
-                let default = if value.is_none() { "is not allowed to be unset" } else { "is not allowed to be empty" };
+                let default = if value.is_none() {
+                    "is not allowed to be unset"
+                } else {
+                    "is not allowed to be empty"
+                };
                 let message = if word.is_empty() { default.to_owned() } else { word };
                 Err(ExpandError::Required { name, message })
             }
@@ -295,7 +304,11 @@ impl<'a> Lexer<'a> {
                 let replacement = self.until(Some('}'), false)?.0;
                 let value = matchable(&name, value_or_empty())?;
                 let value = Pattern::new(&pattern, self.escape).replace(&value, &replacement, all);
-                if value.len() > MAX_RESULT { Err(ExpandError::TooLong) } else { Ok(value) }
+                if value.len() > MAX_RESULT {
+                    Err(ExpandError::TooLong)
+                } else {
+                    Ok(value)
+                }
             }
             other if colon => Err(ExpandError::Modifier(format!(":{other}"))),
             other => Err(ExpandError::Modifier(other.to_string())),
@@ -326,7 +339,11 @@ impl<'a> Lexer<'a> {
 }
 
 fn matchable(name: &str, value: String) -> Result<String, ExpandError> {
-    if value.len() > MAX_MATCHED { Err(ExpandError::TooLongToMatch(name.to_owned())) } else { Ok(value) }
+    if value.len() > MAX_MATCHED {
+        Err(ExpandError::TooLongToMatch(name.to_owned()))
+    } else {
+        Ok(value)
+    }
 }
 
 /// A shell pattern: `*`, `?`, escapes.
@@ -397,7 +414,9 @@ impl Pattern {
     }
 
     fn reversed(&self) -> Pattern {
-        Pattern { items: self.items.iter().rev().copied().collect() }
+        Pattern {
+            items: self.items.iter().rev().copied().collect(),
+        }
     }
 
     fn without_prefix<'t>(&self, text: &'t str, greedy: bool) -> &'t str {
@@ -418,7 +437,12 @@ impl Pattern {
         let mut result = String::new();
         let mut at = 0;
         while at < text.len() {
-            match self.prefixes(&text[at..]).last().copied().filter(|length| *length > 0) {
+            match self
+                .prefixes(&text[at..])
+                .last()
+                .copied()
+                .filter(|length| *length > 0)
+            {
                 Some(length) => {
                     result.push_str(replacement);
                     at += length;
@@ -520,20 +544,33 @@ mod tests {
             ("  ", &[]),
         ];
         for (text, expected) in rows {
-            assert_eq!(words(text, &variables, '\\').expect("expands"), expected, "{text}");
+            assert_eq!(
+                words(text, &variables, '\\').expect("expands"),
+                expected,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn bodies_keep_quotes() {
-        assert_eq!(body("it's \"$v\" \\$v\n", &variables, '\\').as_deref(), Ok("it's \"value\" $v\n"));
+        assert_eq!(
+            body("it's \"$v\" \\$v\n", &variables, '\\').as_deref(),
+            Ok("it's \"value\" $v\n")
+        );
     }
 
     #[test]
     fn errors() {
         let rows = [
-            ("'a", "unexpected end of statement while looking for matching single-quote"),
-            ("\"a", "unexpected end of statement while looking for matching double-quote"),
+            (
+                "'a",
+                "unexpected end of statement while looking for matching single-quote",
+            ),
+            (
+                "\"a",
+                "unexpected end of statement while looking for matching double-quote",
+            ),
             ("${v", "syntax error: missing '}'"),
             ("${", "syntax error: missing '}'"),
             ("${v:-x", "syntax error: missing '}'"),
@@ -547,7 +584,11 @@ mod tests {
             ("${unset?say why}", "unset: say why"),
         ];
         for (text, expected) in rows {
-            assert_eq!(word(text, &variables, '\\').expect_err(text).to_string(), expected, "{text}");
+            assert_eq!(
+                word(text, &variables, '\\').expect_err(text).to_string(),
+                expected,
+                "{text}"
+            );
         }
         let deep = "${u:-".repeat(100_000);
         assert_eq!(word(&deep, &variables, '\\'), Err(ExpandError::TooDeep));
@@ -564,7 +605,13 @@ mod tests {
         let long = Long("x".repeat(600_000));
         assert!(word("$a", &long, '\\').is_ok());
         assert_eq!(word("$a$a", &long, '\\'), Err(ExpandError::TooLong));
-        assert_eq!(word("${a//x/yy}", &Long("x".repeat(200)), '\\').map(|text| text.len()), Ok(400));
-        assert!(matches!(word("${a//x/yy}", &long, '\\'), Err(ExpandError::TooLongToMatch(_))));
+        assert_eq!(
+            word("${a//x/yy}", &Long("x".repeat(200)), '\\').map(|text| text.len()),
+            Ok(400)
+        );
+        assert!(matches!(
+            word("${a//x/yy}", &long, '\\'),
+            Err(ExpandError::TooLongToMatch(_))
+        ));
     }
 }

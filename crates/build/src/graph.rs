@@ -8,7 +8,7 @@ use crate::parser::Span;
 
 /// Where a stage begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Base {
+pub(crate) enum Base {
     Scratch,
     Stage(usize),
     Image(String),
@@ -16,27 +16,27 @@ pub enum Base {
 
 /// One `FROM` with what follows it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stage {
-    pub index: usize,
-    pub name: Option<String>,
-    pub base: Base,
+pub(crate) struct Stage {
+    pub(crate) index: usize,
+    pub(crate) name: Option<String>,
+    pub(crate) base: Base,
     /// Expanded.
-    pub platform: Option<String>,
-    pub from: Instruction,
-    pub instructions: Vec<Instruction>,
+    pub(crate) platform: Option<String>,
+    pub(crate) from: Instruction,
+    pub(crate) instructions: Vec<Instruction>,
     /// Stages that must be complete before a step of this one needs them.
-    pub needs: BTreeSet<usize>,
+    pub(crate) needs: BTreeSet<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Graph {
+pub(crate) struct Graph {
     /// `ARG`s before the first `FROM`.
-    pub global: Vec<Instruction>,
-    pub stages: Vec<Stage>,
+    pub(crate) global: Vec<Instruction>,
+    pub(crate) stages: Vec<Stage>,
     /// Index of the stage that becomes the image.
-    pub target: usize,
+    pub(crate) target: usize,
     /// The target and everything it needs, ascending.
-    pub needed: Vec<usize>,
+    pub(crate) needed: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum GraphError {
 }
 
 /// Arranges instructions as stages. `variables` are the global `ARG`s with their values.
-pub fn build(
+pub(crate) fn build(
     instructions: Vec<Instruction>,
     variables: &dyn Variables,
     escape: char,
@@ -72,11 +72,23 @@ pub fn build(
         };
         let lines = instruction.lines.clone();
         let expand = |text: &str| {
-            expand::word(text, variables, escape)
-                .map_err(|source| (lines.clone(), GraphError::Expand { text: text.to_owned(), source }))
+            expand::word(text, variables, escape).map_err(|source| {
+                (
+                    lines.clone(),
+                    GraphError::Expand {
+                        text: text.to_owned(),
+                        source,
+                    },
+                )
+            })
         };
         let base = expand(&from.base)?;
-        let platform = from.platform.as_deref().map(expand).transpose()?.filter(|text| !text.is_empty());
+        let platform = from
+            .platform
+            .as_deref()
+            .map(expand)
+            .transpose()?
+            .filter(|text| !text.is_empty());
         if base.is_empty() {
             return Err((lines, GraphError::BlankBase(from.base.clone())));
         }
@@ -111,13 +123,20 @@ pub fn build(
         }
     };
     let needed = closure(&stages, target);
-    Ok(Graph { global, stages, target, needed })
+    Ok(Graph {
+        global,
+        stages,
+        target,
+        needed,
+    })
 }
 
 /// The stage a `FROM`, `--from` or `--target` names: by name, or by number where that is allowed.
 pub(crate) fn find(stages: &[Stage], name: &str, by_number: bool) -> Option<usize> {
     let lower = name.to_ascii_lowercase();
-    let by_name = stages.iter().position(|stage| stage.name.as_ref() == Some(&lower));
+    let by_name = stages
+        .iter()
+        .position(|stage| stage.name.as_ref() == Some(&lower));
     by_name.or_else(|| {
         let number = name.parse::<usize>().ok().filter(|_| by_number)?;
         (number < stages.len()).then_some(number)
@@ -134,9 +153,9 @@ fn needs(stages: &[Stage], index: usize) -> Result<BTreeSet<usize>, (Span, Graph
             // A number that is no earlier stage is never an image.
             if let Some(found) = find(&stages[..index], name, true) {
                 needs.insert(found);
-            } else if name.parse::<usize>().is_ok() {
-                return Err((instruction.lines.clone(), GraphError::LaterStage(name.to_owned())));
-            } else if stages[index].name.as_deref() == Some(&name.to_ascii_lowercase()) {
+            } else if name.parse::<usize>().is_ok()
+                || stages[index].name.as_deref() == Some(&name.to_ascii_lowercase())
+            {
                 return Err((instruction.lines.clone(), GraphError::LaterStage(name.to_owned())));
             }
         }
@@ -201,12 +220,18 @@ mod tests {
 
     #[test]
     fn wrong_names() {
-        assert_eq!(graph(TEXT, Some("none")), Err(GraphError::NoTarget("none".to_owned())));
+        assert_eq!(
+            graph(TEXT, Some("none")),
+            Err(GraphError::NoTarget("none".to_owned()))
+        );
         assert_eq!(
             graph("FROM a AS x\nFROM b AS x\n", None),
             Err(GraphError::DuplicateName("x".to_owned()))
         );
-        assert_eq!(graph("FROM $NONE\n", None), Err(GraphError::BlankBase("$NONE".to_owned())));
+        assert_eq!(
+            graph("FROM $NONE\n", None),
+            Err(GraphError::BlankBase("$NONE".to_owned()))
+        );
         assert_eq!(
             graph("FROM a\nCOPY --from=1 / /\n", None),
             Err(GraphError::LaterStage("1".to_owned()))

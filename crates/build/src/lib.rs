@@ -12,20 +12,35 @@
 //! pulling and listing the image service's.
 
 pub mod context;
+pub mod instructions;
 pub mod parser;
 
 mod builder;
+mod copy;
 mod error;
 mod event;
 mod executor;
 mod expand;
 mod fetch;
+mod files;
+mod graph;
+mod http;
+mod key;
+mod metadata;
+mod report;
 mod request;
+mod solver;
+mod state;
+mod step;
 
 pub use builder::{Builder, Built};
 pub use context::{Context, ContextError};
-pub use error::{BuildError, FailureKind};
+pub use copy::CopyError;
+pub use error::{BuildError, FailureKind, StepError};
 pub use event::{BuildEvent, Step, Stream};
 pub use executor::{ExecError, Executor, RunMount, RunMountSource, RunRequest};
+pub use expand::ExpandError;
 pub use fetch::{Download, FetchError, Fetcher};
+pub use graph::GraphError;
+pub use http::HttpFetcher;
 pub use request::{BuildRequest, DockerfileSource, Resources, Ulimit};

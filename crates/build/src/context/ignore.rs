@@ -53,7 +53,11 @@ pub fn read_patterns(text: &[u8]) -> Result<Vec<String>, IgnoreError> {
             continue;
         }
         let clean = clean(pattern);
-        let relative = if clean.len() > 1 { clean.strip_prefix('/').unwrap_or(&clean) } else { &clean };
+        let relative = if clean.len() > 1 {
+            clean.strip_prefix('/').unwrap_or(&clean)
+        } else {
+            &clean
+        };
         patterns.push(format!("{mark}{relative}"));
     }
     Ok(patterns)
@@ -79,9 +83,15 @@ impl IgnoreRules {
                 Some(rest) => (true, rest.to_owned()),
                 None => (false, cleaned),
             };
-            let compiled = Pattern::ignore(&text)
-                .map_err(|source| IgnoreError::Pattern { pattern: pattern.to_owned(), source })?;
-            rules.push(Rule { exception, text, pattern: compiled });
+            let compiled = Pattern::ignore(&text).map_err(|source| IgnoreError::Pattern {
+                pattern: pattern.to_owned(),
+                source,
+            })?;
+            rules.push(Rule {
+                exception,
+                text,
+                pattern: compiled,
+            });
         }
         let exceptions = rules.iter().any(|rule| rule.exception);
         Ok(IgnoreRules { rules, exceptions })
@@ -106,14 +116,20 @@ impl IgnoreRules {
     /// Whether something below the excluded directory `directory` may be taken back by an exception, so that a walk
     /// must go into it.
     pub fn may_include_below(&self, directory: &str) -> bool {
-        self.exceptions && self.rules.iter().any(|rule| rule.exception && rule.may_match_below(directory))
+        self.exceptions
+            && self
+                .rules
+                .iter()
+                .any(|rule| rule.exception && rule.may_match_below(directory))
     }
 }
 
 impl Rule {
     fn matches_with_parents(&self, path: &str) -> bool {
         self.pattern.matches(path)
-            || path.match_indices('/').any(|(at, _)| at > 0 && self.pattern.matches(&path[..at]))
+            || path
+                .match_indices('/')
+                .any(|(at, _)| at > 0 && self.pattern.matches(&path[..at]))
     }
 
     /// Compares name by name as far as both are known; `**` may stand for anything.
@@ -171,7 +187,10 @@ mod tests {
             ["a/b", "!c", "e", "# no comment", "x y", "/", "."]
         );
         assert_eq!(IgnoreRules::parse(b"!\n"), Err(IgnoreError::EmptyException));
-        assert!(matches!(IgnoreRules::parse(b"a[\n"), Err(IgnoreError::Pattern { .. })));
+        assert!(matches!(
+            IgnoreRules::parse(b"a[\n"),
+            Err(IgnoreError::Pattern { .. })
+        ));
         assert_eq!(IgnoreRules::parse(b"\xff"), Err(IgnoreError::NotUtf8));
     }
 
@@ -213,8 +232,16 @@ mod tests {
             (&["docs", "!docs/README.md"], "docs/README.md", false),
             (&["docs", "!docs/README.md"], "docs/x", true),
             (&["*.md", "!README*.md", "README-secret.md"], "README.md", false),
-            (&["*.md", "!README*.md", "README-secret.md"], "README-secret.md", true),
-            (&["*.md", "README-secret.md", "!README*.md"], "README-secret.md", false),
+            (
+                &["*.md", "!README*.md", "README-secret.md"],
+                "README-secret.md",
+                true,
+            ),
+            (
+                &["*.md", "README-secret.md", "!README*.md"],
+                "README-secret.md",
+                false,
+            ),
             (&["**", "!**/*.go"], "x/y/z.go", false),
             (&["**", "!**/*.go"], "x/y/z.c", true),
             (&["*/temp*"], "somedir/temporary.txt", true),
@@ -239,9 +266,14 @@ mod tests {
     #[test]
     fn walks_go_where_exceptions_may_be() {
         let rules = IgnoreRules::new(&["*", "!a/b/c", "!x*/y"]).expect("compiles");
-        for (directory, expected) in
-            [("a", true), ("a/b", true), ("a/d", false), ("b", false), ("xx", true), ("a/b/c/d", true)]
-        {
+        for (directory, expected) in [
+            ("a", true),
+            ("a/b", true),
+            ("a/d", false),
+            ("b", false),
+            ("xx", true),
+            ("a/b/c/d", true),
+        ] {
             assert_eq!(rules.may_include_below(directory), expected, "{directory}");
         }
         let rules = IgnoreRules::new(&["*", "!**/x"]).expect("compiles");

@@ -55,7 +55,9 @@ impl Pattern {
         }
         Ok(match items.as_slice() {
             [Item::All] => Pattern::Prefix(String::new()),
-            [front @ .., Item::All] if plain(front).is_some() => Pattern::Prefix(plain(front).unwrap_or_default()),
+            [front @ .., Item::All] if plain(front).is_some() => {
+                Pattern::Prefix(plain(front).unwrap_or_default())
+            }
             // Written without the slash it still means any ending: `**.go`, `**foo`.
             [Item::Directories, Item::DirectoriesLoop, back @ ..] if plain(back).is_some() => {
                 let slash = if text.starts_with("**/") { "/" } else { "" };
@@ -79,7 +81,16 @@ impl Pattern {
 
 /// The text of a pattern without wildcards.
 fn plain(items: &[Item]) -> Option<String> {
-    items.iter().map(|item| if let Item::Char(char) = item { Some(*char) } else { None }).collect()
+    items
+        .iter()
+        .map(|item| {
+            if let Item::Char(char) = item {
+                Some(*char)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 fn run(items: &[Item], text: &str) -> bool {
@@ -101,7 +112,11 @@ fn run(items: &[Item], text: &str) -> bool {
                     next[at] = true;
                     next[at + 1] |= char == '/';
                 }
-                Item::Class { negated, slash, ranges } => {
+                Item::Class {
+                    negated,
+                    slash,
+                    ranges,
+                } => {
                     let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&char));
                     next[at + 1] |= inside != *negated && (char != '/' || *slash);
                 }
@@ -160,10 +175,18 @@ fn class(chars: &mut Peekable<Chars<'_>>, slash: bool) -> Result<Item, BadPatter
     let mut ranges = Vec::new();
     loop {
         if !ranges.is_empty() && chars.next_if_eq(&']').is_some() {
-            return Ok(Item::Class { negated, slash, ranges });
+            return Ok(Item::Class {
+                negated,
+                slash,
+                ranges,
+            });
         }
         let low = class_char(chars)?;
-        let high = if chars.next_if_eq(&'-').is_some() { class_char(chars)? } else { low };
+        let high = if chars.next_if_eq(&'-').is_some() {
+            class_char(chars)?
+        } else {
+            low
+        };
         ranges.push((low, high));
     }
 }
@@ -216,9 +239,15 @@ mod tests {
             ("", "", true),
         ];
         for (pattern, text, expected) in rows {
-            assert_eq!(Pattern::glob(pattern).map(|glob| glob.matches(text)), Ok(expected), "{pattern} {text}");
+            assert_eq!(
+                Pattern::glob(pattern).map(|glob| glob.matches(text)),
+                Ok(expected),
+                "{pattern} {text}"
+            );
         }
-        for bad in ["[]a]", "[-]", "[x-]", "[-x]", "\\", "[a-b-c]", "[", "[^", "[^bc", "a[", "[\\"] {
+        for bad in [
+            "[]a]", "[-]", "[x-]", "[-x]", "\\", "[a-b-c]", "[", "[^", "[^bc", "a[", "[\\",
+        ] {
             assert_eq!(Pattern::glob(bad), Err(BadPattern), "{bad}");
         }
     }

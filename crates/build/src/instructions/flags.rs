@@ -12,7 +12,9 @@ impl<'a> Flags<'a> {
             Some((name, value)) => (name, Some(value)),
             None => (word.as_str(), None),
         };
-        Flags { words: words.iter().map(split).collect() }
+        Flags {
+            words: words.iter().map(split).collect(),
+        }
     }
 
     /// All values of a flag that may be repeated.

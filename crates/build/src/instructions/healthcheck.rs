@@ -7,7 +7,10 @@ use super::flags::Flags;
 use crate::parser::{Node, json_strings};
 
 pub(super) fn read(node: &Node) -> Result<Healthcheck, InstructionError> {
-    let (kind, rest) = node.rest.split_once(char::is_whitespace).unwrap_or((&node.rest, ""));
+    let (kind, rest) = node
+        .rest
+        .split_once(char::is_whitespace)
+        .unwrap_or((&node.rest, ""));
     let rest = rest.trim();
     let mut flags = Flags::new(&node.flags);
     match kind.to_ascii_uppercase().as_str() {
@@ -17,13 +20,14 @@ pub(super) fn read(node: &Node) -> Result<Healthcheck, InstructionError> {
                 return Err(InstructionError::HealthcheckNone);
             }
             flags.finish()?;
-            Ok(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() })
+            Ok(Healthcheck {
+                test: vec!["NONE".to_owned()],
+                ..Healthcheck::default()
+            })
         }
         "CMD" => {
             let test = match json_strings(rest) {
-                Some(Ok(words)) if !words.is_empty() => {
-                    [vec!["CMD".to_owned()], words].concat()
-                }
+                Some(Ok(words)) if !words.is_empty() => [vec!["CMD".to_owned()], words].concat(),
                 Some(Err(_)) => return Err(InstructionError::NotStrings),
                 _ if rest.is_empty() || rest == "[]" => return Err(InstructionError::HealthcheckCommand),
                 _ => vec!["CMD-SHELL".to_owned(), rest.to_owned()],
@@ -31,8 +35,10 @@ pub(super) fn read(node: &Node) -> Result<Healthcheck, InstructionError> {
             let mut time = |name: &str| match flags.value(name)? {
                 None => Ok(0),
                 Some(text) => {
-                    let nanos = duration(&text)
-                        .ok_or_else(|| InstructionError::Duration { flag: name.to_owned(), value: text })?;
+                    let nanos = duration(&text).ok_or_else(|| InstructionError::Duration {
+                        flag: name.to_owned(),
+                        value: text,
+                    })?;
                     match nanos {
                         0 => Ok(0),
                         1..1_000_000 => Err(InstructionError::ShortDuration(name.to_owned())),
@@ -48,11 +54,23 @@ pub(super) fn read(node: &Node) -> Result<Healthcheck, InstructionError> {
                 Some(text) => match text.parse::<i32>() {
                     Ok(number) if number >= 0 => i64::from(number),
                     Ok(_) => return Err(InstructionError::NegativeRetries(text)),
-                    Err(_) => return Err(InstructionError::Number { flag: "--retries", value: text }),
+                    Err(_) => {
+                        return Err(InstructionError::Number {
+                            flag: "--retries",
+                            value: text,
+                        });
+                    }
                 },
             };
             flags.finish()?;
-            Ok(Healthcheck { test, interval, timeout, start_period, start_interval, retries })
+            Ok(Healthcheck {
+                test,
+                interval,
+                timeout,
+                start_period,
+                start_interval,
+                retries,
+            })
         }
         _ => Err(InstructionError::HealthcheckKind(kind.to_owned())),
     }
@@ -75,11 +93,19 @@ pub(super) fn duration(text: &str) -> Option<i64> {
         let digits = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let (factor, length) = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)]
-            .into_iter()
-            .filter(|(unit, _)| rest.starts_with(unit))
-            .max_by_key(|(unit, _)| unit.len())
-            .map(|(unit, factor)| (factor, unit.len()))?;
+        let (factor, length) = [
+            ("ns", 1.0),
+            ("us", 1e3),
+            ("µs", 1e3),
+            ("ms", 1e6),
+            ("s", 1e9),
+            ("m", 6e10),
+            ("h", 3.6e12),
+        ]
+        .into_iter()
+        .filter(|(unit, _)| rest.starts_with(unit))
+        .max_by_key(|(unit, _)| unit.len())
+        .map(|(unit, factor)| (factor, unit.len()))?;
         rest = &rest[length..];
         total += number * factor;
     }

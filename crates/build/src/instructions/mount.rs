@@ -12,14 +12,29 @@ pub struct Mount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {
     /// A directory or file of the context, a stage or an image; writes are thrown away.
-    Bind { from: Option<String>, source: String, writable: bool },
+    Bind {
+        from: Option<String>,
+        source: String,
+        writable: bool,
+    },
     /// A directory kept between builds.
-    Cache { id: Option<String>, read_only: bool, mode: u32, uid: u32, gid: u32 },
-    Tmpfs { size: Option<u64> },
+    Cache {
+        id: Option<String>,
+        read_only: bool,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    Tmpfs {
+        size: Option<u64>,
+    },
 }
 
 pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
-    let bad = |reason: &str| InstructionError::Mount { text: text.to_owned(), reason: reason.to_owned() };
+    let bad = |reason: &str| InstructionError::Mount {
+        text: text.to_owned(),
+        reason: reason.to_owned(),
+    };
     let mut kind = "bind";
     let (mut target, mut source, mut from, mut id, mut size) = (None, None, None, None, None);
     let (mut mode, mut uid, mut gid) = (0o755, 0, 0);
@@ -29,7 +44,8 @@ pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
             Some((name, value)) => (name, Some(value)),
             None => (field, None),
         };
-        let needed = || value.ok_or_else(|| bad(&format!("invalid field '{field}' must be a key=value pair")));
+        let needed =
+            || value.ok_or_else(|| bad(&format!("invalid field '{field}' must be a key=value pair")));
         let flag = || match value {
             None | Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
@@ -54,7 +70,9 @@ pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
             other => return Err(bad(&format!("unexpected key '{other}'"))),
         }
     }
-    let target = target.filter(|target| !target.is_empty()).ok_or_else(|| bad("it needs a target"))?;
+    let target = target
+        .filter(|target| !target.is_empty())
+        .ok_or_else(|| bad("it needs a target"))?;
     let kind = match kind {
         "bind" if id.is_some() || size.is_some() => return Err(bad("a bind mount takes no id and no size")),
         "bind" => MountKind::Bind {
@@ -65,7 +83,13 @@ pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
         "cache" if from.is_some() || source.is_some() || size.is_some() => {
             return Err(bad("a cache that starts from another stage is not supported"));
         }
-        "cache" => MountKind::Cache { id, read_only: writable == Some(false), mode: mode & 0o7777, uid, gid },
+        "cache" => MountKind::Cache {
+            id,
+            read_only: writable == Some(false),
+            mode: mode & 0o7777,
+            uid,
+            gid,
+        },
         "tmpfs" if from.is_some() || source.is_some() || id.is_some() || writable.is_some() => {
             return Err(bad("a tmpfs takes only target and size"));
         }

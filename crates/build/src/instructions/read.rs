@@ -8,15 +8,34 @@ use crate::parser::{
 };
 
 const KEYWORDS: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER",
-    "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// What is wrong with an instruction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstructionError {
     #[error("unknown instruction: {word}{}", suggestion.map(|known| format!(" (did you mean {known}?)")).unwrap_or_default())]
-    Unknown { word: String, suggestion: Option<&'static str> },
+    Unknown {
+        word: String,
+        suggestion: Option<&'static str>,
+    },
     #[error("unknown flag: {0}")]
     UnknownFlag(String),
     #[error("missing a value on flag: {0}")]
@@ -33,7 +52,9 @@ pub enum InstructionError {
     AtLeastOne(&'static str),
     #[error("{0} requires exactly one argument")]
     ExactlyOne(&'static str),
-    #[error("{0} requires at least two arguments, but only one was provided. Destination could not be determined")]
+    #[error(
+        "{0} requires at least two arguments, but only one was provided. Destination could not be determined"
+    )]
     NoDestination(&'static str),
     #[error("{0} names can not be blank")]
     BlankName(&'static str),
@@ -59,7 +80,9 @@ pub enum InstructionError {
     Number { flag: &'static str, value: String },
     #[error("invalid --mount {text:?}: {reason}")]
     Mount { text: String, reason: String },
-    #[error("RUN --mount=type={0} is not supported; pass what the step needs with COPY in a stage that isn't kept")]
+    #[error(
+        "RUN --mount=type={0} is not supported; pass what the step needs with COPY in a stage that isn't kept"
+    )]
     UnsupportedMount(String),
     #[error("RUN --network={0} is not supported; use `none`, or the build's own --network option")]
     RunNetwork(String),
@@ -100,7 +123,10 @@ pub fn read(document: &Document) -> Result<Vec<Instruction>, LocatedError> {
     let mut in_stage = false;
     let mut instructions = Vec::with_capacity(document.nodes.len());
     for node in &document.nodes {
-        let fail = |source| LocatedError { lines: node.lines.clone(), source };
+        let fail = |source| LocatedError {
+            lines: node.lines.clone(),
+            source,
+        };
         let kind = kind(node, document.directives.escape).map_err(fail)?;
         match kind {
             Kind::From(_) => in_stage = true,
@@ -108,11 +134,18 @@ pub fn read(document: &Document) -> Result<Vec<Instruction>, LocatedError> {
             _ if !in_stage => return Err(fail(InstructionError::NoStage)),
             _ => {}
         }
-        instructions.push(Instruction { kind, original: node.original.clone(), lines: node.lines.clone() });
+        instructions.push(Instruction {
+            kind,
+            original: node.original.clone(),
+            lines: node.lines.clone(),
+        });
     }
     if !in_stage {
         let lines = document.nodes.last().map_or(1..=1, |node| node.lines.clone());
-        return Err(LocatedError { lines, source: InstructionError::NoStage });
+        return Err(LocatedError {
+            lines,
+            source: InstructionError::NoStage,
+        });
     }
     Ok(instructions)
 }
@@ -121,7 +154,11 @@ pub fn read(document: &Document) -> Result<Vec<Instruction>, LocatedError> {
 pub fn read_trigger(text: &str) -> Result<Instruction, InstructionError> {
     let node = parser::parse_line(text)?;
     let kind = trigger(&node, '\\')?;
-    Ok(Instruction { kind, original: node.original, lines: 0..=0 })
+    Ok(Instruction {
+        kind,
+        original: node.original,
+        lines: 0..=0,
+    })
 }
 
 fn trigger(node: &Node, escape: char) -> Result<Kind, InstructionError> {
@@ -164,7 +201,11 @@ fn kind(node: &Node, escape: char) -> Result<Kind, InstructionError> {
                 return Err(InstructionError::AtLeastOne("ONBUILD"));
             }
             let text = std::iter::once(rest.to_owned())
-                .chain(node.heredocs.iter().map(|heredoc| format!("{}{}", heredoc.body, heredoc.name)))
+                .chain(
+                    node.heredocs
+                        .iter()
+                        .map(|heredoc| format!("{}{}", heredoc.body, heredoc.name)),
+                )
                 .collect::<Vec<_>>()
                 .join("\n");
             trigger(&parser::parse_line(&text)?, escape)?;
@@ -172,7 +213,10 @@ fn kind(node: &Node, escape: char) -> Result<Kind, InstructionError> {
         }
         _ => {
             let suggestion = nearest(&keyword);
-            return Err(InstructionError::Unknown { word: node.keyword.clone(), suggestion });
+            return Err(InstructionError::Unknown {
+                word: node.keyword.clone(),
+                suggestion,
+            });
         }
     };
     flags.finish()?;
@@ -180,7 +224,11 @@ fn kind(node: &Node, escape: char) -> Result<Kind, InstructionError> {
 }
 
 fn one(keyword: &'static str, rest: &str) -> Result<String, InstructionError> {
-    if rest.is_empty() { Err(InstructionError::ExactlyOne(keyword)) } else { Ok(rest.to_owned()) }
+    if rest.is_empty() {
+        Err(InstructionError::ExactlyOne(keyword))
+    } else {
+        Ok(rest.to_owned())
+    }
 }
 
 fn pairs(keyword: &'static str, rest: &str, escape: char) -> Result<Vec<(String, String)>, InstructionError> {
@@ -201,7 +249,9 @@ fn from(rest: &str, platform: Option<String>) -> Result<Kind, InstructionError> 
         [_, word, name] if word.eq_ignore_ascii_case("as") => {
             let name = name.to_ascii_lowercase();
             let valid = name.starts_with(|first: char| first.is_ascii_lowercase())
-                && name.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-_.".contains(char));
+                && name
+                    .chars()
+                    .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || "-_.".contains(char));
             if !valid {
                 return Err(InstructionError::StageName(name));
             }
@@ -209,15 +259,25 @@ fn from(rest: &str, platform: Option<String>) -> Result<Kind, InstructionError> 
         }
         _ => return Err(InstructionError::FromArguments),
     };
-    Ok(Kind::From(From { base: words[0].clone(), platform, name }))
+    Ok(Kind::From(From {
+        base: words[0].clone(),
+        platform,
+        name,
+    }))
 }
 
 fn arg(rest: &str, escape: char) -> Result<Kind, InstructionError> {
     let args: Vec<Arg> = split_words(rest, escape)
         .into_iter()
         .map(|word| match word.split_once('=') {
-            Some((name, value)) => Arg { name: name.to_owned(), default: Some(value.to_owned()) },
-            None => Arg { name: word, default: None },
+            Some((name, value)) => Arg {
+                name: name.to_owned(),
+                default: Some(value.to_owned()),
+            },
+            None => Arg {
+                name: word,
+                default: None,
+            },
         })
         .collect();
     if args.is_empty() {
@@ -258,7 +318,12 @@ fn run(node: &Node, flags: &mut Flags<'_>) -> Result<Kind, InstructionError> {
         CommandLine::Exec(_) if !node.heredocs.is_empty() => return Err(InstructionError::HeredocForm),
         _ => {}
     }
-    Ok(Kind::Run(Run { command, heredocs: node.heredocs.clone(), mounts, network_none }))
+    Ok(Kind::Run(Run {
+        command,
+        heredocs: node.heredocs.clone(),
+        mounts,
+        network_none,
+    }))
 }
 
 fn copy(node: &Node, flags: &mut Flags<'_>) -> Result<Kind, InstructionError> {
@@ -292,7 +357,10 @@ fn copy(node: &Node, flags: &mut Flags<'_>) -> Result<Kind, InstructionError> {
             if flags.boolean("--keep-git-dir")?.unwrap_or(false) {
                 return Err(InstructionError::KeepGitDir);
             }
-            Some(AddOptions { checksum: flags.value("--checksum")?, unpack: flags.boolean("--unpack")? })
+            Some(AddOptions {
+                checksum: flags.value("--checksum")?,
+                unpack: flags.boolean("--unpack")?,
+            })
         }
     };
     let parents = !is_add && flags.boolean("--parents")?.unwrap_or(false);

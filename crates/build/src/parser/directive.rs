@@ -13,10 +13,15 @@ pub struct Directives {
 
 impl Directives {
     pub(super) fn read(text: &str) -> Result<Directives, ParseError> {
-        let mut found = Directives { escape: '\\', syntax: None };
+        let mut found = Directives {
+            escape: '\\',
+            syntax: None,
+        };
         let mut seen: Vec<String> = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let Some((name, value)) = directive(line) else { break };
+            let Some((name, value)) = directive(line) else {
+                break;
+            };
             let name = name.to_ascii_lowercase();
             let fail = |source| Err(ParseError::at(index + 1, source));
             match name.as_str() {
@@ -65,7 +70,12 @@ mod tests {
     #[test]
     fn reads_only_the_top() {
         let read = |text| Directives::read(text);
-        assert_eq!(read("# syntax=docker/dockerfile:1\n# escape = `\nFROM a").expect("valid").escape, '`');
+        assert_eq!(
+            read("# syntax=docker/dockerfile:1\n# escape = `\nFROM a")
+                .expect("valid")
+                .escape,
+            '`'
+        );
         assert_eq!(read("# remark\n# escape=`\nFROM a").expect("valid").escape, '\\');
         assert_eq!(read("\n# escape=`\nFROM a").expect("valid").escape, '\\');
         assert_eq!(read("#eScApE=`\nFROM a").expect("valid").escape, '`');
@@ -75,7 +85,10 @@ mod tests {
             SyntaxError::InvalidEscape("x".to_owned())
         );
         let twice = read("# escape=`\n# escape=`\n").expect_err("refused");
-        assert_eq!((twice.lines, twice.source), (2..=2, SyntaxError::DuplicateDirective("escape".to_owned())));
+        assert_eq!(
+            (twice.lines, twice.source),
+            (2..=2, SyntaxError::DuplicateDirective("escape".to_owned()))
+        );
         assert!(matches!(
             read("# syntax=example/other:1").expect_err("refused").source,
             SyntaxError::ForeignSyntax(_)

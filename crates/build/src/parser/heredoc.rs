@@ -21,13 +21,19 @@ pub struct Heredoc {
 impl Heredoc {
     /// The body as a file's content, tabs dropped if asked for.
     pub fn content(&self) -> String {
-        if self.chomp { chomp(&self.body) } else { self.body.clone() }
+        if self.chomp {
+            chomp(&self.body)
+        } else {
+            self.body.clone()
+        }
     }
 }
 
 /// Removes the leading tabs of every line.
-pub(crate) fn chomp(body: &str) -> String {
-    body.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+fn chomp(body: &str) -> String {
+    body.split_inclusive('\n')
+        .map(|line| line.trim_start_matches('\t'))
+        .collect()
 }
 
 /// Reads `word` as the head of a heredoc; the body stays empty.
@@ -43,7 +49,13 @@ pub(crate) fn heredoc_word(word: &str) -> Option<Heredoc> {
         return None;
     }
     let (name, quoted) = unquote(rest)?;
-    Some(Heredoc { name, body: String::new(), expand: !quoted, chomp, descriptor: descriptor.parse().ok() })
+    Some(Heredoc {
+        name,
+        body: String::new(),
+        expand: !quoted,
+        chomp,
+        descriptor: descriptor.parse().ok(),
+    })
 }
 
 /// Removes shell quoting; the flag tells whether there was any. `None`: quotes don't match.
@@ -83,8 +95,10 @@ pub(super) fn read_bodies<'a>(
     if !may_have_heredocs(node) {
         return Ok(Vec::new());
     }
-    let mut heredocs: Vec<Heredoc> =
-        split_words(&node.rest, escape).iter().filter_map(|word| heredoc_word(word)).collect();
+    let mut heredocs: Vec<Heredoc> = split_words(&node.rest, escape)
+        .iter()
+        .filter_map(|word| heredoc_word(word))
+        .collect();
     for heredoc in &mut heredocs {
         loop {
             let Some((line, number)) = next() else {
@@ -92,7 +106,11 @@ pub(super) fn read_bodies<'a>(
             };
             *end = number;
             let bare = line.trim_end_matches(['\r', '\n']);
-            let bare = if heredoc.chomp { bare.trim_start_matches('\t') } else { bare };
+            let bare = if heredoc.chomp {
+                bare.trim_start_matches('\t')
+            } else {
+                bare
+            };
             if bare == heredoc.name {
                 break;
             }
@@ -103,7 +121,11 @@ pub(super) fn read_bodies<'a>(
 }
 
 fn may_have_heredocs(node: &Node) -> bool {
-    let takes = |word: &str| ["RUN", "COPY", "ADD"].iter().any(|known| word.eq_ignore_ascii_case(known));
+    let takes = |word: &str| {
+        ["RUN", "COPY", "ADD"]
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
+    };
     if !node.rest.contains("<<") {
         return false;
     }

@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 
 pub use directive::Directives;
 pub use heredoc::Heredoc;
-pub(crate) use heredoc::{chomp, heredoc_word};
+pub(crate) use heredoc::heredoc_word;
 pub(crate) use words::{WordsError, json_strings, key_values, split_words, whitespace_delimited};
 
 /// Longest Dockerfile read, in bytes.
@@ -79,14 +79,20 @@ pub struct ParseError {
 
 impl ParseError {
     fn at(line: usize, source: impl Into<SyntaxError>) -> Self {
-        ParseError { lines: line..=line, source: source.into() }
+        ParseError {
+            lines: line..=line,
+            source: source.into(),
+        }
     }
 }
 
 /// Parses a whole file.
 pub fn parse(text: &[u8]) -> Result<Document, ParseError> {
     let text = decode(text)?;
-    let mut lines = Lines { rest: text, number: 0 };
+    let mut lines = Lines {
+        rest: text,
+        number: 0,
+    };
     let directives = Directives::read(text)?;
     let escape = directives.escape;
     let mut nodes = Vec::new();
@@ -123,17 +129,31 @@ pub fn parse(text: &[u8]) -> Result<Document, ParseError> {
                 "Empty continuation line found in: {line} (line {start}); a later version may refuse it"
             ));
         }
-        let mut node = node(&line, escape).map_err(|source| ParseError { lines: start..=end, source })?;
-        node.heredocs =
-            heredoc::read_bodies(&node, escape, || lines.next().map(|text| (text, lines.number)), &mut end)
-                .map_err(|source| ParseError { lines: start..=start, source })?;
+        let mut node = node(&line, escape).map_err(|source| ParseError {
+            lines: start..=end,
+            source,
+        })?;
+        node.heredocs = heredoc::read_bodies(
+            &node,
+            escape,
+            || lines.next().map(|text| (text, lines.number)),
+            &mut end,
+        )
+        .map_err(|source| ParseError {
+            lines: start..=start,
+            source,
+        })?;
         node.lines = start..=end;
         nodes.push(node);
     }
     if nodes.is_empty() {
         return Err(ParseError::at(1, SyntaxError::Empty));
     }
-    Ok(Document { directives, nodes, warnings })
+    Ok(Document {
+        directives,
+        nodes,
+        warnings,
+    })
 }
 
 /// Parses one instruction given as a string: an `ONBUILD` trigger or a `--change`.
@@ -216,7 +236,11 @@ mod tests {
 
     fn originals(text: &str) -> Vec<(String, Span)> {
         let document = parse(text.as_bytes()).expect("parses");
-        document.nodes.into_iter().map(|node| (node.original, node.lines)).collect()
+        document
+            .nodes
+            .into_iter()
+            .map(|node| (node.original, node.lines))
+            .collect()
     }
 
     #[test]
@@ -241,7 +265,10 @@ mod tests {
     #[test]
     fn carriage_returns_and_bom_are_no_text() {
         let text = "\u{feff}FROM a\r\nRUN x \\\r\n y\r\n";
-        assert_eq!(originals(text), [("FROM a".to_owned(), 1..=1), ("RUN x  y".to_owned(), 2..=3)]);
+        assert_eq!(
+            originals(text),
+            [("FROM a".to_owned(), 1..=1), ("RUN x  y".to_owned(), 2..=3)]
+        );
     }
 
     #[test]
@@ -271,7 +298,10 @@ mod tests {
         let error = parse(b"# only\n\n").expect_err("refused");
         assert_eq!(error.source, SyntaxError::Empty);
         let error = parse(b"FROM a\nRUN <<EOF\nx\n").expect_err("refused");
-        assert_eq!(error.to_string(), "dockerfile parse error on line 2: unterminated heredoc: no line consists of EOF");
+        assert_eq!(
+            error.to_string(),
+            "dockerfile parse error on line 2: unterminated heredoc: no line consists of EOF"
+        );
     }
 
     #[test]
@@ -284,7 +314,14 @@ mod tests {
         assert_eq!(run.lines, 2..=6);
         let copy = &document.nodes[2];
         assert_eq!(copy.heredocs.len(), 2);
-        assert_eq!((copy.heredocs[0].name.as_str(), copy.heredocs[0].expand, copy.heredocs[0].chomp), ("A", false, true));
+        assert_eq!(
+            (
+                copy.heredocs[0].name.as_str(),
+                copy.heredocs[0].expand,
+                copy.heredocs[0].chomp
+            ),
+            ("A", false, true)
+        );
         assert_eq!(copy.heredocs[0].body, "\tx\n");
         assert_eq!(copy.heredocs[1].body, "y\n");
         assert_eq!(copy.lines, 7..=11);

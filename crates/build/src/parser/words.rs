@@ -88,10 +88,13 @@ pub(crate) fn key_values(
     escape: char,
 ) -> Result<Vec<(String, String)>, WordsError> {
     let words = split_words(text, escape);
-    let Some(first) = words.first() else { return Ok(Vec::new()) };
+    let Some(first) = words.first() else {
+        return Ok(Vec::new());
+    };
     if !first.contains('=') {
-        let (name, value) =
-            text.split_once(char::is_whitespace).ok_or(WordsError::TwoArguments(instruction))?;
+        let (name, value) = text
+            .split_once(char::is_whitespace)
+            .ok_or(WordsError::TwoArguments(instruction))?;
         return Ok(vec![(name.to_owned(), value.trim_start().to_owned())]);
     }
     words
@@ -128,7 +131,10 @@ mod tests {
     #[test]
     fn flags_end_at_the_first_other_word() {
         let split = |text| split_flags(text, '\\').expect("splits");
-        assert_eq!(split("--from=x --link a b"), (vec!["--from=x".to_owned(), "--link".to_owned()], "a b"));
+        assert_eq!(
+            split("--from=x --link a b"),
+            (vec!["--from=x".to_owned(), "--link".to_owned()], "a b")
+        );
         assert_eq!(split("-- --x"), (vec![], "--x"));
         assert_eq!(split("--chown=\"a b\" c"), (vec!["--chown=a b".to_owned()], "c"));
         assert_eq!(split("--a=x\\ y"), (vec!["--a=x y".to_owned()], ""));
@@ -137,7 +143,10 @@ mod tests {
 
     #[test]
     fn words_keep_quotes() {
-        assert_eq!(split_words("a  'b c' d\"e f\"g h\\ i", '\\'), ["a", "'b c'", "d\"e f\"g", "h\\ i"]);
+        assert_eq!(
+            split_words("a  'b c' d\"e f\"g h\\ i", '\\'),
+            ["a", "'b c'", "d\"e f\"g", "h\\ i"]
+        );
         assert_eq!(split_words("x \"\" \\", '\\'), ["x", "\"\""]);
         assert_eq!(split_words("'a\\' b", '\\'), ["'a\\'", "b"]);
     }
@@ -145,10 +154,16 @@ mod tests {
     #[test]
     fn both_forms_of_env() {
         let read = |text| key_values("ENV", text, '\\');
-        assert_eq!(read("a b  c=d").expect("old form"), [("a".to_owned(), "b  c=d".to_owned())]);
+        assert_eq!(
+            read("a b  c=d").expect("old form"),
+            [("a".to_owned(), "b  c=d".to_owned())]
+        );
         assert_eq!(
             read("a=1 b='x y'").expect("new form"),
-            [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "'x y'".to_owned())]
+            [
+                ("a".to_owned(), "1".to_owned()),
+                ("b".to_owned(), "'x y'".to_owned())
+            ]
         );
         assert_eq!(read("a"), Err(WordsError::TwoArguments("ENV")));
         assert_eq!(read("a=1 b"), Err(WordsError::MissingEquals("b".to_owned())));
@@ -156,7 +171,10 @@ mod tests {
 
     #[test]
     fn exec_form() {
-        assert_eq!(json_strings("[\"a\", \"b\"]"), Some(Ok(vec!["a".to_owned(), "b".to_owned()])));
+        assert_eq!(
+            json_strings("[\"a\", \"b\"]"),
+            Some(Ok(vec!["a".to_owned(), "b".to_owned()]))
+        );
         assert_eq!(json_strings("['a']"), None);
         assert_eq!(json_strings("[ -f x ] && y"), None);
         assert_eq!(json_strings("[1]"), Some(Err(NotStrings)));
