@@ -1,8 +1,10 @@
 //! Immutable blobs by digest, and the partial downloads that become blobs.
 
 mod ingest;
+mod writer;
 
 pub use ingest::{Ingest, IngestReader};
+pub use writer::ContentWriter;
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -90,16 +92,14 @@ impl ContentStore {
         if self.contains(&digest) {
             return Ok(digest);
         }
-        let ingests = self.core.layout.ingests();
-        let mut staged = tempfile::Builder::new()
-            .prefix(STAGED_BLOB)
-            .tempfile_in(&ingests)
-            .map_err(StoreError::at("create a file in", &ingests))?;
-        std::io::Write::write_all(&mut staged, bytes).map_err(StoreError::at("write", staged.path()))?;
-        self.core.publish_blob(staged.path(), &digest)?;
-        // The file has left the place the guard would remove it from.
-        let _ = staged.into_temp_path().keep();
-        Ok(digest)
+        let mut writer = self.create(lease)?;
+        writer.append(bytes)?;
+        writer.finish().map(|(digest, _)| digest)
+    }
+
+    /// Begins writing a blob whose digest (SHA-256) will be known at its end. Not resumable.
+    pub fn create(&self, lease: &Lease) -> Result<ContentWriter> {
+        ContentWriter::create(self.core.clone(), lease.clone())
     }
 
     /// Begins, or continues, writing the blob `expected` of `size` bytes if that is known. One writer per blob at a time

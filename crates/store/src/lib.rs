@@ -25,7 +25,7 @@ mod sync;
 mod trash;
 
 pub use collect::{Freed, Usage};
-pub use content::{ContentStore, Ingest, IngestReader};
+pub use content::{ContentStore, ContentWriter, Ingest, IngestReader};
 pub use error::{ApplyError, Result, StoreError};
 pub use layers::{Layer, LayerStore, LayerTar, Limits};
 pub use lease::Lease;
