@@ -10,6 +10,7 @@ use crate::{Event, EventType, Events, Filters, Result};
 pub struct Builds {
     builder: std::sync::Arc<Builder>,
     events: Events,
+    scratch: std::path::PathBuf,
 }
 
 /// What pruning the build cache removed.
@@ -21,6 +22,11 @@ pub struct CachePruned {
 
 #[allow(clippy::todo, unused_variables)]
 impl Builds {
+    /// Where build contexts are unpacked: on the store's file system, emptied when an engine starts.
+    pub fn scratch(&self) -> &std::path::Path {
+        &self.scratch
+    }
+
     /// Carries a build out; see [`Builder::build`]. The error knows its kind, exit code and excerpt.
     pub async fn build(
         &self,
