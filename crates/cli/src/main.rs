@@ -1,1 +1,103 @@
-fn main() {}
+//! The `havre` command: client, daemon and shim in one program; called `docker`, it speaks as `docker`.
+//!
+//! ```text
+//! main        which role
+//! invocation  global flags ─┐
+//! settings    environment, config.json, contexts ─┴► endpoint
+//! catalogue   name → declaration (args/) + action (commands/)
+//! parse       words → declaration, with the grammar and messages of Docker's client
+//! commands    talk to the engine (client/) and print (printer, format/, template/)
+//! error       every message and exit status
+//! ```
+
+mod archive;
+mod args;
+mod autostart;
+mod catalogue;
+mod client;
+mod commands;
+mod config_file;
+mod context;
+mod contexts;
+mod credentials;
+mod daemon;
+mod endpoint;
+mod error;
+mod exit_status;
+mod format;
+mod help;
+mod input_stream;
+mod invocation;
+mod output_file;
+mod parse;
+mod printer;
+mod progress;
+mod session;
+mod settings;
+mod shuttle;
+mod spec;
+mod template;
+mod terminal;
+mod values;
+
+use std::env;
+
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::invocation::Invocation;
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::settings::Settings;
+
+fn main() {
+    // The shim is told by its first word, before any thread, runtime or allocation of the client exists.
+    let mut words = env::args_os();
+    let _program = words.next();
+    if words.next().is_some_and(|word| word == "shim") {
+        havre_runtime::shim::main(words);
+    }
+    let status = client().unwrap_or_else(|error| {
+        let text = error.to_string();
+        if !text.is_empty() {
+            Printer.warn(&text);
+        }
+        error.status()
+    });
+    // Not a return: a thread may be reading the terminal, and nothing ends such a read.
+    std::process::exit(i32::from(status.0));
+}
+
+fn client() -> Result<ExitStatus, CliError> {
+    let argv = env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let Invocation {
+        program,
+        globals,
+        words,
+    } = Invocation::read(argv)?;
+    if globals.version {
+        Printer.line(&commands::version::one_line(&program));
+        return Ok(ExitStatus::SUCCESS);
+    }
+    if globals.help {
+        Printer.out(&catalogue::top_help(&program));
+        return Ok(ExitStatus::SUCCESS);
+    }
+    if words.first().is_some_and(|word| word == "daemon") {
+        return daemon::run(&format!("{program} daemon"), &words[1..]);
+    }
+    if globals.debug {
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::DEBUG)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    let session = Session::new(program, Settings::resolve(&globals)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(catalogue::dispatch(&session, &words))
+}

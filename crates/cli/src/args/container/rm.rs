@@ -1,0 +1,38 @@
+//! `docker container rm`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Rm {
+    #[arg(
+        short = 'f',
+        long,
+        help = "Force the removal of a running container (uses SIGKILL)"
+    )]
+    pub(crate) force: bool,
+    #[arg(
+        short = 'v',
+        long,
+        help = "Remove anonymous volumes associated with the container"
+    )]
+    pub(crate) volumes: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Rm {
+    const SHAPE: Shape = Shape {
+        operands: Operands::AtLeast(1),
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Remove one or more containers",
+        aliases: &["container rm", "container remove", "rm"],
+        interspersed: true,
+        refused: &["link"],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

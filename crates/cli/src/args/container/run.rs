@@ -1,0 +1,108 @@
+//! `docker container run`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+use super::container_flags::ContainerFlags;
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    #[arg(
+        short = 'd',
+        long,
+        help = "Run container in background and print container ID"
+    )]
+    pub(crate) detach: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Override the key sequence for detaching a container"
+    )]
+    pub(crate) detach_keys: Option<String>,
+    #[arg(long, value_name = "string", help = "Assign a name to the container")]
+    pub(crate) name: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Set platform if server is multi-platform capable"
+    )]
+    pub(crate) platform: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Pull image before running (\"always\", \"missing\", \"never\") (default \"missing\")"
+    )]
+    pub(crate) pull: Option<String>,
+    #[arg(short = 'q', long, help = "Suppress the pull output")]
+    pub(crate) quiet: bool,
+    #[arg(
+        long,
+        help = "Automatically remove the container and its associated anonymous volumes when it exits"
+    )]
+    pub(crate) rm: bool,
+    #[arg(
+        long,
+        default_value_t = true,
+        help = "Proxy received signals to the process (default true)"
+    )]
+    pub(crate) sig_proxy: bool,
+    #[command(flatten)]
+    pub(crate) container: ContainerFlags,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Run {
+    const SHAPE: Shape = Shape {
+        operands: Operands::AtLeast(1),
+        usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        about: "Create and run a new container from an image",
+        aliases: &["container run", "run"],
+        interspersed: false,
+        refused: &[
+            "annotation",
+            "blkio-weight",
+            "blkio-weight-device",
+            "cpu-count",
+            "cpu-percent",
+            "cpu-rt-period",
+            "cpu-rt-runtime",
+            "device-cgroup-rule",
+            "device-read-bps",
+            "device-read-iops",
+            "device-write-bps",
+            "device-write-iops",
+            "disable-content-trust",
+            "gpus",
+            "health-cmd",
+            "health-interval",
+            "health-retries",
+            "health-start-interval",
+            "health-start-period",
+            "health-timeout",
+            "io-maxbandwidth",
+            "io-maxiops",
+            "ip",
+            "ip6",
+            "isolation",
+            "kernel-memory",
+            "link",
+            "link-local-ip",
+            "mac-address",
+            "memory-swappiness",
+            "network-alias",
+            "no-healthcheck",
+            "oom-kill-disable",
+            "runtime",
+            "storage-opt",
+            "use-api-socket",
+            "userns",
+            "volume-driver",
+            "volumes-from",
+        ],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

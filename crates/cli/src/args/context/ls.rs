@@ -1,0 +1,34 @@
+//! `docker context ls`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"
+    )]
+    pub(crate) format: Option<String>,
+    #[arg(short = 'q', long, help = "Only show context names")]
+    pub(crate) quiet: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Ls {
+    const SHAPE: Shape = Shape {
+        operands: Operands::None,
+        usage: "[OPTIONS]",
+        about: "List contexts",
+        aliases: &["context ls", "context list"],
+        interspersed: true,
+        refused: &[],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

@@ -1,0 +1,96 @@
+//! `docker image build`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    #[arg(long, value_name = "list", help = "Set build-time variables")]
+    pub(crate) build_arg: Vec<String>,
+    #[arg(
+        short = 'f',
+        long,
+        value_name = "string",
+        help = "Name of the Dockerfile (Default is \"PATH/Dockerfile\")"
+    )]
+    pub(crate) file: Option<String>,
+    #[arg(long, value_name = "string", help = "Write the image ID to the file")]
+    pub(crate) iidfile: Option<String>,
+    #[arg(long, value_name = "list", help = "Set metadata for an image")]
+    pub(crate) label: Vec<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Set the networking mode for the RUN instructions during build (default \"default\")"
+    )]
+    pub(crate) network: Option<String>,
+    #[arg(long, help = "Do not use cache when building the image")]
+    pub(crate) no_cache: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Set platform if server is multi-platform capable"
+    )]
+    pub(crate) platform: Option<String>,
+    #[arg(long, help = "Always attempt to pull a newer version of the image")]
+    pub(crate) pull: bool,
+    #[arg(
+        short = 'q',
+        long,
+        help = "Suppress the build output and print image ID on success"
+    )]
+    pub(crate) quiet: bool,
+    #[arg(
+        short = 't',
+        long,
+        value_name = "list",
+        help = "Name and optionally a tag in the \"name:tag\" format"
+    )]
+    pub(crate) tag: Vec<String>,
+    #[arg(long, value_name = "string", help = "Set the target build stage to build.")]
+    pub(crate) target: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Set type of progress output (\"auto\", \"plain\", \"tty\") (default \"auto\")"
+    )]
+    pub(crate) progress: Option<String>,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Build {
+    const SHAPE: Shape = Shape {
+        operands: Operands::Exactly(1),
+        usage: "[OPTIONS] PATH | URL | -",
+        about: "Usage:  docker image build [OPTIONS] PATH | URL | -",
+        aliases: &["image build", "build", "builder build"],
+        interspersed: true,
+        refused: &[
+            "add-host",
+            "cache-from",
+            "cgroup-parent",
+            "compress",
+            "cpu-period",
+            "cpu-quota",
+            "cpu-shares",
+            "cpuset-cpus",
+            "cpuset-mems",
+            "disable-content-trust",
+            "force-rm",
+            "isolation",
+            "memory",
+            "memory-swap",
+            "rm",
+            "security-opt",
+            "shm-size",
+            "squash",
+            "ulimit",
+        ],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

@@ -1,0 +1,35 @@
+//! `docker image load`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Load {
+    #[arg(
+        short = 'i',
+        long,
+        value_name = "string",
+        help = "Read from tar archive file, instead of STDIN"
+    )]
+    pub(crate) input: Option<String>,
+    #[arg(short = 'q', long, help = "Suppress the load output")]
+    pub(crate) quiet: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Load {
+    const SHAPE: Shape = Shape {
+        operands: Operands::None,
+        usage: "[OPTIONS]",
+        about: "Load an image from a tar archive or STDIN",
+        aliases: &["image load", "load"],
+        interspersed: true,
+        refused: &["platform"],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

@@ -1,0 +1,51 @@
+//! `docker image ls`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    #[arg(
+        short = 'a',
+        long,
+        help = "Show all images (default hides intermediate images)"
+    )]
+    pub(crate) all: bool,
+    #[arg(long, help = "Show digests")]
+    pub(crate) digests: bool,
+    #[arg(
+        short = 'f',
+        long,
+        value_name = "filter",
+        help = "Filter output based on conditions provided"
+    )]
+    pub(crate) filter: Vec<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"
+    )]
+    pub(crate) format: Option<String>,
+    #[arg(long, help = "Don't truncate output")]
+    pub(crate) no_trunc: bool,
+    #[arg(short = 'q', long, help = "Only show image IDs")]
+    pub(crate) quiet: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Ls {
+    const SHAPE: Shape = Shape {
+        operands: Operands::AtMost(1),
+        usage: "[OPTIONS] [REPOSITORY[:TAG]]",
+        about: "List images",
+        aliases: &["image ls", "image list", "images"],
+        interspersed: true,
+        refused: &["tree"],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

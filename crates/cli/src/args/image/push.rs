@@ -1,0 +1,30 @@
+//! `docker image push`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Push {
+    #[arg(short = 'a', long, help = "Push all tags of an image to the repository")]
+    pub(crate) all_tags: bool,
+    #[arg(short = 'q', long, help = "Suppress verbose output")]
+    pub(crate) quiet: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Push {
+    const SHAPE: Shape = Shape {
+        operands: Operands::Exactly(1),
+        usage: "[OPTIONS] NAME[:TAG]",
+        about: "Upload an image to a registry",
+        aliases: &["image push", "push"],
+        interspersed: true,
+        refused: &["disable-content-trust", "platform"],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

@@ -1,0 +1,6 @@
+//! Declarations of the `system` commands, one file each.
+
+pub(crate) mod df;
+pub(crate) mod events;
+pub(crate) mod info;
+pub(crate) mod prune;

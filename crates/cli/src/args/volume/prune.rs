@@ -1,0 +1,40 @@
+//! `docker volume prune`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Prune {
+    #[arg(
+        short = 'a',
+        long,
+        help = "Remove all unused volumes, not just anonymous ones"
+    )]
+    pub(crate) all: bool,
+    #[arg(
+        long,
+        value_name = "filter",
+        help = "Provide filter values (e.g. \"label=<label>\")"
+    )]
+    pub(crate) filter: Vec<String>,
+    #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
+    pub(crate) force: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Prune {
+    const SHAPE: Shape = Shape {
+        operands: Operands::None,
+        usage: "[OPTIONS]",
+        about: "Remove unused local volumes",
+        aliases: &[],
+        interspersed: true,
+        refused: &[],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}

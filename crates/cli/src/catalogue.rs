@@ -1,0 +1,411 @@
+//! All commands, by the names they are called by.
+//!
+//! A command's clap tree is built when the command is called, never before: starting is fast because the other
+//! sixty do not exist.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use clap::Command as Declared;
+
+use crate::args::{self, Declaration, Shape};
+use crate::commands::{self, Done};
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::help;
+use crate::parse::{Parsed, declare, parse};
+use crate::session::Session;
+use crate::terminal;
+
+type Running<'a> = Pin<Box<dyn Future<Output = Done> + 'a>>;
+
+/// A command.
+pub(crate) struct Entry {
+    /// Names, group and word: `["run", "container run"]`. The first of a group is the one listed there.
+    pub(crate) names: &'static [&'static str],
+    /// The words about it.
+    pub(crate) shape: &'static Shape,
+    /// Its clap tree.
+    declare: fn() -> Declared,
+    run: for<'a> fn(&'a Session, String, Vec<String>) -> Running<'a>,
+}
+
+/// A group of commands.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+}
+
+/// Groups in the order of the help text.
+pub(crate) const GROUPS: [Group; 7] = [
+    Group {
+        name: "builder",
+        about: "Manage builds",
+    },
+    Group {
+        name: "container",
+        about: "Manage containers",
+    },
+    Group {
+        name: "context",
+        about: "Manage contexts",
+    },
+    Group {
+        name: "image",
+        about: "Manage images",
+    },
+    Group {
+        name: "network",
+        about: "Manage networks",
+    },
+    Group {
+        name: "system",
+        about: "Manage the engine",
+    },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+    },
+];
+
+/// The commands listed first.
+const COMMON: [&str; 12] = [
+    "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info",
+];
+
+/// Commands of Docker that do not exist here.
+const ABSENT: [&str; 19] = [
+    "buildx",
+    "checkpoint",
+    "compose",
+    "config",
+    "manifest",
+    "model",
+    "node",
+    "pause",
+    "plugin",
+    "scout",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "trust",
+    "unpause",
+    "update",
+    "scan",
+];
+
+macro_rules! commands {
+    ($($names:expr => $args:path, $action:path;)*) => {
+        [$(Entry {
+            names: &$names,
+            shape: &<$args as Declaration>::SHAPE,
+            declare: declare::<$args>,
+            run: |session, path, words| Box::pin(async move {
+                match parse::<$args>(&path, &words)? {
+                    Parsed::Arguments(arguments) => $action(session, arguments).await,
+                    Parsed::Help => {
+                        let text = help::command(
+                            &path,
+                            &<$args as Declaration>::SHAPE,
+                            &declare::<$args>(),
+                            terminal::columns(),
+                        );
+                        session.printer.out(&text);
+                        Ok(ExitStatus::SUCCESS)
+                    }
+                }
+            }),
+        }),*]
+    };
+}
+
+/// Every command.
+pub(crate) static COMMANDS: &[Entry] = &commands! {
+    ["run", "container run"] => args::container::run::Run, commands::container::run::run;
+    ["exec", "container exec"] => args::container::exec::Exec, commands::container::exec::exec;
+    ["ps", "container ls", "container list", "container ps"] => args::container::ls::Ls, commands::container::ls::ls;
+    ["build", "image build", "builder build"] => args::image::build::Build, commands::image::build::build;
+    ["pull", "image pull"] => args::image::pull::Pull, commands::image::pull::pull;
+    ["push", "image push"] => args::image::push::Push, commands::image::push::push;
+    ["images", "image ls", "image list", "image ps"] => args::image::ls::Ls, commands::image::ls::ls;
+    ["login"] => args::login::Login, commands::login::login;
+    ["logout"] => args::logout::Logout, commands::logout::logout;
+    ["search"] => args::search::Search, commands::search::search;
+    ["version"] => args::version::Version, commands::version::version;
+    ["info", "system info"] => args::system::info::Info, commands::system::info::info;
+    ["attach", "container attach"] => args::container::attach::Attach, commands::container::attach::attach;
+    ["commit", "container commit"] => args::container::commit::Commit, commands::container::commit::commit;
+    ["cp", "container cp"] => args::container::cp::Cp, commands::container::cp::cp;
+    ["create", "container create"] => args::container::create::Create, commands::container::create::create;
+    ["diff", "container diff"] => args::container::diff::Diff, commands::container::diff::diff;
+    ["events", "system events"] => args::system::events::Events, commands::system::events::events;
+    ["export", "container export"] => args::container::export::Export, commands::container::export::export;
+    ["history", "image history"] => args::image::history::History, commands::image::history::history;
+    ["import", "image import"] => args::image::import::Import, commands::image::import::import;
+    ["inspect"] => args::inspect::Inspect, commands::inspect::inspect;
+    ["kill", "container kill"] => args::container::kill::Kill, commands::container::lifecycle::kill;
+    ["load", "image load"] => args::image::load::Load, commands::image::load::load;
+    ["logs", "container logs"] => args::container::logs::Logs, commands::container::logs::logs;
+    ["port", "container port"] => args::container::port::Port, commands::container::port::port;
+    ["rename", "container rename"] => args::container::rename::Rename, commands::container::rename::rename;
+    ["restart", "container restart"] => args::container::restart::Restart, commands::container::lifecycle::restart;
+    ["rm", "container rm", "container remove"] => args::container::rm::Rm, commands::container::rm::rm;
+    ["rmi", "image rm", "image remove"] => args::image::rm::Rm, commands::image::rm::rm;
+    ["save", "image save"] => args::image::save::Save, commands::image::save::save;
+    ["start", "container start"] => args::container::start::Start, commands::container::start::start;
+    ["stop", "container stop"] => args::container::stop::Stop, commands::container::lifecycle::stop;
+    ["tag", "image tag"] => args::image::tag::Tag, commands::image::tag::tag;
+    ["top", "container top"] => args::container::top::Top, commands::container::top::top;
+    ["wait", "container wait"] => args::container::wait::Wait, commands::container::wait::wait;
+    ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;
+    ["container prune"] => args::container::prune::Prune, commands::container::prune::prune;
+    ["context inspect"] => args::context::inspect::Inspect, commands::context::inspect::inspect;
+    ["context ls", "context list"] => args::context::ls::Ls, commands::context::ls::ls;
+    ["context show"] => args::context::show::Show, commands::context::show::show;
+    ["context use"] => args::context::r#use::Use, commands::context::r#use::select;
+    ["image bootstrap"] => args::image::bootstrap::Bootstrap, commands::image::bootstrap::bootstrap;
+    ["image inspect"] => args::image::inspect::Inspect, commands::image::inspect::inspect;
+    ["image prune"] => args::image::prune::Prune, commands::image::prune::prune;
+    ["network inspect"] => args::network::inspect::Inspect, commands::network::inspect::inspect;
+    ["network ls", "network list"] => args::network::ls::Ls, commands::network::ls::ls;
+    ["system df"] => args::system::df::Df, commands::system::df::df;
+    ["system prune"] => args::system::prune::Prune, commands::system::prune::prune;
+    ["volume create"] => args::volume::create::Create, commands::volume::create::create;
+    ["volume inspect"] => args::volume::inspect::Inspect, commands::volume::inspect::inspect;
+    ["volume ls", "volume list"] => args::volume::ls::Ls, commands::volume::ls::ls;
+    ["volume prune"] => args::volume::prune::Prune, commands::volume::prune::prune;
+    ["volume rm", "volume remove"] => args::volume::rm::Rm, commands::volume::rm::rm;
+};
+
+fn find(name: &str) -> Option<&'static Entry> {
+    COMMANDS.iter().find(|entry| entry.names.contains(&name))
+}
+
+/// Runs the command that `words` begin with.
+pub(crate) async fn dispatch(session: &Session, words: &[String]) -> Done {
+    let Some((first, rest)) = words.split_first() else {
+        session.printer.err_bytes(top_help(&session.program).as_bytes());
+        return Ok(ExitStatus::SUCCESS);
+    };
+    if first == "help" {
+        return show_help(session, rest);
+    }
+    if let Some(group) = GROUPS.iter().find(|group| group.name == first) {
+        return in_group(session, group, rest).await;
+    }
+    match find(first) {
+        Some(entry) => call(session, entry, first, rest).await,
+        None => Err(unknown(&session.program, first)),
+    }
+}
+
+async fn in_group(session: &Session, group: &Group, words: &[String]) -> Done {
+    let program = &session.program;
+    let Some((word, rest)) = words.split_first() else {
+        session.printer.err_bytes(group_help(program, group).as_bytes());
+        return Ok(ExitStatus::SUCCESS);
+    };
+    if matches!(word.as_str(), "--help" | "-h" | "help") {
+        session.printer.out(&group_help(program, group));
+        return Ok(ExitStatus::SUCCESS);
+    }
+    let path = format!("{} {word}", group.name);
+    let run = format!(
+        "Usage:  {program} {0}\n\nRun '{program} {0} --help' for more information",
+        group.name
+    );
+    if word.starts_with('-') {
+        return Err(CliError::Usage {
+            text: format!("unknown flag: {word}\n\n{run}"),
+            status: ExitStatus::ENGINE,
+        });
+    }
+    match find(&path) {
+        Some(entry) => call(session, entry, &path, rest).await,
+        None => Err(CliError::Usage {
+            text: format!("{program}: unknown command: {program} {path}\n\n{run}"),
+            status: ExitStatus::FAILURE,
+        }),
+    }
+}
+
+async fn call(session: &Session, entry: &Entry, path: &str, words: &[String]) -> Done {
+    let path = format!("{} {path}", session.program);
+    if asks_for_help(entry, words) {
+        session
+            .printer
+            .warn("Flag shorthand -h has been deprecated, use --help");
+        let text = help::command(&path, entry.shape, &(entry.declare)(), terminal::columns());
+        session.printer.out(&text);
+        return Ok(ExitStatus::SUCCESS);
+    }
+    (entry.run)(session, path, words.to_vec()).await
+}
+
+/// `-h` alone, where it is no flag of the command.
+fn asks_for_help(entry: &Entry, words: &[String]) -> bool {
+    words.first().is_some_and(|word| word == "-h")
+        && !(entry.declare)()
+            .get_arguments()
+            .any(|arg| arg.get_short() == Some('h'))
+}
+
+fn show_help(session: &Session, words: &[String]) -> Done {
+    let program = &session.program;
+    let name = words.join(" ");
+    let text = if name.is_empty() {
+        top_help(program)
+    } else if let Some(group) = GROUPS.iter().find(|group| group.name == name) {
+        group_help(program, group)
+    } else if let Some(entry) = find(&name) {
+        help::command(
+            &format!("{program} {name}"),
+            entry.shape,
+            &(entry.declare)(),
+            terminal::columns(),
+        )
+    } else {
+        return Err(unknown(program, &name));
+    };
+    session.printer.out(&text);
+    Ok(ExitStatus::SUCCESS)
+}
+
+fn unknown(program: &str, name: &str) -> CliError {
+    let text = if ABSENT.contains(&name) {
+        format!("{program}: '{program} {name}' is a command of Docker that this engine does not have yet")
+    } else {
+        format!("{program}: unknown command: {program} {name}")
+    };
+    CliError::Usage {
+        text: format!("{text}\n\nRun '{program} --help' for more information"),
+        status: ExitStatus::FAILURE,
+    }
+}
+
+/// The text of `docker GROUP --help`.
+fn group_help(program: &str, group: &Group) -> String {
+    let prefix = format!("{} ", group.name);
+    let mut rows: Vec<(&str, &str)> = COMMANDS
+        .iter()
+        .filter_map(|entry| {
+            let name = entry.names.iter().find_map(|name| name.strip_prefix(&prefix))?;
+            Some((name, entry.shape.about))
+        })
+        .collect();
+    rows.sort_unstable();
+    format!(
+        "Usage:  {program} {0} COMMAND\n\n{1}\n\nCommands:\n{2}\nRun '{program} {0} COMMAND --help' for more information on a command.\n",
+        group.name,
+        group.about,
+        listed(&rows)
+    )
+}
+
+/// The text of `docker --help`.
+pub(crate) fn top_help(program: &str) -> String {
+    let about = |name: &str| find(name).map_or("", |entry| entry.shape.about);
+    let common: Vec<_> = COMMON.iter().map(|name| (*name, about(name))).collect();
+    let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.about)).collect();
+    let mut others: Vec<_> = COMMANDS
+        .iter()
+        .map(|entry| (entry.names[0], entry.shape.about))
+        .filter(|(name, _)| !name.contains(' ') && !COMMON.contains(name))
+        .collect();
+    others.push(("daemon", args::daemon::Daemon::SHAPE.about));
+    others.sort_unstable();
+    format!(
+        "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\n\
+         Common Commands:\n{}\nManagement Commands:\n{}\nCommands:\n{}\nGlobal Options:\n{}\n\
+         Run '{program} COMMAND --help' for more information on a command.\n",
+        listed(&common),
+        listed(&groups),
+        listed(&others),
+        global_flags(),
+    )
+}
+
+fn global_flags() -> String {
+    let flag = |short, long: &str, kind: &str, help: &str| help::Flag {
+        short,
+        long: long.to_owned(),
+        kind: kind.to_owned(),
+        help: help.to_owned(),
+    };
+    let flags = [
+        flag(
+            None,
+            "config",
+            "string",
+            "Location of client config files (default \"~/.docker\")",
+        ),
+        flag(
+            Some('c'),
+            "context",
+            "string",
+            "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with \"docker context use\")",
+        ),
+        flag(Some('D'), "debug", "", "Enable debug mode"),
+        flag(Some('H'), "host", "string", "Daemon socket to connect to"),
+        flag(
+            Some('l'),
+            "log-level",
+            "string",
+            "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\") (default \"info\")",
+        ),
+        flag(Some('v'), "version", "", "Print version information and quit"),
+    ];
+    help::flag_usages(&flags, terminal::columns())
+}
+
+fn listed(rows: &[(&str, &str)]) -> String {
+    rows.iter()
+        .map(|(name, about)| format!("  {name:<12}{about}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_declarations_sound() {
+        let mut names: Vec<_> = COMMANDS.iter().flat_map(|entry| entry.names).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for entry in COMMANDS {
+            (entry.declare)().debug_assert();
+        }
+    }
+
+    #[test]
+    fn no_refused_flag_is_declared() {
+        for entry in COMMANDS {
+            for argument in (entry.declare)().get_arguments() {
+                let long = argument.get_long().unwrap_or_default();
+                assert!(
+                    !entry.shape.refused.contains(&long),
+                    "{} --{long}",
+                    entry.names[0]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn helps() {
+        let top = top_help("docker");
+        assert!(top.starts_with("Usage:  docker [OPTIONS] COMMAND\n"));
+        assert!(top.contains("\n  run         Create and run a new container from an image\n"));
+        assert!(top.contains("\n  tag         Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE\n"));
+        let image = group_help("havre", &GROUPS[3]);
+        assert!(
+            image.starts_with("Usage:  havre image COMMAND\n\nManage images\n\nCommands:\n  bootstrap   ")
+        );
+        assert!(image.contains("\n  ls          List images\n"));
+    }
+}

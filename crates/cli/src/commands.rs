@@ -1,0 +1,44 @@
+//! What the commands do: each takes its declaration, talks to the engine, and prints.
+
+pub(crate) mod container;
+pub(crate) mod context;
+pub(crate) mod image;
+pub(crate) mod inspect;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod network;
+mod prompt;
+pub(crate) mod search;
+pub(crate) mod system;
+pub(crate) mod version;
+pub(crate) mod volume;
+
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::session::Session;
+
+/// What an action returns.
+pub(crate) type Done = Result<ExitStatus, CliError>;
+
+/// Reports failures of some of many objects as they come, and says at the end whether there were any.
+#[derive(Debug, Default)]
+struct Failures {
+    messages: Vec<String>,
+}
+
+impl Failures {
+    fn add(&mut self, error: &CliError) {
+        self.messages.push(error.to_string());
+    }
+
+    /// Prints what failed, a line each, and gives the status.
+    fn finish(self, session: &Session) -> ExitStatus {
+        if self.messages.is_empty() {
+            return ExitStatus::SUCCESS;
+        }
+        for message in &self.messages {
+            session.printer.warn(message);
+        }
+        ExitStatus::FAILURE
+    }
+}

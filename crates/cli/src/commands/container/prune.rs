@@ -1,0 +1,52 @@
+//! `container prune`.
+
+use serde::Deserialize;
+
+use crate::args::container::prune::Prune;
+use crate::commands::{Done, prompt};
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::format::size;
+use crate::session::Session;
+use crate::spec::filters::filters;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Pruned {
+    #[serde(default)]
+    containers_deleted: Option<Vec<String>>,
+    #[serde(default)]
+    space_reclaimed: i64,
+}
+
+/// `docker container prune`.
+pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
+    if !args.force {
+        prompt::confirm(
+            session,
+            "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?",
+        )?;
+    }
+    let (text, freed) = remove(session, &args.filter).await?;
+    session.printer.out(&text);
+    session
+        .printer
+        .line(&format!("Total reclaimed space: {}", size::long(freed)));
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// Removes, and gives what was removed and how many bytes came back.
+pub(crate) async fn remove(session: &Session, filter: &[String]) -> Result<(String, i64), CliError> {
+    let pruned: Pruned = session
+        .client()?
+        .post("/containers/prune")
+        .query_some("filters", filters(filter)?)
+        .answer()
+        .await?;
+    let deleted = pruned.containers_deleted.unwrap_or_default();
+    let mut text = String::new();
+    if !deleted.is_empty() {
+        text = format!("Deleted Containers:\n{}\n\n", deleted.join("\n"));
+    }
+    Ok((text, pruned.space_reclaimed))
+}

@@ -1,0 +1,35 @@
+//! `rm`.
+
+use futures_util::future::join_all;
+
+use crate::args::container::rm::Rm;
+use crate::commands::{Done, Failures};
+use crate::error::CliError;
+use crate::session::Session;
+
+/// No more requests at once.
+const AT_ONCE: usize = 50;
+
+/// `docker rm`.
+pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
+    let client = session.client()?;
+    let mut failures = Failures::default();
+    for names in args.operands.chunks(AT_ONCE) {
+        let calls = names.iter().map(|name| {
+            client
+                .delete(format!("/containers/{}", name.trim_start_matches('/')))
+                .query_if("force", args.force)
+                .query_if("v", args.volumes)
+                .status()
+        });
+        for (name, result) in names.iter().zip(join_all(calls).await) {
+            match result {
+                Ok(_) => session.printer.line(name),
+                Err(error @ CliError::Unreachable { .. }) => return Err(error),
+                Err(error) if args.force && error.is_not_found() => session.printer.warn(&error.to_string()),
+                Err(error) => failures.add(&error),
+            }
+        }
+    }
+    Ok(failures.finish(session))
+}

@@ -1,0 +1,138 @@
+//! `build`.
+
+use std::collections::BTreeMap;
+use std::env;
+
+use fs_err as fs;
+use serde_json::json;
+
+use super::tag::reference;
+use crate::args::image::build::Build;
+use crate::commands::Done;
+use crate::context;
+use crate::credentials;
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::progress::{self, Progress};
+use crate::session::Session;
+use crate::spec::environment::labels;
+
+/// `docker build`.
+pub(crate) async fn build(session: &Session, args: Build) -> Done {
+    let source = args.operands[0].as_str();
+    for tag in &args.tag {
+        reference(tag).map_err(|error| {
+            CliError::Invalid(format!(
+                "invalid argument {tag:?} for \"-t, --tag\" flag: {error}"
+            ))
+        })?;
+    }
+    let plain = match args.progress.as_deref() {
+        None | Some("" | "auto" | "tty") => false,
+        Some("plain") => true,
+        Some(other) => {
+            return Err(CliError::Invalid(format!(
+                "invalid progress type {other:?}: use auto, plain or tty"
+            )));
+        }
+    };
+    let file = args.file.as_deref();
+    let remote = ["http://", "https://", "git://", "github.com/", "git@"]
+        .iter()
+        .any(|start| source.starts_with(start));
+    if remote {
+        return Err(CliError::Invalid(format!(
+            "a remote context ({source}) is not supported: fetch it, then build its directory"
+        )));
+    }
+    if let Some(iidfile) = &args.iidfile {
+        // An ID of an earlier build must not be taken for this one's.
+        match fs::remove_file(iidfile) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let context = if source == "-" {
+        if file == Some("-") {
+            return Err(CliError::Invalid(
+                "invalid argument: can't use stdin for both build context and dockerfile".to_owned(),
+            ));
+        }
+        context::from_stdin(file)?
+    } else {
+        context::from_directory(source, file)?
+    };
+    let mut call = session
+        .client()?
+        .post("/build")
+        .query("dockerfile", &context.dockerfile)
+        .query("rm", "1")
+        .query_if("nocache", args.no_cache)
+        .query_if("pull", args.pull)
+        .query_some("target", args.target.as_ref())
+        .query_some("networkmode", args.network.as_ref())
+        .query_some("platform", args.platform.as_ref());
+    for tag in &args.tag {
+        call = call.query("t", tag);
+    }
+    let arguments = build_arguments(&args.build_arg);
+    if !arguments.is_empty() {
+        call = call.query("buildargs", json!(arguments).to_string());
+    }
+    let labels = labels(&[], &args.label)?;
+    if !labels.is_empty() {
+        call = call.query("labels", json!(labels).to_string());
+    }
+    if let Some(header) = credentials::all(&session.settings)? {
+        call = call.header("x-registry-config", header);
+    }
+    let lines = call.stream("application/x-tar", context.input).lines().await?;
+    let mut shown = if args.quiet {
+        Progress::silent()
+    } else {
+        Progress::to_output(&session.printer)
+    };
+    if plain {
+        shown = shown.plain();
+    }
+    let aux = progress::show(lines, shown, &session.printer).await?;
+    let id = aux.iter().rev().find_map(|aux| aux["ID"].as_str());
+    if let Some(iidfile) = &args.iidfile {
+        let id = id.ok_or_else(|| CliError::Stream("the engine told no image ID".to_owned()))?;
+        fs::write(iidfile, id)?;
+    }
+    if args.quiet {
+        let id = id.ok_or_else(|| CliError::Stream("the engine told no image ID".to_owned()))?;
+        session.printer.line(id);
+    }
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// A bare name takes its value from the environment; without one there it is not set at all.
+fn build_arguments(flags: &[String]) -> BTreeMap<String, Option<String>> {
+    flags
+        .iter()
+        .map(|flag| match flag.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (flag.clone(), env::var(flag).ok()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn build_arguments_take_values_of_the_environment() {
+        let flags = [
+            "A=1=2".to_owned(),
+            "HAVRE_TEST_UNSET_VARIABLE".to_owned(),
+            "PATH".to_owned(),
+        ];
+        let arguments = build_arguments(&flags);
+        assert_eq!(arguments["A"].as_deref(), Some("1=2"));
+        assert_eq!(arguments["HAVRE_TEST_UNSET_VARIABLE"], None);
+        assert_eq!(arguments["PATH"], env::var("PATH").ok());
+    }
+}

@@ -1,0 +1,100 @@
+//! `pull`, also for `run` and `create`.
+
+use super::tag::reference;
+use crate::args::image::pull::Pull;
+use crate::commands::Done;
+use crate::credentials;
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::progress::{self, Progress};
+use crate::session::Session;
+
+/// Where progress goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Standard output, as `pull` does.
+    Standard,
+    /// Standard error, as `run` does.
+    Errors { quiet: bool },
+}
+
+/// `busybox:latest` for `busybox`; what is no reference stays as it is.
+pub(crate) fn familiar_with_tag(name: &str) -> String {
+    match reference(name) {
+        Ok(reference) => reference.with_default_tag().familiar(),
+        Err(_) => name.to_owned(),
+    }
+}
+
+/// `docker pull`.
+pub(crate) async fn pull(session: &Session, args: Pull) -> Done {
+    let name = &args.operands[0];
+    let parsed = reference(name)?;
+    if args.all_tags && (parsed.tag().is_some() || parsed.digest().is_some()) {
+        return Err(CliError::Invalid(
+            "tag can't be used with --all-tags/-a".to_owned(),
+        ));
+    }
+    let tagless = parsed.tag().is_none() && parsed.digest().is_none();
+    if tagless && !args.all_tags && !args.quiet {
+        session.printer.line("Using default tag: latest");
+    }
+    let call = request(session, name, args.platform.as_deref(), args.all_tags)?;
+    let progress = if args.quiet {
+        Progress::silent()
+    } else {
+        Progress::to_output(&session.printer)
+    };
+    progress::show(call.lines().await?, progress, &session.printer).await?;
+    let shown = if args.all_tags {
+        parsed.familiar_name()
+    } else {
+        String::new()
+    };
+    let canonical = parsed.with_default_tag().canonical();
+    session
+        .printer
+        .line(if args.all_tags { &shown } else { &canonical });
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// Pulls for another command.
+pub(crate) async fn pull_image(
+    session: &Session,
+    name: &str,
+    platform: Option<&str>,
+    output: Output,
+) -> Result<(), CliError> {
+    let call = request(session, name, platform, false)?;
+    let progress = match output {
+        Output::Standard => Progress::to_output(&session.printer),
+        Output::Errors { quiet: true } => Progress::silent(),
+        Output::Errors { quiet: false } => Progress::to_errors(),
+    };
+    progress::show(call.lines().await?, progress, &session.printer).await?;
+    Ok(())
+}
+
+fn request<'a>(
+    session: &'a Session,
+    name: &str,
+    platform: Option<&str>,
+    all_tags: bool,
+) -> Result<crate::client::Call<'a>, CliError> {
+    let parsed = reference(name)?;
+    let tag = match (parsed.digest(), parsed.tag()) {
+        _ if all_tags => String::new(),
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    };
+    let mut call = session
+        .client()?
+        .post("/images/create")
+        .query("fromImage", parsed.familiar_name())
+        .query_some("tag", Some(tag).filter(|tag| !tag.is_empty()))
+        .query_some("platform", platform);
+    if let Some(header) = credentials::header(&session.settings, parsed.domain())? {
+        call = call.header("x-registry-auth", header);
+    }
+    Ok(call)
+}

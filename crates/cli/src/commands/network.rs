@@ -1,0 +1,4 @@
+//! Commands on networks.
+
+pub(crate) mod inspect;
+pub(crate) mod ls;

@@ -1,0 +1,289 @@
+//! `system df`.
+
+use serde::Deserialize;
+
+use crate::args::system::df::Df;
+use crate::commands::Done;
+use crate::commands::container::ls::Summary as Container;
+use crate::commands::image::ls::Summary as Image;
+use crate::commands::volume::ls::Volume;
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::format::listing::Layout;
+use crate::format::{short_id, size};
+use crate::session::Session;
+use crate::template::Value;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Usage {
+    layers_size: i64,
+    images: Option<Vec<Image>>,
+    containers: Option<Vec<Container>>,
+    volumes: Option<Vec<Volume>>,
+    build_cache: Option<Vec<Cache>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Cache {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Type")]
+    kind: String,
+    in_use: bool,
+    shared: bool,
+    size: i64,
+    usage_count: i64,
+}
+
+const LAYOUT: Layout = Layout {
+    table: "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+    quiet: "Type",
+    headers: &[
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ],
+};
+
+const IMAGES: Layout = Layout {
+    table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
+    quiet: "ID",
+    headers: &[
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("ID", "IMAGE ID"),
+        ("CreatedSince", "CREATED"),
+        ("Size", "SIZE"),
+        ("SharedSize", "SHARED SIZE"),
+        ("UniqueSize", "UNIQUE SIZE"),
+        ("Containers", "CONTAINERS"),
+    ],
+};
+
+const CONTAINERS: Layout = Layout {
+    table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+    quiet: "ID",
+    headers: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Size", "SIZE"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("Names", "NAMES"),
+    ],
+};
+
+const VOLUMES: Layout = Layout {
+    table: "{{.Name}}\t{{.Links}}\t{{.Size}}",
+    quiet: "Name",
+    headers: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+};
+
+const CACHES: Layout = Layout {
+    table: "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.UsageCount}}\t{{.Shared}}",
+    quiet: "ID",
+    headers: &[
+        ("ID", "CACHE ID"),
+        ("CacheType", "CACHE TYPE"),
+        ("Size", "SIZE"),
+        ("UsageCount", "USAGE"),
+        ("Shared", "SHARED"),
+    ],
+};
+
+/// `docker system df`.
+pub(crate) async fn df(session: &Session, args: Df) -> Done {
+    let usage: Usage = session.client()?.get("/system/df").answer().await?;
+    let text = if args.verbose {
+        if args
+            .format
+            .as_deref()
+            .is_some_and(|format| !format.is_empty() && format != "table")
+        {
+            return Err(CliError::Invalid(
+                "the verbose listing has no --format: leave out one of -v and --format".to_owned(),
+            ));
+        }
+        verbose(&usage)?
+    } else {
+        LAYOUT.render(args.format.as_deref(), false, &summary(&usage))?
+    };
+    session.printer.out(&text);
+    Ok(ExitStatus::SUCCESS)
+}
+
+fn row(kind: &str, total: usize, active: usize, bytes: i64, reclaimable: i64, percent: bool) -> Value {
+    let share = (bytes > 0 && percent).then(|| (reclaimable as f64 / bytes as f64 * 100.0) as i64);
+    let freed = size::long(reclaimable);
+    Value::row(
+        vec![
+            ("Type", kind.into()),
+            ("TotalCount", total.to_string().into()),
+            ("Active", active.to_string().into()),
+            ("Size", size::long(bytes).into()),
+            (
+                "Reclaimable",
+                share
+                    .map_or(freed.clone(), |share| format!("{freed} ({share}%)"))
+                    .into(),
+            ),
+        ],
+        Default::default(),
+    )
+}
+
+fn summary(usage: &Usage) -> Vec<Value> {
+    let images: Vec<_> = usage.images.iter().flatten().collect();
+    let containers: Vec<_> = usage.containers.iter().flatten().collect();
+    let volumes: Vec<_> = usage.volumes.iter().flatten().collect();
+    let caches: Vec<_> = usage.build_cache.iter().flatten().collect();
+
+    let used: Vec<_> = images.iter().filter(|image| image.containers > 0).collect();
+    let in_use: i64 = used
+        .iter()
+        .map(|image| image.size - image.shared_size.max(0))
+        .sum();
+    let images_free = if images.is_empty() {
+        0
+    } else {
+        (usage.layers_size - in_use).max(0)
+    };
+    let images_free = if used.len() == images.len() {
+        0
+    } else {
+        images_free
+    };
+
+    let running =
+        |container: &&&Container| matches!(container.state.as_str(), "running" | "paused" | "restarting");
+    let bytes = |containers: &mut dyn Iterator<Item = &&Container>| -> i64 {
+        containers.map(|container| container.size_rw.unwrap_or(0)).sum()
+    };
+    let active = containers.iter().filter(running).count();
+    let containers_size = bytes(&mut containers.iter());
+    let containers_free = bytes(&mut containers.iter().filter(|container| !running(container)));
+
+    let volume_size = |used: Option<bool>| -> i64 {
+        volumes
+            .iter()
+            .filter_map(|volume| volume.usage_data.as_ref())
+            .filter(|data| data.size >= 0 && used.is_none_or(|used| (data.ref_count > 0) == used))
+            .map(|data| data.size)
+            .sum()
+    };
+    let mounted = volumes
+        .iter()
+        .filter(|volume| volume.usage_data.as_ref().is_some_and(|data| data.ref_count > 0));
+
+    let cache_size: i64 = caches.iter().map(|cache| cache.size).sum();
+    let cache_free: i64 = caches
+        .iter()
+        .filter(|cache| !cache.in_use && !cache.shared)
+        .map(|cache| cache.size)
+        .sum();
+    vec![
+        row(
+            "Images",
+            images.len(),
+            used.len(),
+            usage.layers_size,
+            images_free,
+            true,
+        ),
+        row(
+            "Containers",
+            containers.len(),
+            active,
+            containers_size,
+            containers_free,
+            true,
+        ),
+        row(
+            "Local Volumes",
+            volumes.len(),
+            mounted.count(),
+            volume_size(None),
+            volume_size(Some(false)),
+            true,
+        ),
+        row(
+            "Build Cache",
+            caches.len(),
+            caches.iter().filter(|cache| cache.in_use).count(),
+            cache_size,
+            cache_free,
+            false,
+        ),
+    ]
+}
+
+fn verbose(usage: &Usage) -> Result<String, CliError> {
+    let images: Vec<Value> = usage
+        .images
+        .iter()
+        .flatten()
+        .flat_map(|image| image.rows(true, false))
+        .collect();
+    let containers: Vec<Value> = usage
+        .containers
+        .iter()
+        .flatten()
+        .map(|container| container.row(true))
+        .collect();
+    let volumes: Vec<Value> = usage.volumes.iter().flatten().map(Volume::row).collect();
+    let caches: Vec<Value> = usage.build_cache.iter().flatten().map(Cache::row).collect();
+    let cache_size: i64 = usage.build_cache.iter().flatten().map(|cache| cache.size).sum();
+    Ok(format!(
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
+        IMAGES.render(None, false, &images)?,
+        CONTAINERS.render(None, false, &containers)?,
+        VOLUMES.render(None, false, &volumes)?,
+        size::long(cache_size),
+        CACHES.render(None, false, &caches)?,
+    ))
+}
+
+impl Cache {
+    fn row(&self) -> Value {
+        Value::row(
+            vec![
+                ("ID", short_id(&self.id).into()),
+                ("CacheType", self.kind.as_str().into()),
+                ("Size", size::long(self.size).into()),
+                ("UsageCount", self.usage_count.to_string().into()),
+                ("Shared", self.shared.to_string().into()),
+            ],
+            Default::default(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_is_dockers() {
+        let usage: Usage = serde_json::from_str(
+            r#"{"LayersSize":1000000,"Images":[{"Id":"a","Size":400000,"SharedSize":0,"Containers":1},
+                {"Id":"b","Size":600000,"SharedSize":0,"Containers":0}],
+                "Containers":[{"Id":"c","SizeRw":1000,"State":"running"},{"Id":"d","SizeRw":3000,"State":"exited"}],
+                "Volumes":[{"Name":"v","UsageData":{"Size":500,"RefCount":0}}],"BuildCache":null}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            LAYOUT.render(None, false, &summary(&usage)).unwrap(),
+            "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\n\
+             Images          2         1         1MB       600kB (60%)\n\
+             Containers      2         1         4kB       3kB (75%)\n\
+             Local Volumes   1         0         500B      500B (100%)\n\
+             Build Cache     0         0         0B        0B\n"
+        );
+    }
+}

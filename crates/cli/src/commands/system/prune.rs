@@ -1,0 +1,125 @@
+//! `system prune`.
+
+use serde::Deserialize;
+
+use crate::args::system::prune::Prune;
+use crate::commands::{Done, container, image, prompt, volume};
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::format::size;
+use crate::session::Session;
+use crate::spec::filters::filters;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Networks {
+    #[serde(default)]
+    networks_deleted: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Cache {
+    #[serde(default)]
+    caches_deleted: Option<Vec<String>>,
+    #[serde(default)]
+    space_reclaimed: i64,
+}
+
+/// `docker system prune`.
+pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
+    if args.volumes && args.filter.iter().any(|filter| filter.starts_with("until=")) {
+        return Err(CliError::Invalid(
+            "ERROR: The \"until\" filter is not supported with \"--volumes\"".to_owned(),
+        ));
+    }
+    if !args.force {
+        prompt::confirm(session, &warning(&args))?;
+    }
+    let mut freed = 0;
+    let mut report = |(text, bytes): (String, i64)| {
+        session.printer.out(&text);
+        freed += bytes;
+    };
+    report(container::prune::remove(session, &args.filter).await?);
+    report((networks(session, &args.filter).await?, 0));
+    if args.volumes {
+        report(volume::prune::remove(session, &args.filter, false).await?);
+    }
+    report(image::prune::remove(session, &args.filter, args.all).await?);
+    report(cache(session, &args).await?);
+    session
+        .printer
+        .line(&format!("Total reclaimed space: {}", size::long(freed)));
+    Ok(ExitStatus::SUCCESS)
+}
+
+fn warning(args: &Prune) -> String {
+    let mut what = vec![
+        "all stopped containers",
+        "all networks not used by at least one container",
+    ];
+    if args.volumes {
+        what.push("all anonymous volumes not used by at least one container");
+    }
+    what.push(if args.all {
+        "all images without at least one container associated to them"
+    } else {
+        "all dangling images"
+    });
+    what.push(if args.all {
+        "all build cache"
+    } else {
+        "unused build cache"
+    });
+    let mut text = String::from("WARNING! This will remove:\n");
+    for line in what {
+        text.push_str(&format!("  - {line}\n"));
+    }
+    if !args.filter.is_empty() {
+        text.push_str("\n  Items to be pruned will be filtered with:\n");
+        for filter in &args.filter {
+            text.push_str(&format!("  - {filter}\n"));
+        }
+    }
+    text + "\nAre you sure you want to continue?"
+}
+
+async fn networks(session: &Session, filter: &[String]) -> Result<String, CliError> {
+    let call = session
+        .client()?
+        .post("/networks/prune")
+        .query_some("filters", filters(filter)?);
+    let deleted = call
+        .answer::<Networks>()
+        .await?
+        .networks_deleted
+        .unwrap_or_default();
+    Ok(if deleted.is_empty() {
+        String::new()
+    } else {
+        format!("Deleted Networks:\n{}\n\n", deleted.join("\n"))
+    })
+}
+
+async fn cache(session: &Session, args: &Prune) -> Result<(String, i64), CliError> {
+    let until: Vec<String> = args
+        .filter
+        .iter()
+        .filter(|filter| filter.starts_with("until="))
+        .cloned()
+        .collect();
+    let cache: Cache = session
+        .client()?
+        .post("/build/prune")
+        .query_if("all", args.all)
+        .query_some("filters", filters(&until)?)
+        .answer()
+        .await?;
+    let deleted = cache.caches_deleted.unwrap_or_default();
+    let mut text = String::new();
+    if !deleted.is_empty() {
+        text = format!("Deleted build cache objects:\n{}\n\n", deleted.join("\n"));
+    }
+    Ok((text, cache.space_reclaimed))
+}

@@ -1,0 +1,64 @@
+//! `volume prune`.
+
+use serde::Deserialize;
+
+use crate::args::volume::prune::Prune;
+use crate::commands::{Done, prompt};
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::format::size;
+use crate::session::Session;
+use crate::spec::filters::with;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Pruned {
+    #[serde(default)]
+    volumes_deleted: Option<Vec<String>>,
+    #[serde(default)]
+    space_reclaimed: i64,
+}
+
+/// `docker volume prune`.
+pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
+    if args.all && args.filter.iter().any(|filter| filter.starts_with("all=")) {
+        return Err(CliError::Invalid(
+            "conflicting options: cannot specify both --all and --filter all=1".to_owned(),
+        ));
+    }
+    if !args.force {
+        let what = if args.all { "all" } else { "anonymous" };
+        let warning = format!(
+            "WARNING! This will remove {what} local volumes not used by at least one container.\nAre you sure you want to continue?"
+        );
+        prompt::confirm(session, &warning)?;
+    }
+    let (text, freed) = remove(session, &args.filter, args.all).await?;
+    session.printer.out(&text);
+    session
+        .printer
+        .line(&format!("Total reclaimed space: {}", size::long(freed)));
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// Removes, and gives what was removed and how many bytes came back.
+pub(crate) async fn remove(
+    session: &Session,
+    filter: &[String],
+    all: bool,
+) -> Result<(String, i64), CliError> {
+    let more: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };
+    let filters = with(filter, more)?;
+    let pruned: Pruned = session
+        .client()?
+        .post("/volumes/prune")
+        .query_some("filters", filters)
+        .answer()
+        .await?;
+    let deleted = pruned.volumes_deleted.unwrap_or_default();
+    let mut text = String::new();
+    if !deleted.is_empty() {
+        text = format!("Deleted Volumes:\n{}\n\n", deleted.join("\n"));
+    }
+    Ok((text, pruned.space_reclaimed))
+}

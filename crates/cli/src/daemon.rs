@@ -1,0 +1,213 @@
+//! The daemon role: opens the engine, listens, serves until told to end. Containers go on without it.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use havre_api::Listener;
+use havre_engine::{ConfigFile, Engine, EngineOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Declaration;
+use crate::args::daemon::Daemon;
+use crate::autostart::READY;
+use crate::endpoint::{DEFAULT_ROOT, DEFAULT_SOCKET};
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::help;
+use crate::parse::{Parsed, declare, parse};
+use crate::printer::Printer;
+use crate::terminal;
+
+/// Where a daemon keeps its things when nothing else is said.
+const DEFAULT_STATE: &str = "/run/havre";
+const DEFAULT_CONFIGS: [&str; 2] = ["/etc/havre/config.toml", "/etc/docker/daemon.json"];
+
+/// `havre daemon`.
+pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> {
+    let args = match parse::<Daemon>(path, words)? {
+        Parsed::Arguments(args) => args,
+        Parsed::Help => {
+            let text = help::command(path, &Daemon::SHAPE, &declare::<Daemon>(), terminal::columns());
+            Printer.out(&text);
+            return Ok(ExitStatus::SUCCESS);
+        }
+    };
+    let level = args.log_level.as_deref().unwrap_or("info");
+    let filter = match level {
+        "error" | "warn" | "info" | "debug" | "trace" => EnvFilter::new(level),
+        other => {
+            return Err(CliError::Invalid(format!(
+                "unknown log level {other:?}: use error, warn, info, debug or trace"
+            )));
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+    if args.notify {
+        // Started by a client: out of its session, so that its terminal's signals do not come here.
+        if let Err(error) = rustix::process::setsid() {
+            tracing::warn!(%error, "stays in the session of the client that started it");
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(&args));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result.map(|()| ExitStatus::SUCCESS)
+}
+
+/// Directories and socket a daemon works with.
+#[derive(Debug, PartialEq, Eq)]
+struct Places {
+    root: PathBuf,
+    state: PathBuf,
+    socket: PathBuf,
+}
+
+impl Places {
+    fn of(args: &Daemon) -> Self {
+        let own = args
+            .root
+            .as_deref()
+            .filter(|root| *root != DEFAULT_ROOT)
+            .map(Path::new);
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let place = |flag: &Option<String>, usual: &str, beneath: &str| match (flag, own) {
+            (Some(path), _) => absolute(Path::new(path)),
+            (None, Some(root)) => absolute(&root.join(beneath)),
+            (None, None) => PathBuf::from(usual),
+        };
+        Self {
+            root: absolute(own.unwrap_or(Path::new(DEFAULT_ROOT))),
+            state: place(&args.state, DEFAULT_STATE, "run"),
+            socket: place(&args.socket, DEFAULT_SOCKET, "havre.sock"),
+        }
+    }
+}
+
+async fn serve(args: &Daemon) -> Result<(), CliError> {
+    let Places { root, state, socket } = Places::of(args);
+    let mut addresses = Vec::new();
+    for listen in &args.listen {
+        addresses.push(address(listen)?);
+    }
+    let config = match &args.config {
+        Some(path) => read_config(Path::new(path))?,
+        None => match DEFAULT_CONFIGS.iter().map(Path::new).find(|path| path.exists()) {
+            Some(path) => read_config(path)?,
+            None => ConfigFile::default(),
+        },
+    };
+    // Handlers stand before the engine opens: a signal while it recovers ends it cleanly too.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let options = EngineOptions {
+        root,
+        state,
+        shim_exe: None,
+        config,
+    };
+    let engine = Engine::start(options)
+        .await
+        .map_err(|error| CliError::Invalid(with_sources(&error)))?;
+    let mut listeners =
+        vec![Listener::unix(&socket).map_err(|error| CliError::Invalid(with_sources(&error)))?];
+    for address in addresses {
+        tracing::warn!(%address, "listening without authentication: whoever reaches it is root on this machine");
+        listeners.push(
+            Listener::tcp(address)
+                .await
+                .map_err(|error| CliError::Invalid(with_sources(&error)))?,
+        );
+    }
+    tracing::info!(socket = %socket.display(), "listening");
+    if args.notify {
+        ready()?;
+    }
+    let ended = async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => tracing::info!("hang-up ignored"),
+            }
+        }
+        tracing::info!("ending; containers go on");
+    };
+    let result = havre_api::serve(engine.clone(), listeners, ended).await;
+    engine.shutdown().await;
+    Ok(result?)
+}
+
+fn read_config(path: &Path) -> Result<ConfigFile, CliError> {
+    ConfigFile::read(path).map_err(|error| CliError::Invalid(with_sources(&error)))
+}
+
+/// Tells the client that waits at the other end of standard output, and lets go of it.
+fn ready() -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(READY.as_bytes())?;
+    stdout.flush()?;
+    let null = fs_err::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null).map_err(io::Error::from)?;
+    Ok(())
+}
+
+/// `tcp://address:port`.
+fn address(text: &str) -> Result<SocketAddr, CliError> {
+    let invalid = || {
+        CliError::Invalid(format!(
+            "invalid --listen address {text:?}: use tcp://ADDRESS:PORT, such as tcp://127.0.0.1:2375"
+        ))
+    };
+    text.strip_prefix("tcp://")
+        .ok_or_else(invalid)?
+        .parse()
+        .map_err(|_| invalid())
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(line: &str) -> Places {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match parse::<Daemon>("havre daemon", &words) {
+            Ok(Parsed::Arguments(args)) => Places::of(&args),
+            _ => panic!("{line}"),
+        }
+    }
+
+    #[test]
+    fn a_root_of_its_own_has_its_own_places() {
+        let usual = places("");
+        assert_eq!(usual.socket, Path::new(DEFAULT_SOCKET));
+        assert_eq!(usual.state, Path::new(DEFAULT_STATE));
+        let own = places("--root /tmp/x");
+        assert_eq!(own.state, Path::new("/tmp/x/run"));
+        assert_eq!(own.socket, Path::new("/tmp/x/havre.sock"));
+        assert_eq!(places("--root /tmp/x --socket /s").socket, Path::new("/s"));
+        assert!(places("--root x").root.is_absolute());
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(address("tcp://127.0.0.1:2375").unwrap().port(), 2375);
+        assert!(address("127.0.0.1:2375").is_err() && address("tcp://localhost").is_err());
+    }
+}

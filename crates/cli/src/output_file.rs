@@ -1,0 +1,92 @@
+//! A streamed answer into a file (whole or not at all) or to standard output.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use fs_err as fs;
+use http_body_util::BodyExt;
+
+use crate::client::Body;
+use crate::error::CliError;
+use crate::session::Session;
+
+/// Refuses an archive on a terminal, and an output that cannot be a file, before anything is asked of the engine.
+pub(crate) fn check(session: &Session, output: Option<&str>) -> Result<(), CliError> {
+    let Some(output) = output.filter(|output| !output.is_empty()) else {
+        if session.printer.out_is_terminal() {
+            return Err(CliError::Invalid(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect".to_owned(),
+            ));
+        }
+        return Ok(());
+    };
+    let path = Path::new(output);
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        return Err(CliError::Invalid(format!(
+            "invalid output path: directory {:?} does not exist",
+            parent.display().to_string()
+        )));
+    }
+    if path.is_dir() {
+        return Err(CliError::Invalid(format!(
+            "invalid output path: {output:?} is a directory"
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the body. A file appears under its name only when it is complete.
+pub(crate) async fn write_body(
+    session: &Session,
+    mut body: Body,
+    output: Option<&str>,
+) -> Result<(), CliError> {
+    let Some(output) = output.filter(|output| !output.is_empty()) else {
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame
+                .map_err(|error| CliError::Broken(error.to_string()))?
+                .into_data()
+            {
+                session.printer.out_bytes(&data);
+            }
+        }
+        return Ok(());
+    };
+    let path = Path::new(output);
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        // A device or a pipe cannot be replaced: written as it is.
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        return copy(&mut body, &mut file).await;
+    }
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut file = fs::File::create(&aside)?;
+    let result = tokio::select! {
+        result = copy(&mut body, &mut file) => result,
+        _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
+    };
+    let result = result.and_then(|()| Ok(fs::rename(&aside, path)?));
+    if result.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    result
+}
+
+async fn copy(body: &mut Body, file: &mut impl Write) -> Result<(), CliError> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame
+            .map_err(|error| CliError::Broken(error.to_string()))?
+            .into_data()
+        {
+            file.write_all(&data).map_err(io::Error::from)?;
+        }
+    }
+    Ok(())
+}
