@@ -1,0 +1,201 @@
+//! Connections that turn from HTTP into the streams of a container.
+
+use std::io;
+use std::pin::Pin;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use havre_engine::{Attachment, Frame, Input, Output, Sent, StreamKind};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::{HeaderValue, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::stdcopy;
+use crate::version::ApiVersion;
+
+/// The media type of a stream: frames carry a name of their own since API 1.42.
+pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
+    if !tty && version >= ApiVersion::new(42) {
+        "application/vnd.docker.multiplexed-stream"
+    } else {
+        "application/vnd.docker.raw-stream"
+    }
+}
+
+/// The bytes of a piece of output on the wire: as they are from a terminal, framed otherwise.
+fn wire(frame: &Frame, tty: bool) -> Bytes {
+    if tty {
+        return frame.bytes.clone();
+    }
+    let stream = match frame.stream {
+        StreamKind::Stdout => stdcopy::Stream::Stdout,
+        StreamKind::Stderr => stdcopy::Stream::Stderr,
+    };
+    let mut out = Vec::new();
+    stdcopy::encode(stream, &frame.bytes, &mut out);
+    out.into()
+}
+
+/// Output as the body of an answer.
+pub(crate) fn output_body(output: Output, tty: bool) -> Body {
+    Body::from_stream(output.map(move |frame| frame.map(|frame| wire(&frame, tty))))
+}
+
+/// Gives the connection of `request` to the attachment that `open` makes. A client that asked for an upgrade gets 101 and
+/// the bare connection in both directions; another one gets its output as the body of a 200, and what it sends as its
+/// request's body is the input.
+///
+/// `open` runs after the answer is decided, as in dockerd: if it fails, its message goes into the stream.
+pub(crate) fn answer<O>(mut request: Request, tty: bool, version: ApiVersion, open: O) -> Response
+where
+    O: Future<Output = Result<Attachment, String>> + Send + 'static,
+{
+    let media_type = HeaderValue::from_static(media_type(tty, version));
+    if !request.headers().contains_key(UPGRADE) {
+        let body = without_upgrade(request.into_body(), tty, open);
+        return ([(CONTENT_TYPE, media_type)], body).into_response();
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(connection) => {
+                let (reader, writer) = tokio::io::split(TokioIo::new(connection));
+                converse(reader, writer, tty, open).await;
+            }
+            Err(error) => tracing::debug!(%error, "the client left before its connection was taken over"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response
+        .extensions_mut()
+        .insert(hyper::ext::ReasonPhrase::from_static(b"UPGRADED"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, media_type);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+    response
+}
+
+/// Carries bytes both ways until the output ends, the client detaches, or it stops listening. The end of the client's
+/// input only closes the container's.
+async fn converse<R, W, O>(mut reader: R, mut writer: W, tty: bool, open: O)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    O: Future<Output = Result<Attachment, String>>,
+{
+    let Attachment {
+        tty,
+        mut output,
+        input,
+    } = match open.await {
+        Ok(attachment) => attachment,
+        Err(message) => {
+            let _ = writer.write_all(&failure(&message, tty)).await;
+            let _ = writer.shutdown().await;
+            return;
+        }
+    };
+    let forward_output = async {
+        while let Some(frame) = output.next().await {
+            match frame {
+                Ok(frame) => write_frame(&mut writer, &frame, tty).await?,
+                Err(error) => {
+                    writer.write_all(&failure(&error.to_string(), tty)).await?;
+                    break;
+                }
+            }
+        }
+        writer.shutdown().await
+    };
+    let forward_input = async {
+        match input {
+            None => std::future::pending().await,
+            Some(input) => forward(&mut reader, input).await,
+        }
+    };
+    tokio::pin!(forward_output);
+    tokio::select! {
+        ended = &mut forward_output => if let Err(error) = ended {
+            tracing::debug!(%error, "the client stopped listening");
+        },
+        left = forward_input => match left {
+            Left::Detached => {}
+            Left::Ended => {
+                let _ = forward_output.await;
+            }
+        },
+    }
+}
+
+/// How the input side ended.
+enum Left {
+    Detached,
+    Ended,
+}
+
+async fn forward<R: AsyncRead + Unpin>(reader: &mut R, mut input: Input) -> Left {
+    let mut buffer = BytesMut::with_capacity(32 << 10);
+    loop {
+        buffer.clear();
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => {
+                let _ = input.close().await;
+                return Left::Ended;
+            }
+            Ok(_) => {}
+        }
+        match input.send(&buffer).await {
+            Ok(Sent::Forwarded) => {}
+            Ok(Sent::Detached) => return Left::Detached,
+            // The program closed its input; what it still says is wanted.
+            Err(_) => return Left::Ended,
+        }
+    }
+}
+
+async fn write_frame<W: AsyncWrite + Unpin>(writer: &mut W, frame: &Frame, tty: bool) -> io::Result<()> {
+    writer.write_all(&wire(frame, tty)).await?;
+    writer.flush().await
+}
+
+/// An error in words, on standard output as dockerd does.
+fn failure(message: &str, tty: bool) -> Bytes {
+    let frame = Frame {
+        stream: StreamKind::Stdout,
+        bytes: format!("{message}\r\n").into(),
+    };
+    wire(&frame, tty)
+}
+
+/// The answer's body for a client that did not ask for an upgrade.
+fn without_upgrade<O>(input: Body, tty: bool, open: O) -> Body
+where
+    O: Future<Output = Result<Attachment, String>> + Send + 'static,
+{
+    let opened = async move {
+        let attachment = match open.await {
+            Ok(attachment) => attachment,
+            Err(message) => {
+                let body: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> =
+                    Box::pin(futures_util::stream::iter([Ok(failure(&message, tty))]));
+                return body;
+            }
+        };
+        let tty = attachment.tty;
+        if let Some(sink) = attachment.input {
+            tokio::spawn(async move { forward(&mut crate::body::reader(input), sink).await });
+        }
+        Box::pin(
+            attachment
+                .output
+                .map(move |frame| frame.map(|frame| wire(&frame, tty))),
+        )
+    };
+    Body::from_stream(futures_util::stream::once(opened).flatten())
+}

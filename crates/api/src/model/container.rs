@@ -1,0 +1,397 @@
+//! Containers in lists and in `inspect`.
+
+use std::collections::BTreeMap;
+
+use havre_engine::{
+    ChangeKind, ContainerSummary, ContainerView, EndpointView, MountPoint, NetworkView, PortBinding,
+    PortSummary, StateView, Status,
+};
+use serde::Serialize;
+
+use super::config::ConfigView;
+use super::host_config::HostConfigView;
+use super::non_empty;
+use crate::time;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct InspectView {
+    id: String,
+    created: String,
+    path: String,
+    args: Vec<String>,
+    state: State,
+    image: String,
+    resolv_conf_path: String,
+    hostname_path: String,
+    hosts_path: String,
+    log_path: String,
+    name: String,
+    restart_count: u64,
+    driver: String,
+    platform: String,
+    mount_label: String,
+    process_label: String,
+    app_armor_profile: String,
+    #[serde(rename = "ExecIDs")]
+    exec_ids: Option<Vec<String>>,
+    host_config: HostConfigView,
+    graph_driver: GraphDriver,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+    mounts: Vec<Mount>,
+    config: ConfigView,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: &'static str,
+    running: bool,
+    paused: bool,
+    restarting: bool,
+    #[serde(rename = "OOMKilled")]
+    oom_killed: bool,
+    dead: bool,
+    pid: i64,
+    exit_code: i64,
+    error: String,
+    started_at: String,
+    finished_at: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GraphDriver {
+    pub(crate) data: Option<BTreeMap<String, String>>,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    source: String,
+    destination: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    driver: String,
+    mode: String,
+    #[serde(rename = "RW")]
+    rw: bool,
+    propagation: String,
+}
+
+#[derive(Debug, Serialize)]
+struct NetworkSettings {
+    #[serde(rename = "Bridge")]
+    bridge: &'static str,
+    #[serde(rename = "SandboxID")]
+    sandbox_id: String,
+    #[serde(rename = "SandboxKey")]
+    sandbox_key: String,
+    #[serde(rename = "Ports")]
+    ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+    #[serde(rename = "HairpinMode")]
+    hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    link_local_ipv6_address: &'static str,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    link_local_ipv6_prefix_len: u8,
+    #[serde(rename = "SecondaryIPAddresses")]
+    secondary_ip_addresses: Option<()>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    secondary_ipv6_addresses: Option<()>,
+    // The default network's endpoint again, as in the time before networks had names.
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    #[serde(rename = "Gateway")]
+    gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    global_ipv6_address: &'static str,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    global_ipv6_prefix_len: u8,
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: &'static str,
+    #[serde(rename = "MacAddress")]
+    mac_address: String,
+    #[serde(rename = "Networks")]
+    networks: BTreeMap<String, Endpoint>,
+}
+
+#[derive(Debug, Serialize)]
+struct Endpoint {
+    #[serde(rename = "IPAMConfig")]
+    ipam_config: Option<()>,
+    #[serde(rename = "Links")]
+    links: Option<()>,
+    #[serde(rename = "Aliases")]
+    aliases: Option<Vec<String>>,
+    #[serde(rename = "MacAddress")]
+    mac_address: String,
+    #[serde(rename = "DriverOpts")]
+    driver_opts: Option<()>,
+    #[serde(rename = "GwPriority")]
+    gateway_priority: i64,
+    #[serde(rename = "NetworkID")]
+    network_id: String,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    #[serde(rename = "Gateway")]
+    gateway: String,
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: &'static str,
+    #[serde(rename = "GlobalIPv6Address")]
+    global_ipv6_address: &'static str,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    global_ipv6_prefix_len: u8,
+    #[serde(rename = "DNSNames")]
+    dns_names: Option<Vec<String>>,
+}
+
+impl From<EndpointView> for Endpoint {
+    fn from(view: EndpointView) -> Self {
+        Self {
+            ipam_config: None,
+            links: None,
+            aliases: non_empty(view.aliases),
+            mac_address: view.mac_address,
+            driver_opts: None,
+            gateway_priority: 0,
+            network_id: view.network_id,
+            endpoint_id: view.endpoint_id,
+            gateway: view.gateway,
+            ip_address: view.ip_address,
+            ip_prefix_len: view.ip_prefix_len,
+            ipv6_gateway: "",
+            global_ipv6_address: "",
+            global_ipv6_prefix_len: 0,
+            dns_names: non_empty(view.dns_names),
+        }
+    }
+}
+
+impl From<NetworkView> for NetworkSettings {
+    fn from(view: NetworkView) -> Self {
+        let default = view.networks.get("bridge").cloned().unwrap_or_default();
+        Self {
+            bridge: "",
+            sandbox_id: view.sandbox_id,
+            sandbox_key: view.sandbox_key,
+            ports: view
+                .ports
+                .into_iter()
+                .map(|(port, list)| (port.to_string(), non_empty(list)))
+                .collect(),
+            hairpin_mode: false,
+            link_local_ipv6_address: "",
+            link_local_ipv6_prefix_len: 0,
+            secondary_ip_addresses: None,
+            secondary_ipv6_addresses: None,
+            endpoint_id: default.endpoint_id,
+            gateway: default.gateway,
+            global_ipv6_address: "",
+            global_ipv6_prefix_len: 0,
+            ip_address: default.ip_address,
+            ip_prefix_len: default.ip_prefix_len,
+            ipv6_gateway: "",
+            mac_address: default.mac_address,
+            networks: view
+                .networks
+                .into_iter()
+                .map(|(name, endpoint)| (name, endpoint.into()))
+                .collect(),
+        }
+    }
+}
+
+impl From<MountPoint> for Mount {
+    fn from(mount: MountPoint) -> Self {
+        Self {
+            kind: mount.kind.as_str(),
+            name: mount.name,
+            source: mount.source,
+            destination: mount.destination,
+            driver: mount.driver,
+            mode: mount.mode,
+            rw: mount.rw,
+            propagation: mount.propagation,
+        }
+    }
+}
+
+impl From<StateView> for State {
+    fn from(state: StateView) -> Self {
+        Self {
+            status: state.status.as_str(),
+            running: state.is_running(),
+            paused: state.status == Status::Paused,
+            restarting: state.status == Status::Restarting,
+            oom_killed: state.oom_killed,
+            dead: state.status == Status::Dead,
+            pid: state.pid,
+            exit_code: state.exit_code,
+            error: state.error,
+            started_at: time::or_never(state.started_at),
+            finished_at: time::or_never(state.finished_at),
+        }
+    }
+}
+
+impl From<ContainerView> for InspectView {
+    fn from(view: ContainerView) -> Self {
+        Self {
+            id: view.id,
+            created: view.created.to_string(),
+            path: view.path,
+            args: view.args,
+            state: view.state.into(),
+            image: view.image.to_string(),
+            resolv_conf_path: view.resolv_conf_path,
+            hostname_path: view.hostname_path,
+            hosts_path: view.hosts_path,
+            log_path: view.log_path,
+            name: view.name,
+            restart_count: view.restart_count,
+            driver: view.driver.clone(),
+            platform: view.platform,
+            mount_label: view.mount_label,
+            process_label: view.process_label,
+            app_armor_profile: view.apparmor_profile,
+            exec_ids: non_empty(view.exec_ids),
+            host_config: view.host_config.into(),
+            graph_driver: GraphDriver {
+                data: non_empty(view.graph_driver),
+                name: view.driver,
+            },
+            size_rw: view.size_rw,
+            size_root_fs: view.size_root_fs,
+            mounts: view.mounts.into_iter().map(Into::into).collect(),
+            config: view.config.into(),
+            network_settings: view.network.into(),
+        }
+    }
+}
+
+/// One container of a list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SummaryView {
+    id: String,
+    names: Vec<String>,
+    image: String,
+    #[serde(rename = "ImageID")]
+    image_id: String,
+    command: String,
+    created: i64,
+    ports: Vec<PortView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+    labels: BTreeMap<String, String>,
+    state: &'static str,
+    status: String,
+    host_config: SummaryHostConfig,
+    network_settings: SummaryNetworkSettings,
+    mounts: Vec<Mount>,
+}
+
+#[derive(Debug, Serialize)]
+struct PortView {
+    #[serde(rename = "IP", skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(rename = "PrivatePort")]
+    private: u16,
+    #[serde(rename = "PublicPort", skip_serializing_if = "Option::is_none")]
+    public: Option<u16>,
+    #[serde(rename = "Type")]
+    kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SummaryHostConfig {
+    network_mode: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SummaryNetworkSettings {
+    networks: BTreeMap<String, Endpoint>,
+}
+
+impl From<PortSummary> for PortView {
+    fn from(port: PortSummary) -> Self {
+        Self {
+            ip: port.ip,
+            private: port.private_port,
+            public: port.public_port,
+            kind: port.protocol,
+        }
+    }
+}
+
+impl From<ContainerSummary> for SummaryView {
+    fn from(summary: ContainerSummary) -> Self {
+        let networks = summary
+            .networks
+            .into_iter()
+            .map(|(name, endpoint)| (name, endpoint.into()))
+            .collect();
+        Self {
+            id: summary.id,
+            names: summary.names,
+            image: summary.image,
+            image_id: summary.image_id.to_string(),
+            command: summary.command,
+            created: summary.created.as_second(),
+            ports: summary.ports.into_iter().map(Into::into).collect(),
+            size_rw: summary.size_rw.filter(|size| *size > 0),
+            size_root_fs: summary.size_root_fs.filter(|size| *size > 0),
+            labels: summary.labels,
+            state: summary.status.as_str(),
+            status: summary.status_text,
+            host_config: SummaryHostConfig {
+                network_mode: summary.network_mode,
+            },
+            network_settings: SummaryNetworkSettings { networks },
+            mounts: summary.mounts.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// One changed path of a container's file system.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ChangeView {
+    path: String,
+    kind: u8,
+}
+
+impl From<havre_engine::Change> for ChangeView {
+    fn from(change: havre_engine::Change) -> Self {
+        let kind = match change.kind {
+            ChangeKind::Modified => 0,
+            ChangeKind::Added => 1,
+            ChangeKind::Deleted => 2,
+        };
+        Self {
+            path: change.path,
+            kind,
+        }
+    }
+}

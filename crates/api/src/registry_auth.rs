@@ -1,0 +1,116 @@
+//! Credentials in headers: one registry's (`X-Registry-Auth`), or all of them (`X-Registry-Config`).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use havre_engine::registry::Credentials;
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+const TOLERANT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, TOLERANT);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, TOLERANT);
+
+/// What `X-Registry-Auth` says; nothing if it is absent. As in Docker, a value that cannot be read is no reason to refuse
+/// a request that may do without it.
+pub(crate) fn of(headers: &HeaderMap) -> Credentials {
+    let Some(value) = headers
+        .get("x-registry-auth")
+        .and_then(|value| value.to_str().ok())
+    else {
+        return Credentials::None;
+    };
+    Credentials::from_header(value).unwrap_or_else(|error| {
+        tracing::warn!(%error, "ignored credentials that cannot be read");
+        Credentials::None
+    })
+}
+
+/// What `X-Registry-Config` says, by registry host: base64url of `{"HOST": {"username": …}}`.
+pub(crate) fn all_of(headers: &HeaderMap) -> Result<BTreeMap<String, Credentials>, ApiError> {
+    let Some(value) = headers
+        .get("x-registry-config")
+        .and_then(|value| value.to_str().ok())
+    else {
+        return Ok(BTreeMap::new());
+    };
+    let invalid = |what: String| ApiError::bad_request(format!("invalid X-Registry-Config header: {what}"));
+    let value = value.trim();
+    if value.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let json = URL_SAFE
+        .decode(value)
+        .or_else(|_| STANDARD.decode(value))
+        .map_err(|_| invalid("not base64".to_owned()))?;
+    // The error of the JSON reader could repeat a password.
+    let hosts: Option<BTreeMap<String, Value>> =
+        serde_json::from_slice(&json).map_err(|_| invalid("not a JSON object of registries".to_owned()))?;
+    hosts
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(host, entry)| {
+            let encoded = URL_SAFE.encode(entry.to_string());
+            let credentials =
+                Credentials::from_header(&encoded).map_err(|_| invalid(format!("entry of {host}")))?;
+            Ok((host_of(&host), credentials))
+        })
+        .collect()
+}
+
+/// `https://index.docker.io/v1/` and the like to the name images carry.
+fn host_of(key: &str) -> String {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    match rest.split('/').next().unwrap_or_default() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        host => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn one_registry() {
+        let encoded = URL_SAFE.encode(r#"{"username":"u","password":"p"}"#);
+        assert!(matches!(
+            of(&headers("x-registry-auth", &encoded)),
+            Credentials::Basic { .. }
+        ));
+        assert_eq!(of(&headers("x-registry-auth", "%%%")), Credentials::None);
+        assert_eq!(of(&HeaderMap::new()), Credentials::None);
+    }
+
+    #[test]
+    fn all_registries() {
+        let json = r#"{"https://index.docker.io/v1/":{"username":"u","password":"p"},"localhost:5000":{}}"#;
+        for engine in [&URL_SAFE, &STANDARD] {
+            let all = all_of(&headers("x-registry-config", &engine.encode(json))).unwrap();
+            assert!(matches!(all["docker.io"], Credentials::Basic { .. }));
+            assert_eq!(all["localhost:5000"], Credentials::None);
+        }
+        assert!(
+            all_of(&headers("x-registry-config", "bnVsbA=="))
+                .unwrap()
+                .is_empty()
+        );
+        let error = all_of(&headers(
+            "x-registry-config",
+            &URL_SAFE.encode(r#"{"h":"secret""#),
+        ))
+        .unwrap_err();
+        assert!(!error.to_string().contains("secret"));
+    }
+}

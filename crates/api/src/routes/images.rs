@@ -1,0 +1,168 @@
+//! Images: lists, looks, names.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use havre_engine::Engine;
+use havre_engine::image::{Filters, ListOptions, PruneOptions, RemoveOptions};
+use havre_engine::registry::SearchResult;
+use havre_oci::Reference;
+use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+
+use super::transfer;
+use crate::error::ApiError;
+use crate::model::image::{HistoryView, InspectView, RemovedView, SummaryView};
+use crate::model::non_empty;
+use crate::query::Query;
+use crate::registry_auth;
+use crate::version::ApiVersion;
+
+pub(super) async fn list(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    query: Query,
+) -> Result<Json<Vec<SummaryView>>, ApiError> {
+    let mut filters = query.filter_map()?;
+    // A parameter of its own until API 1.40.
+    if version < ApiVersion::new(41)
+        && let Some(reference) = query.given("filter")
+    {
+        filters
+            .entry("reference".to_owned())
+            .or_default()
+            .push(reference.to_owned());
+    }
+    let options = ListOptions {
+        all: query.flag("all"),
+        filters: Filters::new(filters),
+        shared_size: query.flag("shared-size"),
+    };
+    let images = engine.images().service().list(&options).await?;
+    Ok(Json(
+        images
+            .into_iter()
+            .map(|image| SummaryView::new(image, version))
+            .collect(),
+    ))
+}
+
+/// What is asked of one image, whose name may hold slashes: `GET localhost:5000/team/app/json`.
+pub(super) async fn dispatch(
+    State(engine): State<Engine>,
+    Path(rest): Path<String>,
+    method: Method,
+    version: ApiVersion,
+    query: Query,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if method == Method::DELETE {
+        return remove(&engine, &rest, &query).await;
+    }
+    let (name, action) = rest.rsplit_once('/').ok_or_else(ApiError::page_not_found)?;
+    match (&method, action) {
+        (&Method::GET, "json") => {
+            let image = engine.images().service().inspect(name).await?;
+            Ok(Json(InspectView::new(image, version)).into_response())
+        }
+        (&Method::GET, "history") => {
+            let history = engine.images().service().history(name).await?;
+            let rows: Vec<HistoryView> = history.into_iter().map(Into::into).collect();
+            Ok(Json(rows).into_response())
+        }
+        (&Method::GET, "get") => transfer::archive(&engine, &[name.to_owned()]).await,
+        (&Method::POST, "push") => transfer::push(engine, name, &query, request.headers()).await,
+        (&Method::POST, "tag") => tag(&engine, name, &query).await,
+        _ => Err(ApiError::page_not_found()),
+    }
+}
+
+async fn tag(engine: &Engine, source: &str, query: &Query) -> Result<Response, ApiError> {
+    let repository = reference(query.text("repo"))?;
+    let target = match query.given("tag") {
+        Some(tag) => repository
+            .with_tag(tag)
+            .map_err(|error| ApiError::bad_request(error.to_string()))?,
+        None => repository.with_default_tag(),
+    };
+    engine.images().tag(source, &target).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+async fn remove(engine: &Engine, name: &str, query: &Query) -> Result<Response, ApiError> {
+    let options = RemoveOptions {
+        force: query.flag("force"),
+        no_prune: query.flag("noprune"),
+    };
+    let removed = engine.images().remove(name, options).await?;
+    let lines: Vec<RemovedView> = removed.into_iter().map(Into::into).collect();
+    Ok(Json(lines).into_response())
+}
+
+/// Reads a name as a client wrote it.
+pub(super) fn reference(text: &str) -> Result<Reference, ApiError> {
+    Reference::parse(text).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Pruned {
+    images_deleted: Option<Vec<RemovedView>>,
+    space_reclaimed: u64,
+}
+
+pub(super) async fn prune(State(engine): State<Engine>, query: Query) -> Result<Json<Pruned>, ApiError> {
+    let options = PruneOptions {
+        all: false,
+        filters: Filters::new(query.filter_map()?),
+    };
+    let pruned = engine.images().prune(&options).await?;
+    Ok(Json(Pruned {
+        images_deleted: non_empty(pruned.removed.into_iter().map(Into::into).collect()),
+        space_reclaimed: pruned.space_reclaimed,
+    }))
+}
+
+/// Rows that Docker Hub would leave out are left out here: filters `is-official`, `is-automated` and `stars`.
+pub(super) async fn search(
+    State(engine): State<Engine>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Json<Vec<SearchResult>>, ApiError> {
+    let Some(term) = query.given("term") else {
+        return Err(ApiError::bad_request("parameter term is missing"));
+    };
+    let limit = query
+        .number::<usize>("limit")?
+        .filter(|limit| *limit > 0)
+        .unwrap_or(25);
+    if limit > 100 {
+        return Err(ApiError::bad_request(format!(
+            "limit {limit} is outside the range of [1, 100]"
+        )));
+    }
+    let filters = query.filters()?;
+    filters.only(&["is-automated", "is-official", "stars"])?;
+    let official = filters.boolean("is-official")?;
+    let automated = filters.boolean("is-automated")?;
+    let mut stars = 0;
+    for value in filters.values("stars") {
+        let wanted = value
+            .parse()
+            .map_err(|_| ApiError::bad_request(format!("invalid filter 'stars={value}'")))?;
+        stars = u64::max(stars, wanted);
+    }
+    let credentials = registry_auth::of(&headers);
+    let mut found = engine
+        .images()
+        .service()
+        .client()
+        .search(term, limit, &credentials)
+        .await?;
+    found.retain(|row| {
+        row.star_count >= stars
+            && official.is_none_or(|wanted| row.is_official == wanted)
+            && automated.is_none_or(|wanted| row.is_automated == wanted)
+    });
+    Ok(Json(found))
+}

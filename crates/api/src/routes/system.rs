@@ -1,0 +1,140 @@
+//! The engine as a whole.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bollard_stubs::models::SystemInfo;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use havre_engine::Engine;
+use havre_engine::image::ListOptions;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
+use http::{HeaderName, Method};
+use serde::{Deserialize, Serialize};
+
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::model::create::Lenient;
+use crate::model::disk_usage::{DiskUsageView, Kinds};
+use crate::model::event::EventView;
+use crate::model::system::{self, VersionView};
+use crate::query::Query;
+use crate::time;
+use crate::version::ApiVersion;
+
+/// Builder 1 is the one behind `POST /build`; 2 would be BuildKit's.
+pub(super) async fn ping(method: Method) -> Response {
+    let headers = [
+        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+        (PRAGMA, "no-cache"),
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (HeaderName::from_static("builder-version"), "1"),
+        (HeaderName::from_static("swarm"), "inactive"),
+    ];
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from("OK")
+    };
+    (headers, body).into_response()
+}
+
+pub(super) async fn version(State(engine): State<Engine>) -> Json<VersionView> {
+    Json(engine.system().version().into())
+}
+
+pub(super) async fn info(State(engine): State<Engine>) -> Result<Json<SystemInfo>, ApiError> {
+    Ok(Json(system::info(engine.system().info().await?)))
+}
+
+pub(super) async fn events(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let since = time::parse("since", query.text("since"))?;
+    let until = time::parse("until", query.text("until"))?;
+    let events = engine.events().subscribe(since, until, query.filters()?)?;
+    let lines = events.map(move |event| {
+        let mut line = serde_json::to_vec(&EventView::new(event, version)).map_err(std::io::Error::other)?;
+        line.push(b'\n');
+        Ok::<_, std::io::Error>(Bytes::from(line))
+    });
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response())
+}
+
+pub(super) async fn disk_usage(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    query: Query,
+) -> Result<Json<DiskUsageView>, ApiError> {
+    let wanted: Vec<&str> = query.all("type").filter(|kind| !kind.is_empty()).collect();
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|kind| !["container", "image", "volume", "build-cache"].contains(kind))
+    {
+        return Err(ApiError::bad_request(format!("unknown object type: {unknown}")));
+    }
+    let of = |kind| wanted.is_empty() || wanted.contains(&kind);
+    let kinds = Kinds {
+        containers: of("container"),
+        images: of("image"),
+        volumes: of("volume"),
+        build_cache: of("build-cache"),
+    };
+    let usage = engine.system().disk_usage().await?;
+    let images = if kinds.images {
+        let options = ListOptions {
+            shared_size: true,
+            ..ListOptions::default()
+        };
+        engine.images().service().list(&options).await?
+    } else {
+        Vec::new()
+    };
+    let view = DiskUsageView::new(usage, images, kinds, query.flag("verbose"), version);
+    Ok(Json(view.map_err(|error| ApiError::internal(error.to_string()))?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AuthBody {
+    username: String,
+    password: String,
+    auth: String,
+    serveraddress: String,
+    identitytoken: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Authenticated {
+    status: String,
+    identity_token: String,
+}
+
+pub(super) async fn auth(
+    State(engine): State<Engine>,
+    body: JsonBody<Lenient<AuthBody>>,
+) -> Result<Json<Authenticated>, ApiError> {
+    let Lenient(body) = body.required()?;
+    if !body.identitytoken.is_empty() && body.password.is_empty() {
+        return Err(ApiError::not_implemented(
+            "an identity token cannot be checked by itself: log in with user name and password",
+        ));
+    }
+    if body.username.is_empty() && !body.auth.is_empty() {
+        return Err(ApiError::bad_request(
+            "send username and password instead of auth",
+        ));
+    }
+    let client = engine.images().service().client();
+    let result = client
+        .login(&body.serveraddress, &body.username, &body.password)
+        .await?;
+    Ok(Json(Authenticated {
+        status: result.status,
+        identity_token: result.identity_token.unwrap_or_default(),
+    }))
+}

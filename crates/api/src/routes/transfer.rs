@@ -1,0 +1,173 @@
+//! Images on the move: pull, push, import, load, save.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use havre_engine::Engine;
+use havre_engine::image::{ImportOptions, Progress, ProgressEvent, PullOptions, PushOptions, Silent};
+use havre_oci::Platform;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+
+use super::images::reference;
+use crate::error::ApiError;
+use crate::message::{self, Message};
+use crate::query::Query;
+use crate::{body, registry_auth};
+
+/// `POST /images/create`: a pull with `fromImage`, an import with `fromSrc`.
+pub(super) async fn create(
+    State(engine): State<Engine>,
+    query: Query,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if query.given("fromImage").is_some() {
+        return pull(engine, &query, request.headers()).await;
+    }
+    match query.given("fromSrc") {
+        Some(_) => import(engine, &query, request).await,
+        None => Err(ApiError::bad_request(
+            "one of the parameters fromImage and fromSrc is needed",
+        )),
+    }
+}
+
+pub(super) fn platform(query: &Query) -> Result<Option<Platform>, ApiError> {
+    let parse = |text| Platform::parse(text).map_err(|error| ApiError::bad_request(error.to_string()));
+    query.given("platform").map(parse).transpose()
+}
+
+async fn pull(engine: Engine, query: &Query, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let mut name = query.text("fromImage").trim().to_owned();
+    // The tag comes apart from the name, and may be a digest.
+    if let Some(tag) = query.given("tag") {
+        name.push(if tag.contains(':') { '@' } else { ':' });
+        name.push_str(tag);
+    }
+    let reference = reference(&name)?;
+    // Clients that want one image say which; without tag and digest every tag is meant.
+    let all_tags = reference.is_name_only();
+    let options = PullOptions {
+        platform: platform(query)?,
+        all_tags,
+        credentials: registry_auth::of(headers),
+    };
+    Ok(message::respond(|lines| async move {
+        engine.images().pull(&reference, &options, &lines).await?;
+        Ok(())
+    })
+    .await)
+}
+
+async fn import(engine: Engine, query: &Query, request: Request) -> Result<Response, ApiError> {
+    let source = query.text("fromSrc").to_owned();
+    if source != "-" {
+        return Err(ApiError::not_implemented(
+            "importing from a URL is not supported: fetch it and send it (fromSrc=-), as in `curl URL | docker import - NAME`",
+        ));
+    }
+    let name = match query.given("repo") {
+        None => None,
+        Some(repository) => {
+            let repository = reference(repository)?;
+            Some(match query.given("tag") {
+                Some(tag) => repository
+                    .with_tag(tag)
+                    .map_err(|error| ApiError::bad_request(error.to_string()))?,
+                None => repository.with_default_tag(),
+            })
+        }
+    };
+    let options = ImportOptions {
+        reference: name,
+        changes: query
+            .all("changes")
+            .flat_map(str::lines)
+            .map(str::to_owned)
+            .collect(),
+        message: query.text("message").to_owned(),
+        source,
+        platform: platform(query)?,
+    };
+    let reader = body::reader(request.into_body());
+    Ok(message::respond(|lines| async move {
+        let id = engine.images().import(reader, options, &Silent).await?;
+        lines.emit(ProgressEvent::line(id.to_string()));
+        Ok(())
+    })
+    .await)
+}
+
+pub(super) async fn push(
+    engine: Engine,
+    name: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut reference = reference(name)?;
+    if reference.digest().is_some() {
+        return Err(ApiError::bad_request("cannot push a digest reference"));
+    }
+    if let Some(tag) = query.given("tag") {
+        reference = reference
+            .with_tag(tag)
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
+    // Docker's client sends the platform as JSON.
+    let platform = match query.given("platform") {
+        Some(text) if text.trim_start().starts_with('{') => {
+            Some(query.json::<Platform>("platform")?.normalized())
+        }
+        _ => platform(query)?,
+    };
+    let options = PushOptions {
+        all_tags: reference.is_name_only(),
+        platform,
+        credentials: registry_auth::of(headers),
+    };
+    Ok(message::respond(|lines| async move {
+        for pushed in engine.images().push(&reference, &options, &lines).await? {
+            let aux = json!({"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size});
+            lines.send(&Message::aux(aux));
+        }
+        Ok(())
+    })
+    .await)
+}
+
+/// `quiet` asks for no progress; the result is said anyway.
+pub(super) async fn load(State(engine): State<Engine>, query: Query, request: Request) -> Response {
+    let quiet = query.flag_or("quiet", true);
+    let reader = body::reader(request.into_body());
+    message::respond(|lines| async move {
+        let loaded = if quiet {
+            engine.images().load(reader, &Silent).await?
+        } else {
+            engine.images().load(reader, &lines).await?
+        };
+        for image in loaded {
+            lines.send(&Message::stream(format!("{}\n", image.line())));
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn save(State(engine): State<Engine>, query: Query) -> Result<Response, ApiError> {
+    let names: Vec<String> = query
+        .all("names")
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() {
+        return Err(ApiError::bad_request("parameter names is missing"));
+    }
+    archive(&engine, &names).await
+}
+
+/// The archive of the named images.
+pub(super) async fn archive(engine: &Engine, names: &[String]) -> Result<Response, ApiError> {
+    let archive = engine.images().save(names).await?;
+    Ok(([(CONTENT_TYPE, "application/x-tar")], Body::from_stream(archive)).into_response())
+}

@@ -1,0 +1,79 @@
+//! Volumes.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use havre_engine::Engine;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::model::create::Lenient;
+use crate::model::non_empty;
+use crate::model::volume::{CreateBody, VolumeView};
+use crate::query::Query;
+use crate::version::ApiVersion;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct List {
+    volumes: Vec<VolumeView>,
+    warnings: Option<()>,
+}
+
+pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Result<Json<List>, ApiError> {
+    let volumes = engine.volumes().list(query.filters()?).await?;
+    Ok(Json(List {
+        volumes: volumes.into_iter().map(Into::into).collect(),
+        warnings: None,
+    }))
+}
+
+pub(super) async fn create(
+    State(engine): State<Engine>,
+    body: JsonBody<Lenient<CreateBody>>,
+) -> Result<(StatusCode, Json<VolumeView>), ApiError> {
+    let Lenient(body) = body.required()?;
+    let volume = engine.volumes().create(body.into()).await?;
+    Ok((StatusCode::CREATED, Json(volume.into())))
+}
+
+pub(super) async fn inspect(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+) -> Result<Json<VolumeView>, ApiError> {
+    Ok(Json(engine.volumes().inspect(&name).await?.into()))
+}
+
+pub(super) async fn remove(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<StatusCode, ApiError> {
+    engine.volumes().remove(&name, query.flag("force")).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Pruned {
+    volumes_deleted: Option<Vec<String>>,
+    space_reclaimed: u64,
+}
+
+pub(super) async fn prune(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    query: Query,
+) -> Result<Json<Pruned>, ApiError> {
+    let mut filters = query.filters()?;
+    // Until API 1.41 named volumes went as well.
+    if version < ApiVersion::new(42) && !filters.contains("all") {
+        filters.add("all", "true");
+    }
+    let pruned = engine.volumes().prune(filters).await?;
+    Ok(Json(Pruned {
+        volumes_deleted: non_empty(pruned.names),
+        space_reclaimed: pruned.reclaimed,
+    }))
+}
