@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use crate::archive::Layer;
+use crate::archive::{Entry, Layer};
 use crate::digest_of;
 
 /// How a layer is stored in a registry.
@@ -217,7 +217,14 @@ fn busybox_layer() -> Layer {
         .split_whitespace()
         .filter(|applet| *applet != "ulimit" && *applet != "trap")
     {
-        layer = layer.hardlink(&format!("bin/{applet}"), "bin/busybox");
+        // A link's header repeats the file's mode, and readers apply it.
+        let name = format!("bin/{applet}");
+        let link = Entry {
+            mode: 0o755,
+            link: "bin/busybox",
+            ..Entry::new(&name, b'1')
+        };
+        layer = layer.raw(&link, &[]);
     }
     layer
 }

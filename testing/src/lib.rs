@@ -44,3 +44,17 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Runs `inside` on a thread in the network namespace of a process: what busybox cannot do, a test does in its place.
+pub fn in_network_of<T: Send>(pid: u64, inside: impl FnOnce() -> T + Send) -> T {
+    let namespace = fs_err::File::open(format!("/proc/{pid}/ns/net")).expect("a process");
+    std::thread::scope(|scope| {
+        let helper = scope.spawn(|| {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), kind)
+                .expect("root");
+            inside()
+        });
+        helper.join().expect("no panic inside")
+    })
+}
