@@ -204,8 +204,8 @@ impl Shim {
             Err(error) => return Err(error),
         };
         stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
-        protocol::send(&stream, &Request::Shutdown)?;
-        match protocol::receive::<Reply>(&stream) {
+        let sent = protocol::send(&stream, &Request::Shutdown);
+        match sent.and_then(|()| protocol::receive::<Reply>(&stream)) {
             Ok(_) => Ok(()),
             // It ends by closing the connection.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -205,6 +205,20 @@ fn resources_are_set() {
 }
 
 #[test]
+fn limits_cannot_be_lifted_from_inside() {
+    let bench = Bench::new();
+    let mut spec = bench.sh(
+        "cd /sys/fs/cgroup; for file in memory/memory.limit_in_bytes memory.max pids/pids.max pids.max; do \
+         test -f $file || continue; cat $file; echo 999999999 > $file && echo lifted; done",
+    );
+    spec.resources.memory = Some(64 << 20);
+    spec.resources.pids = Some(77);
+    let (_, stdout, stderr) = bench.run(&spec);
+    assert_eq!(stdout, format!("{}\n77\n", 64 << 20), "{stderr}");
+    assert!(stderr.contains("Read-only file system"), "{stderr}");
+}
+
+#[test]
 fn devices_are_confined() {
     let bench = Bench::new();
     let text = bench.output(&bench.sh(

@@ -28,7 +28,10 @@ fn create_start_wait_delete() {
         }
         steps[4].push(times[4] - times[0]);
     }
-    for (name, times) in ["create", "start", "wait", "delete", "all"].iter().zip(&mut steps) {
+    for (name, times) in ["create", "start", "wait", "delete", "all"]
+        .iter()
+        .zip(&mut steps)
+    {
         println!("{name:8} {:?}", median(times));
     }
     let shim = bench.start(&bench.sh("sleep 60"));

@@ -9,7 +9,10 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value
 }
 
 /// `mounts` of the specification, in the order they are made, and the propagation of the root.
-pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str), SpecError> {
+pub(super) fn mounts(
+    spec: &ContainerSpec,
+    cgroup_path: &str,
+) -> Result<(Vec<Value>, &'static str), SpecError> {
     let sys = if spec.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -33,13 +36,8 @@ pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str),
             ],
         ),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", sys],
-        ),
     ];
+    mounts.extend(cgroup_mounts(cgroup_path, sys));
     match spec.ipc_mode {
         NamespaceMode::Private => {
             let size = format!("size={}", spec.shm_size);
@@ -153,6 +151,52 @@ pub(super) fn mounts(spec: &ContainerSpec) -> Result<(Vec<Value>, &'static str),
     Ok((mounts, root_propagation))
 }
 
+/// The container's own cgroup at `/sys/fs/cgroup`.
+///
+/// On version 1 libcontainer would mount the controllers writable, and root in a container could lift its limits; so
+/// each is a bind mount of ours. (The directories are made before the mounts.)
+fn cgroup_mounts(cgroup_path: &str, access: &str) -> Vec<Value> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    const CONTROLLERS: [&str; 12] = [
+        "blkio",
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "devices",
+        "freezer",
+        "hugetlb",
+        "memory",
+        "net_cls",
+        "net_prio",
+        "perf_event",
+        "pids",
+    ];
+    let options = ["nosuid", "noexec", "nodev", access];
+    if crate::cgroup::is_v2() {
+        return vec![mount(ROOT, "cgroup", "cgroup", &options)];
+    }
+    let mut mounts = vec![mount(
+        ROOT,
+        "tmpfs",
+        "tmpfs",
+        &["nosuid", "noexec", "nodev", "mode=755"],
+    )];
+    for controller in CONTROLLERS {
+        // Where controllers are mounted together, each name is a link to the one directory.
+        let hierarchy = format!("{ROOT}/{controller}");
+        if fs_err::metadata(format!("{hierarchy}/cgroup.procs")).is_ok() {
+            let source = format!("{hierarchy}{cgroup_path}");
+            mounts.push(mount(
+                &hierarchy,
+                "bind",
+                &source,
+                &["bind", "private", "nosuid", "noexec", "nodev", access],
+            ));
+        }
+    }
+    mounts
+}
+
 fn check_tmpfs_option(destination: &str, option: &str) -> Result<(), SpecError> {
     const FLAGS: [&str; 15] = [
         "exec",
@@ -222,11 +266,12 @@ mod tests {
     use super::*;
     use crate::spec::Mount;
 
-    fn spec(mounts: Vec<Mount>) -> ContainerSpec {
-        ContainerSpec {
+    fn made(mounts: Vec<Mount>) -> Result<(Vec<Value>, &'static str), SpecError> {
+        let spec = ContainerSpec {
             mounts,
             ..ContainerSpec::new("x", "/", vec!["a".into()])
-        }
+        };
+        super::mounts(&spec, "/havre/x")
     }
 
     fn tmpfs(destination: &str, options: &[&str]) -> Mount {
@@ -240,27 +285,24 @@ mod tests {
 
     #[test]
     fn tmpfs_options() {
-        let (mounts, _) = super::mounts(&spec(vec![tmpfs("/run", &["size=64m,exec", "uid=5"])])).unwrap();
+        let (mounts, _) = made(vec![tmpfs("/run", &["size=64m,exec", "uid=5"])]).unwrap();
         let options = &mounts.last().unwrap()["options"];
         assert_eq!(
             *options,
             json!(["nosuid", "nodev", "size=64m", "exec", "uid=5", "mode=1777"])
         );
         for bad in ["lowerdir=/", "size=", "mode=9", "suidx", "context=x"] {
-            assert!(
-                super::mounts(&spec(vec![tmpfs("/run", &[bad])])).is_err(),
-                "{bad}"
-            );
+            assert!(made(vec![tmpfs("/run", &[bad])]).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn destinations() {
-        let (mounts, _) = super::mounts(&spec(vec![
+        let (mounts, _) = made(vec![
             tmpfs("/data/deep/er", &[]),
             tmpfs("/data//x/..", &[]),
             tmpfs("/dev/shm", &["size=1g"]),
-        ]))
+        ])
         .unwrap();
         let names: Vec<_> = mounts
             .iter()
@@ -269,7 +311,7 @@ mod tests {
         assert_eq!(names.iter().filter(|name| **name == "/dev/shm").count(), 1);
         let position = |name: &str| names.iter().position(|n| *n == name).unwrap();
         assert!(position("/data") < position("/data/deep/er"));
-        assert!(super::mounts(&spec(vec![tmpfs("relative", &[])])).is_err());
-        assert!(super::mounts(&spec(vec![tmpfs("/..", &[])])).is_err());
+        assert!(made(vec![tmpfs("relative", &[])]).is_err());
+        assert!(made(vec![tmpfs("/..", &[])]).is_err());
     }
 }

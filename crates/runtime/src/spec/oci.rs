@@ -67,7 +67,7 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     })?;
     let user = resolve_user(&rootfs, &spec.user, &spec.additional_groups)?;
     let capabilities = capability::select(&spec.cap_add, &spec.cap_drop, spec.privileged)?;
-    let (mounts, root_propagation) = mount::mounts(spec)?;
+    let (mounts, root_propagation) = mount::mounts(spec, cgroup_path)?;
     let (devices, device_rules) = device::devices(spec)?;
     let cwd = working_directory(spec, &rootfs)?;
 
