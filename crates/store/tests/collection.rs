@@ -1,5 +1,7 @@
 //! Collections among everything else: nothing reachable is ever lost, nothing unreachable stays. Needs root (layers).
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::{HashMap, HashSet};

@@ -1,5 +1,7 @@
 //! The store through its public face. Needs root: it mounts and changes owners.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{self, Read};

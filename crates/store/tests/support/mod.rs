@@ -1,5 +1,5 @@
 //! Makers of stores, layers and images.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use havre_oci::layer::{Entry, Kind, TarWriter};
 use havre_oci::{Digest, Platform};

@@ -1,0 +1,173 @@
+//! A disk that fills up: a typed error that names the path, nothing half-published, and the space comes back. Needs root (a
+//! small tmpfs is mounted).
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use havre_oci::Digest;
+use havre_store::{ApplyError, Limits, Store, StoreError};
+use support::layer_tar;
+
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        havre_sys::mount::tmpfs(dir.path(), &format!("size={size},mode=700")).unwrap();
+        Self(dir)
+    }
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(self.path()).unwrap().f_bfree * 4096
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = havre_sys::mount::unmount(self.path(), true);
+    }
+}
+
+fn files(dir: PathBuf) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+#[test]
+fn a_layer_that_doesnt_fit() {
+    let disk = SmallDisk::mount("8m");
+    let store = Store::open(disk.path()).unwrap();
+    let free = disk.free();
+    let tar = layer_tar("big/file", &vec![1; 20 << 20]);
+    let error = store
+        .layers()
+        .apply(
+            tar.as_slice(),
+            None,
+            &Limits::default(),
+            &mut |_| {},
+            &store.lease(),
+        )
+        .unwrap_err();
+    let ApplyError::Store(StoreError::NoSpace { path, .. }) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(path.ends_with("big/file"), "{path:?}");
+    assert!(
+        error.to_string().starts_with("no space left on device: "),
+        "{error}"
+    );
+    store.wait_for_trash();
+    assert_eq!(disk.free(), free);
+    assert_eq!(store.layers().list().unwrap(), []);
+    assert_eq!(
+        (
+            files(disk.path().join("layers")),
+            files(disk.path().join("ingest"))
+        ),
+        (0, 0)
+    );
+    // What fits still works.
+    support::apply(&store, &layer_tar("small", b"x"), &store.lease());
+}
+
+#[test]
+fn many_files_that_dont_fit() {
+    let disk = SmallDisk::mount("8m,nr_inodes=300");
+    let store = Store::open(disk.path()).unwrap();
+    let mut tar = Vec::new();
+    for n in 0..1000 {
+        let mut one = layer_tar(&format!("dir/{n}"), b"");
+        one.truncate(one.len() - 1024);
+        tar.extend(one);
+    }
+    let error = store
+        .layers()
+        .apply(
+            tar.as_slice(),
+            None,
+            &Limits::default(),
+            &mut |_| {},
+            &store.lease(),
+        )
+        .unwrap_err();
+    assert!(
+        matches!(&error, ApplyError::Store(StoreError::NoSpace { path, .. }) if path.to_str().unwrap().contains("/dir/")),
+        "{error:?}"
+    );
+    store.wait_for_trash();
+    assert_eq!(
+        (
+            files(disk.path().join("layers")),
+            files(disk.path().join("ingest"))
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_blob_that_doesnt_fit() {
+    let disk = SmallDisk::mount("8m");
+    let store = Store::open(disk.path()).unwrap();
+    let lease = store.lease();
+    let free = disk.free();
+    let digest = Digest::sha256_of(b"anything");
+    // Announced: refused before a byte is fetched.
+    let error = store
+        .content()
+        .ingest(&digest, Some(100 << 20), &lease)
+        .unwrap_err();
+    assert!(matches!(&error, StoreError::NoSpace { .. }), "{error:?}");
+    // Not announced: when it happens.
+    let mut ingest = store.content().ingest(&digest, None, &lease).unwrap();
+    let mut tail = ingest.tail().unwrap();
+    let error = (0..100)
+        .find_map(|_| ingest.write_all(&[1; 1 << 20]).err())
+        .unwrap();
+    assert!(
+        matches!(&error, StoreError::NoSpace { path, .. } if path.starts_with(disk.path().join("ingest"))),
+        "{error:?}"
+    );
+    drop(ingest);
+    assert!(std::io::copy(&mut tail, &mut std::io::sink()).is_err());
+    drop(tail);
+    assert_eq!(disk.free(), free);
+    let error = store.content().put(&vec![1; 20 << 20], &lease).unwrap_err();
+    assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+    assert_eq!(disk.free(), free);
+    assert_eq!(store.content().list().unwrap(), []);
+}
+
+#[test]
+fn a_commit_that_doesnt_fit_keeps_the_snapshot() {
+    let disk = SmallDisk::mount("8m");
+    let store = Store::open(disk.path()).unwrap();
+    let snapshot = store.snapshots().prepare("one", &[]).unwrap();
+    let merged = store.snapshots().mount(&snapshot).unwrap();
+    fs::write(merged.join("file"), vec![1; 5 << 20]).unwrap();
+    let error = store
+        .snapshots()
+        .commit("one", havre_store::CommitMode::Copy, &store.lease())
+        .unwrap_err();
+    assert!(matches!(&error, StoreError::NoSpace { .. }), "{error:?}");
+    store.wait_for_trash();
+    assert_eq!(
+        (
+            files(disk.path().join("layers")),
+            files(disk.path().join("ingest"))
+        ),
+        (0, 0)
+    );
+    assert_eq!(fs::metadata(merged.join("file")).unwrap().len(), 5 << 20);
+    // Moving needs no room for the files.
+    let layer = store
+        .snapshots()
+        .commit("one", havre_store::CommitMode::Move, &store.lease())
+        .unwrap();
+    assert_eq!(layer.size, 5 << 20);
+}
