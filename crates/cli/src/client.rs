@@ -8,6 +8,6 @@ mod connection;
 mod lines;
 pub(crate) mod stdcopy;
 
-pub(crate) use call::{Body, Call};
+pub(crate) use call::{Body, Call, escape};
 pub(crate) use connection::{Client, Hijacked};
 pub(crate) use lines::JsonLines;

@@ -3,9 +3,8 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use fs_err as fs;
-use havre_build::context::ignore::{IgnoreRules, read_patterns};
+use havre_build::context::{IgnoreRules, read_patterns};
 
 use crate::archive::{append, builder, stream};
 use crate::error::CliError;
@@ -251,8 +250,7 @@ async fn collect(mut input: Input) -> Vec<u8> {
     use futures_util::StreamExt;
     let mut all = Vec::new();
     while let Some(piece) = input.next().await {
-        let piece: Bytes = piece.unwrap();
-        all.extend_from_slice(&piece);
+        all.extend_from_slice(&piece.unwrap());
     }
     all
 }

@@ -1,6 +1,6 @@
 //! Files and standard input as request bodies.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -25,7 +25,10 @@ pub(crate) async fn file(path: &str) -> Result<Input, CliError> {
 
 /// What standard input gives.
 pub(crate) fn stdin() -> Input {
-    Box::pin(ReaderStream::with_capacity(tokio::io::stdin(), PIECE))
+    crate::archive::stream(|mut writer| {
+        io::copy(&mut io::stdin().lock(), &mut writer)?;
+        writer.flush()
+    })
 }
 
 /// The system's words in lower case, without its number.

@@ -1,6 +1,6 @@
 //! A streamed answer into a file (whole or not at all) or to standard output.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use fs_err as fs;
@@ -85,7 +85,7 @@ async fn copy(body: &mut Body, file: &mut impl Write) -> Result<(), CliError> {
             .map_err(|error| CliError::Broken(error.to_string()))?
             .into_data()
         {
-            file.write_all(&data).map_err(io::Error::from)?;
+            file.write_all(&data)?;
         }
     }
     Ok(())

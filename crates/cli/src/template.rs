@@ -125,7 +125,7 @@ mod tests {
             ("a  {{- .Id -}}  b", "aabcb"),
             ("{{$x := .Id}}{{$x}}{{$.Name}}", "abc/box"),
             ("{{println .Id}}", "abc\n"),
-            ("{{`raw`}} {{\"a\\tb\"}} {{true}} {{-3}}", "raw a\tb true-3"),
+            ("{{`raw`}} {{\"a\\tb\"}} {{true}} {{-3}}", "raw a\tb true -3"),
             ("{{.State.Health}}", "<no value>"),
             ("{{slice .Id 1 3}} {{print .Id 1 2 \"x\"}}", "bc abc1 2x"),
             (

@@ -24,9 +24,6 @@ pub(crate) enum ValueError {
     /// Not an integer.
     #[error("strconv.ParseInt: parsing \"{0}\": invalid syntax")]
     Int(String),
-    /// Not a small integer.
-    #[error("strconv.ParseUint: parsing \"{0}\": invalid syntax")]
-    Uint(String),
 }
 
 impl FromStr for Size {

@@ -40,11 +40,6 @@ impl Client {
         }
     }
 
-    /// Where the engine is.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// The kept connection, or a new one.
     pub(super) async fn sender(&self) -> Result<Sender, CliError> {
         let idle = self.idle.borrow_mut().take();

@@ -71,7 +71,7 @@ struct Parser {
 }
 
 /// How a block ended.
-enum End {
+enum Close {
     Eof,
     End,
     Else(Option<(usize, String)>),
@@ -85,14 +85,14 @@ pub(super) fn parse(pieces: Vec<Piece>) -> Result<Vec<Node>, TemplateError> {
     };
     let (nodes, end) = parser.block()?;
     match end {
-        End::Eof => Ok(nodes),
-        End::End => Err(TemplateError::parse("unexpected {{end}}")),
-        End::Else(_) => Err(TemplateError::parse("unexpected {{else}}")),
+        Close::Eof => Ok(nodes),
+        Close::End => Err(TemplateError::parse("unexpected {{end}}")),
+        Close::Else(_) => Err(TemplateError::parse("unexpected {{else}}")),
     }
 }
 
 impl Parser {
-    fn block(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
+    fn block(&mut self) -> Result<(Vec<Node>, Close), TemplateError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(TemplateError::parse("blocks are nested too deeply"));
@@ -115,12 +115,12 @@ impl Parser {
             match keyword.as_str() {
                 "end" if rest.is_empty() => {
                     self.depth -= 1;
-                    return Ok((nodes, End::End));
+                    return Ok((nodes, Close::End));
                 }
                 "else" => {
                     self.depth -= 1;
                     let chained = (!rest.is_empty()).then_some((column, rest));
-                    return Ok((nodes, End::Else(chained)));
+                    return Ok((nodes, Close::Else(chained)));
                 }
                 "if" | "with" | "range" => nodes.push(self.control(&keyword, column, &rest)?),
                 "template" | "define" | "block" | "break" | "continue" => {
@@ -135,7 +135,7 @@ impl Parser {
             }
         }
         self.depth -= 1;
-        Ok((nodes, End::Eof))
+        Ok((nodes, Close::Eof))
     }
 
     fn control(&mut self, keyword: &str, column: usize, text: &str) -> Result<Node, TemplateError> {
@@ -146,14 +146,14 @@ impl Parser {
         let pipeline = self.pipeline(text)?;
         let (body, end) = self.block()?;
         let otherwise = match end {
-            End::Eof => return Err(TemplateError::parse("unexpected EOF")),
-            End::End => Vec::new(),
-            End::Else(None) => match self.block()? {
-                (nodes, End::End) => nodes,
-                (_, End::Eof) => return Err(TemplateError::parse("unexpected EOF")),
-                (_, End::Else(_)) => return Err(TemplateError::parse("expected end; found {{else}}")),
+            Close::Eof => return Err(TemplateError::parse("unexpected EOF")),
+            Close::End => Vec::new(),
+            Close::Else(None) => match self.block()? {
+                (nodes, Close::End) => nodes,
+                (_, Close::Eof) => return Err(TemplateError::parse("unexpected EOF")),
+                (_, Close::Else(_)) => return Err(TemplateError::parse("expected end; found {{else}}")),
             },
-            End::Else(Some((column, text))) => {
+            Close::Else(Some((column, text))) => {
                 let chained = text.split(' ').next().unwrap_or_default();
                 if !matches!((keyword, chained), ("if", "if") | ("with", "with")) {
                     return Err(TemplateError::parse(format!(

@@ -43,7 +43,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Done {
     let extra = Extra {
         image,
         command,
-        remove: args_rm(&args),
+        remove: args.rm,
         detach: false,
     };
     let body = body(&args.container, &extra).map_err(|error| error.with_help(&session.program, "create"))?;
@@ -60,10 +60,6 @@ pub(crate) async fn create(session: &Session, args: Create) -> Done {
     let id = make(session, &request).await?;
     session.printer.line(&id);
     Ok(ExitStatus::SUCCESS)
-}
-
-fn args_rm(args: &Create) -> bool {
-    args.rm
 }
 
 /// Refuses a `--pull` that says nothing known.
@@ -112,13 +108,7 @@ pub(super) async fn make(session: &Session, request: &Request<'_>) -> Result<Str
 }
 
 async fn fetch(session: &Session, request: &Request<'_>) -> Result<(), CliError> {
-    pull::pull_image(
-        session,
-        request.image,
-        request.platform,
-        pull::Output::Errors { quiet: request.quiet },
-    )
-    .await
+    pull::pull_image(session, request.image, request.platform, request.quiet).await
 }
 
 async fn post(session: &Session, request: &Request<'_>) -> Result<Created, CliError> {

@@ -6,7 +6,6 @@ use super::run::{Foreground, keys};
 use crate::args::container::start::Start;
 use crate::commands::{Done, Failures};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
 use crate::session::Session;
 use crate::spec::container::Attached;
 

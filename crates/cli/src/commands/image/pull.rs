@@ -9,15 +9,6 @@ use crate::exit_status::ExitStatus;
 use crate::progress::{self, Progress};
 use crate::session::Session;
 
-/// Where progress goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Standard output, as `pull` does.
-    Standard,
-    /// Standard error, as `run` does.
-    Errors { quiet: bool },
-}
-
 /// `busybox:latest` for `busybox`; what is no reference stays as it is.
 pub(crate) fn familiar_with_tag(name: &str) -> String {
     match reference(name) {
@@ -58,18 +49,18 @@ pub(crate) async fn pull(session: &Session, args: Pull) -> Done {
     Ok(ExitStatus::SUCCESS)
 }
 
-/// Pulls for another command.
+/// Pulls for `run` and `create`: progress goes to standard error.
 pub(crate) async fn pull_image(
     session: &Session,
     name: &str,
     platform: Option<&str>,
-    output: Output,
+    quiet: bool,
 ) -> Result<(), CliError> {
     let call = request(session, name, platform, false)?;
-    let progress = match output {
-        Output::Standard => Progress::to_output(&session.printer),
-        Output::Errors { quiet: true } => Progress::silent(),
-        Output::Errors { quiet: false } => Progress::to_errors(),
+    let progress = if quiet {
+        Progress::silent()
+    } else {
+        Progress::to_errors()
     };
     progress::show(call.lines().await?, progress, &session.printer).await?;
     Ok(())
