@@ -19,7 +19,7 @@ macro_rules! suite {
                 every_kind_of_entry_is_mounted_as_written, whiteouts_and_opaque_directories_hide, last_entry_of_a_path_wins,
                 links_lead_nowhere_outside, dangling_hard_links_are_refused, archives_come_back_byte_for_byte,
                 written_files_become_a_layer, changes_are_found, many_layers_are_stacked, limits_are_kept, set_ids_survive,
-                whiteout_and_entry_in_one_layer);
+                whiteout_and_entry_in_one_layer, a_layer_may_be_there_twice);
         }
     };
     (@tests $snapshotter:expr; $($test:ident),*) => {
@@ -695,4 +695,17 @@ pub(crate) fn limits_are_kept(snapshotter: &dyn Snapshotter) {
         .unpack(&mut Broken, &staged, &Limits::default())
         .unwrap_err();
     assert!(matches!(error, ApplyError::Read(_)), "{error:?}");
+}
+
+pub(crate) fn a_layer_may_be_there_twice(snapshotter: &dyn Snapshotter) {
+    let mut bench = Bench::new(snapshotter);
+    bench.layer(Tar::default().file("a", "1").dir("dir").file("dir/x", "1"));
+    bench.layer(Tar::default().file(".wh.a", "").file("dir/x", "2"));
+    let first = bench.layers[0].clone();
+    bench.layers.push(first);
+    let view = bench.view();
+    assert_eq!(read(view.join("a")), "1");
+    assert_eq!(read(view.join("dir/x")), "1");
+    let (_, merged) = bench.writable();
+    assert_eq!(read(merged.join("a")), "1");
 }

@@ -5,6 +5,7 @@ mod pack;
 mod recipe;
 mod unpack;
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +81,15 @@ impl Snapshotter for Overlay {
     }
 
     fn mount(&self, layers: &[PathBuf], upper: Upper<'_>, target: &Path) -> Result<()> {
-        let mut lower: Vec<PathBuf> = layers.iter().rev().map(|layer| layer.join(FS)).collect();
+        // An image may have the same layer twice (two steps that change nothing, or the same). The kernel refuses a
+        // directory that is there twice; the uppermost says everything the others below it do.
+        let mut seen = HashSet::new();
+        let mut lower: Vec<PathBuf> = layers
+            .iter()
+            .rev()
+            .filter(|layer| seen.insert(*layer))
+            .map(|layer| layer.join(FS))
+            .collect();
         // The kernel wants at least one lower directory, and two if nothing is above.
         let least = if matches!(upper, Upper::None) { 2 } else { 1 };
         let missing = least - lower.len().min(least);
