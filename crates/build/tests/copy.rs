@@ -102,8 +102,8 @@ async fn links_in_the_image_stay_in_the_image() {
         "nothing reached the host"
     );
     // In the context a link leads nowhere outside of it either.
-    symlink("/etc", bench.context().join("etc")).expect("link");
-    let error = bench.bad("FROM scratch\nCOPY etc/passwd /\n").await;
+    symlink("/etc", bench.context().join("host")).expect("link");
+    let error = bench.bad("FROM scratch\nCOPY host/passwd /\n").await;
     assert_eq!(error.kind(), FailureKind::NotFound, "{error}");
 }
 
@@ -232,4 +232,100 @@ async fn add_unpacks_local_archives_only() {
         .await;
     let error = bench.bad("FROM scratch\nADD x.tar.xz /\n").await;
     assert!(error.to_string().contains("xz-compressed"), "{error}");
+}
+
+/// Serves one text for every path, and 404 for `/missing`.
+async fn serve(text: &'static str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("listener");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap_or(0);
+            let status = if head[..length].starts_with(b"GET /missing") {
+                "404 Not Found"
+            } else {
+                "200 OK"
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nConnection: close\r\n\r\n{text}",
+                text.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn add_downloads() {
+    let bench = Bench::new();
+    let base = serve("downloaded").await;
+    let digest = havre_oci::Digest::sha256_of(b"downloaded");
+    let text = format!(
+        "FROM scratch\nADD {base}/some/file.txt?q=1 /dir/\nADD --checksum={digest} --chmod=644 {base}/x /named\n"
+    );
+    let (id, _) = bench.good(&text).await;
+    bench
+        .files(&id, |root| {
+            assert_eq!(
+                fs::read_to_string(root.join("dir/file.txt")).expect("read"),
+                "downloaded"
+            );
+            let stat = fs::metadata(root.join("dir/file.txt")).expect("stat");
+            assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o600, 784_111_777));
+            assert_eq!(
+                fs::metadata(root.join("named")).expect("stat").mode() & 0o7777,
+                0o644
+            );
+        })
+        .await;
+    let (again, stream) = bench.good(&text).await;
+    assert_eq!(again, id);
+    assert_eq!(stream.matches("Using cache").count(), 2, "{stream}");
+    let error = bench.bad(&format!("FROM scratch\nADD {base}/missing /\n")).await;
+    assert_eq!(
+        error.to_string(),
+        format!("failed to GET {base}/missing with status 404")
+    );
+    let wrong = havre_oci::Digest::sha256_of(b"other");
+    let error = bench
+        .bad(&format!("FROM scratch\nADD --checksum={wrong} {base}/x /x\n"))
+        .await;
+    assert_eq!(
+        error.to_string(),
+        format!("digest mismatch {digest}: {wrong} was expected")
+    );
+    let error = bench.bad(&format!("FROM scratch\nADD {base}/ /x/\n")).await;
+    assert_eq!(error.to_string(), "cannot determine filename for source /x/");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_directories_do_not_replace_each_other() {
+    let bench = Bench::new();
+    bench.file("f", "f");
+    bench.file("d/f/x", "x");
+    bench.file("g/d", "file");
+    let error = bench.bad("FROM scratch\nCOPY f /f\nCOPY d /\n").await;
+    assert!(
+        error
+            .to_string()
+            .contains("cannot copy a directory over the file"),
+        "{error}"
+    );
+    let error = bench.bad("FROM scratch\nCOPY d/f /d/\nCOPY g /\n").await;
+    assert!(
+        error
+            .to_string()
+            .contains("cannot copy a file over the directory"),
+        "{error}"
+    );
+    // The same steps twice make the same layer twice, which is an image like any other.
+    let (id, _) = bench
+        .good("FROM scratch\nRUN print 1\nRUN print 2\nRUN write /x x\nRUN print 3\n")
+        .await;
+    bench.files(&id, |root| assert!(root.join("x").exists())).await;
 }

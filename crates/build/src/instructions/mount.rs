@@ -39,6 +39,7 @@ pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
     let (mut target, mut source, mut from, mut id, mut size) = (None, None, None, None, None);
     let (mut mode, mut uid, mut gid) = (0o755, 0, 0);
     let mut writable = None;
+    let mut foreign = false;
     for field in text.split(',') {
         let (name, value) = match field.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -67,8 +68,15 @@ pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
                 "shared" => {}
                 other => return Err(bad(&format!("sharing={other} is not supported, only shared"))),
             },
+            "required" | "env" => foreign = true,
             other => return Err(bad(&format!("unexpected key '{other}'"))),
         }
+    }
+    if matches!(kind, "secret" | "ssh") {
+        return Err(InstructionError::UnsupportedMount(kind.to_owned()));
+    }
+    if foreign {
+        return Err(bad("required and env belong to secrets"));
     }
     let target = target
         .filter(|target| !target.is_empty())
@@ -94,7 +102,6 @@ pub(super) fn read(text: &str) -> Result<Mount, InstructionError> {
             return Err(bad("a tmpfs takes only target and size"));
         }
         "tmpfs" => MountKind::Tmpfs { size },
-        "secret" | "ssh" => return Err(InstructionError::UnsupportedMount(kind.to_owned())),
         other => return Err(bad(&format!("unsupported mount type {other:?}"))),
     };
     Ok(Mount { kind, target })
