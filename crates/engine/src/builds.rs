@@ -1,16 +1,26 @@
 //! Builds, with containers as the executor of RUN.
 
+mod executor;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use havre_build::{BuildError, BuildEvent, BuildRequest, Builder, Built};
+use havre_store::Store;
 use tokio::sync::mpsc;
 
-use crate::{Event, EventType, Events, Filters, Result};
+pub(crate) use executor::RunExecutor;
+
+use crate::error::blocking;
+use crate::{EngineError, Event, EventType, Events, Filters, Result};
 
 /// The build service.
 #[derive(Clone)]
 pub struct Builds {
-    builder: std::sync::Arc<Builder>,
+    builder: Arc<Builder>,
+    store: Arc<Store>,
     events: Events,
-    scratch: std::path::PathBuf,
+    scratch: PathBuf,
 }
 
 /// What pruning the build cache removed.
@@ -20,10 +30,18 @@ pub struct CachePruned {
     pub reclaimed: u64,
 }
 
-#[allow(clippy::todo, unused_variables)]
 impl Builds {
+    pub(crate) fn new(builder: Builder, store: Arc<Store>, events: Events, scratch: PathBuf) -> Self {
+        Builds {
+            builder: Arc::new(builder),
+            store,
+            events,
+            scratch,
+        }
+    }
+
     /// Where build contexts are unpacked: on the store's file system, emptied when an engine starts.
-    pub fn scratch(&self) -> &std::path::Path {
+    pub fn scratch(&self) -> &Path {
         &self.scratch
     }
 
@@ -36,11 +54,59 @@ impl Builds {
         let built = self.builder.build(request, events).await?;
         self.events
             .publish(Event::new(EventType::Builder, "build", built.id.to_string()));
+        for tag in &built.tags {
+            let tagged = Event::new(EventType::Image, "tag", built.id.to_string());
+            self.events.publish(tagged.with("name", tag.familiar()));
+        }
         Ok(built)
     }
 
-    /// Forgets build cache records and frees what only they held. Filters: `until`, `id`, `unused-for`.
+    /// Forgets build cache records and frees what only they held, least recently used first, until no more than
+    /// `keep_storage` bytes are left. Without `all`, records of steps that images consist of stay. Builds in progress hold
+    /// what they use. Filters: `until`, `unused-for`, `id`.
     pub async fn prune_cache(&self, all: bool, keep_storage: u64, filters: Filters) -> Result<CachePruned> {
-        todo!()
+        filters.only(&["until", "unused-for", "id"])?;
+        let before = ["until", "unused-for"]
+            .into_iter()
+            .find_map(|key| filters.values(key).next());
+        let before = before.map(crate::containers::point_in_time).transpose()?;
+        let (store, events) = (self.store.clone(), self.events.clone());
+        blocking(move || {
+            let mut pruned = CachePruned::default();
+            let records = store.meta().cache_list()?;
+            let in_images = layers_of_images(&store)?;
+            let mut left: u64 = records.iter().map(|entry| entry.record.size).sum();
+            for entry in records {
+                let chosen = before.is_none_or(|before| entry.last_used < before)
+                    && filters.any("id", |prefix| entry.key.starts_with(prefix))
+                    && (all
+                        || entry
+                            .record
+                            .layers
+                            .last()
+                            .is_none_or(|layer| !in_images.contains(layer)));
+                if !chosen || left <= keep_storage && keep_storage > 0 {
+                    continue;
+                }
+                if store.meta().cache_delete(&entry.key)? {
+                    left -= entry.record.size;
+                    pruned.ids.push(entry.key);
+                }
+            }
+            pruned.reclaimed = store.collect()?.bytes;
+            events.publish(Event::new(EventType::Builder, "prune", "").with("reclaimed", pruned.reclaimed));
+            Ok::<_, EngineError>(pruned)
+        })
+        .await
     }
+}
+
+/// Every layer that an image consists of.
+pub(crate) fn layers_of_images(store: &Store) -> Result<std::collections::BTreeSet<havre_oci::Digest>> {
+    Ok(store
+        .meta()
+        .images()?
+        .into_iter()
+        .flat_map(|image| image.layers)
+        .collect())
 }

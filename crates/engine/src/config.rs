@@ -1,17 +1,315 @@
-//! `config.toml` and the keys of Docker's `daemon.json` that are understood.
+//! `config.toml`, and Docker's `daemon.json` as far as it is understood.
+//!
+//! ```toml
+//! log-level = "info"                 # error, warn, info, debug, trace
+//! log-opts = { max-size = "10m", max-file = "3" }   # for containers that choose none
+//! cgroup-parent = "havre"            # cgroup that holds all containers
+//! max-concurrent-downloads = 3
+//! max-concurrent-uploads = 5
+//!
+//! [network]
+//! bridge = "havre0"                  # interface of the default bridge
+//! table = "havre"                    # nftables table
+//! pools = ["172.17.0.0/16"]          # subnets to try for the bridge
+//! mtu = 1500
+//!
+//! [registry."docker.io"]             # any registry's name
+//! endpoint = "http://10.0.0.5:5000"  # stands for it in pull, push, login, search and build
+//! mirrors = ["https://mirror.example"]   # tried first by pulls
+//! insecure = true                    # plain HTTP and unverified certificates are fine
+//! ```
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use crate::Result;
+use fs_err as fs;
+use havre_registry_client::{HostConfig, HostsConfig};
+use serde::Deserialize;
+
+use crate::containers::parse_bytes;
+use crate::{EngineError, Result};
 
 /// The daemon's configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConfigFile {}
+pub struct ConfigFile {
+    pub log_level: Option<String>,
+    /// Options of the json-file log for containers that choose none.
+    pub log_options: BTreeMap<String, String>,
+    /// `json-file` or `none`; empty is `json-file`.
+    pub log_driver: String,
+    pub cgroup_parent: Option<String>,
+    pub max_concurrent_downloads: Option<usize>,
+    pub max_concurrent_uploads: Option<usize>,
+    pub network: NetworkSettings,
+    pub registries: HostsConfig,
+    /// `data-root` of daemon.json.
+    pub data_root: Option<PathBuf>,
+    /// Keys of a daemon.json that have no meaning here; to be shown to the user.
+    pub ignored: Vec<String>,
+}
+
+/// Names and addresses of the engine's network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkSettings {
+    pub bridge: Option<String>,
+    pub table: Option<String>,
+    /// Subnets, `ADDRESS/BITS`.
+    pub pools: Vec<String>,
+    pub mtu: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Toml {
+    log_level: Option<String>,
+    log_opts: BTreeMap<String, String>,
+    log_driver: Option<String>,
+    cgroup_parent: Option<String>,
+    max_concurrent_downloads: Option<usize>,
+    max_concurrent_uploads: Option<usize>,
+    network: NetworkSettings,
+    registry: BTreeMap<String, HostConfig>,
+    insecure_networks: Vec<String>,
+}
+
+/// The keys of daemon.json that have a meaning here; everything else is collected.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct DaemonJson {
+    log_level: Option<String>,
+    log_opts: BTreeMap<String, String>,
+    log_driver: Option<String>,
+    data_root: Option<PathBuf>,
+    debug: bool,
+    mtu: Option<u32>,
+    bridge: Option<String>,
+    max_concurrent_downloads: Option<usize>,
+    max_concurrent_uploads: Option<usize>,
+    // Read by the registry client from the same text.
+    registry_mirrors: serde::de::IgnoredAny,
+    insecure_registries: serde::de::IgnoredAny,
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
+}
 
 impl ConfigFile {
-    /// Reads a TOML (or, by its `.json` ending, Docker's daemon.json) file. Unknown keys are errors with key and line.
-    #[allow(clippy::todo, unused_variables)]
+    /// Reads a TOML (or, by its `.json` ending, Docker's daemon.json) file. An unknown key of the TOML is an error with key
+    /// and line; those of a daemon.json are listed in [`ConfigFile::ignored`].
     pub fn read(path: &Path) -> Result<Self> {
-        todo!()
+        let text = fs::read_to_string(path)
+            .map_err(|error| EngineError::invalid(error.to_string()).with_source(error))?;
+        let parsed = match path.extension().is_some_and(|extension| extension == "json") {
+            true => Self::parse_daemon_json(&text),
+            false => Self::parse_toml(&text),
+        };
+        parsed.map_err(|error| error.context(path.display()))
+    }
+
+    /// `config.toml`
+    pub fn parse_toml(text: &str) -> Result<Self> {
+        let toml: Toml = toml::from_str(text).map_err(|error| {
+            // The message of the parser shows the line with a marker beneath the key.
+            EngineError::invalid(error.to_string().trim_end().to_owned())
+        })?;
+        let config = ConfigFile {
+            log_level: toml.log_level,
+            log_options: toml.log_opts,
+            log_driver: toml.log_driver.unwrap_or_default(),
+            cgroup_parent: toml.cgroup_parent,
+            max_concurrent_downloads: toml.max_concurrent_downloads,
+            max_concurrent_uploads: toml.max_concurrent_uploads,
+            network: toml.network,
+            registries: HostsConfig {
+                registry: toml.registry,
+                insecure_networks: toml.insecure_networks,
+            },
+            data_root: None,
+            ignored: Vec::new(),
+        };
+        config.checked()
+    }
+
+    /// Docker's `daemon.json`
+    pub fn parse_daemon_json(text: &str) -> Result<Self> {
+        let text = if text.trim().is_empty() { "{}" } else { text };
+        let daemon: DaemonJson =
+            serde_json::from_str(text).map_err(|error| EngineError::invalid(error.to_string()))?;
+        let mut registries = HostsConfig::default();
+        registries
+            .merge_daemon_json(text)
+            .map_err(|error| EngineError::invalid(error.to_string()))?;
+        let config = ConfigFile {
+            log_level: daemon
+                .log_level
+                .or_else(|| daemon.debug.then(|| "debug".to_owned())),
+            log_options: daemon.log_opts,
+            log_driver: daemon.log_driver.unwrap_or_default(),
+            cgroup_parent: None,
+            max_concurrent_downloads: daemon.max_concurrent_downloads,
+            max_concurrent_uploads: daemon.max_concurrent_uploads,
+            network: NetworkSettings {
+                bridge: daemon.bridge,
+                mtu: daemon.mtu,
+                ..NetworkSettings::default()
+            },
+            registries,
+            data_root: daemon.data_root,
+            ignored: daemon.others.into_keys().collect(),
+        };
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let wrong = |key: &str, value: &dyn std::fmt::Display, expected: &str| {
+            Err(EngineError::invalid(format!(
+                "{key}: invalid value {value}: expected {expected}"
+            )))
+        };
+        // Docker writes warning and fatal for what are warn and error here.
+        const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "warning", "error", "fatal"];
+        if let Some(level) = self
+            .log_level
+            .as_ref()
+            .filter(|level| !LEVELS.contains(&level.as_str()))
+        {
+            return wrong("log-level", level, "error, warn, info, debug or trace");
+        }
+        if !matches!(self.log_driver.as_str(), "" | "json-file" | "none") {
+            return wrong("log-driver", &self.log_driver, "json-file or none");
+        }
+        for (key, value) in &self.log_options {
+            let right = match key.as_str() {
+                "max-size" => value == "-1" || parse_bytes(value).is_some_and(|size| size > 0),
+                "max-file" => value.parse::<u32>().is_ok_and(|count| count > 0),
+                _ => return wrong("log-opts", key, "max-size and max-file"),
+            };
+            if !right {
+                return wrong(
+                    &format!("log-opts.{key}"),
+                    value,
+                    "a size such as 10m, or a number of files",
+                );
+            }
+        }
+        for pool in &self.network.pools {
+            if pool.parse::<ipnet::Ipv4Net>().is_err() {
+                return wrong("network.pools", pool, "ADDRESS/BITS, such as 172.17.0.0/16");
+            }
+        }
+        if let Some(mtu) = self.network.mtu.filter(|mtu| !(68..=65_535).contains(mtu)) {
+            return wrong("network.mtu", &mtu, "68 to 65535");
+        }
+        for (key, value) in [
+            ("max-concurrent-downloads", self.max_concurrent_downloads),
+            ("max-concurrent-uploads", self.max_concurrent_uploads),
+        ] {
+            if value == Some(0) {
+                return wrong(key, &0, "at least 1");
+            }
+        }
+        if let Some(parent) = &self.cgroup_parent {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/');
+            let fine = !parent.is_empty()
+                && parent.bytes().all(plain)
+                && !parent.split('/').any(|part| part == "..");
+            if !fine {
+                return wrong(
+                    "cgroup-parent",
+                    parent,
+                    "a relative path of letters, digits, '_', '.' and '-'",
+                );
+            }
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_read() {
+        let config = ConfigFile::parse_toml(
+            r#"
+            log-level = "debug"
+            log-opts = { max-size = "10m", max-file = "3" }
+            max-concurrent-downloads = 6
+            [network]
+            bridge = "test0"
+            table = "test"
+            pools = ["10.9.0.0/16"]
+            [registry."docker.io"]
+            endpoint = "http://127.0.0.1:5000"
+            mirrors = ["http://m:1"]
+            insecure = true
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.network.bridge.as_deref(), Some("test0"));
+        assert_eq!(
+            config.registries.registry["docker.io"].endpoint.as_deref(),
+            Some("http://127.0.0.1:5000")
+        );
+        assert_eq!(config.max_concurrent_downloads, Some(6));
+        assert_eq!(ConfigFile::parse_toml("").unwrap(), ConfigFile::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_their_line() {
+        for (text, key, line) in [
+            ("log-level = \"info\"\ncolour = 1\n", "colour", "line 2"),
+            ("[network]\nbridge = \"b\"\nsubnet = \"x\"\n", "subnet", "line 3"),
+            ("[registry.\"h\"]\nurl = \"x\"\n", "url", "line 2"),
+        ] {
+            let error = ConfigFile::parse_toml(text).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains(line), "{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (text, key) in [
+            ("log-level = \"loud\"", "log-level"),
+            ("log-opts = { tag = \"x\" }", "tag"),
+            ("log-opts = { max-size = \"much\" }", "max-size"),
+            ("[network]\npools = [\"10.0.0.0\"]", "network.pools"),
+            ("[network]\nmtu = 1", "network.mtu"),
+            ("max-concurrent-downloads = 0", "max-concurrent-downloads"),
+            ("cgroup-parent = \"../up\"", "cgroup-parent"),
+        ] {
+            let error = ConfigFile::parse_toml(text).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn daemon_json() {
+        let config = ConfigFile::parse_daemon_json(
+            r#"{"registry-mirrors": ["http://m:5000"], "insecure-registries": ["r:5000", "10.0.0.0/8"],
+                "log-opts": {"max-size": "1m"}, "storage-driver": "overlay2", "debug": true}"#,
+        )
+        .unwrap();
+        assert_eq!(config.registries.registry["docker.io"].mirrors, ["http://m:5000"]);
+        assert!(config.registries.registry["r:5000"].insecure);
+        assert_eq!(config.registries.insecure_networks, ["10.0.0.0/8"]);
+        assert_eq!(config.log_level.as_deref(), Some("debug"));
+        assert_eq!(config.ignored, ["storage-driver"]);
+        assert!(ConfigFile::parse_daemon_json("{").is_err());
+        assert_eq!(ConfigFile::parse_daemon_json("").unwrap(), ConfigFile::default());
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_ending() {
+        let directory = tempfile::tempdir().unwrap();
+        let json = directory.path().join("daemon.json");
+        fs::write(&json, "{\"mtu\": 1400}").unwrap();
+        assert_eq!(ConfigFile::read(&json).unwrap().network.mtu, Some(1400));
+        let toml = directory.path().join("config.toml");
+        fs::write(&toml, "what = 1").unwrap();
+        let error = ConfigFile::read(&toml).unwrap_err().to_string();
+        assert!(error.contains("config.toml") && error.contains("what"), "{error}");
+        assert!(ConfigFile::read(&directory.path().join("none.toml")).is_err());
     }
 }

@@ -3,7 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{ConfigFile, Containers, Events, Networks, Result, System, Volumes};
+use fs_err as fs;
+use havre_build::Builder;
+use havre_image::ImageService;
+use havre_network::{Network, NetworkConfig};
+use havre_registry_client::{Client, ClientOptions, Hosts};
+use havre_runtime::{Runtime, RuntimeConfig};
+use havre_store::Store;
+use jiff::Timestamp;
+
+use crate::builds::{Builds, RunExecutor};
+use crate::containers::{self, LogConfig};
+use crate::error::blocking;
+use crate::{ConfigFile, Containers, EngineError, Events, Images, Networks, Result, System, Volumes, system};
 
 /// Where and how an engine runs.
 #[derive(Debug, Clone)]
@@ -19,37 +31,203 @@ pub struct EngineOptions {
 
 /// A running engine; clones share it.
 #[derive(Clone)]
-pub struct Engine(Arc<()>);
+pub struct Engine(Arc<Services>);
 
-#[allow(clippy::todo, unused_variables)]
+struct Services {
+    store: Arc<Store>,
+    containers: Containers,
+    volumes: Volumes,
+    networks: Networks,
+    images: Images,
+    builds: Builds,
+    events: Events,
+    system: System,
+}
+
 impl Engine {
     /// Opens the root, recovers what an earlier engine left, and serves.
     pub async fn start(options: EngineOptions) -> Result<Engine> {
-        todo!()
+        let handle = tokio::runtime::Handle::current();
+        blocking(move || compose(options, handle)).await
     }
-    /// Stops working: containers go on unless `live_restore` is off… they always go on.
+
+    /// Makes everything durable. Containers go on; the next engine takes them over.
     pub async fn shutdown(&self) {
-        todo!()
+        let store = self.0.store.clone();
+        let synced = blocking(move || Ok(store.sync()?)).await;
+        if let Err(error) = synced {
+            tracing::warn!(%error, "cannot sync the store");
+        }
     }
+
     pub fn containers(&self) -> &Containers {
-        todo!()
+        &self.0.containers
     }
+
     pub fn volumes(&self) -> &Volumes {
-        todo!()
+        &self.0.volumes
     }
+
     pub fn networks(&self) -> &Networks {
-        todo!()
+        &self.0.networks
     }
+
     pub fn events(&self) -> &Events {
-        todo!()
+        &self.0.events
     }
-    pub fn images(&self) -> &crate::Images {
-        todo!()
+
+    pub fn images(&self) -> &Images {
+        &self.0.images
     }
-    pub fn builds(&self) -> &crate::Builds {
-        todo!()
+
+    pub fn builds(&self) -> &Builds {
+        &self.0.builds
     }
+
     pub fn system(&self) -> &System {
-        todo!()
+        &self.0.system
     }
+}
+
+fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Engine> {
+    let EngineOptions {
+        root,
+        state,
+        shim_exe,
+        config,
+    } = options;
+    let store = Arc::new(Store::open(&root)?);
+    let scratch = root.join("build");
+    if scratch.exists() {
+        store.discard(&scratch)?;
+    }
+    fs::create_dir_all(&scratch)?;
+    let runtime = Arc::new(Runtime::new(RuntimeConfig {
+        shim_program: shim_exe,
+        shim_args: vec!["shim".to_owned()],
+        state_dir: state.join("containers"),
+        cgroup_parent: config.cgroup_parent.clone().unwrap_or_else(|| "havre".to_owned()),
+    })?);
+    let network_config = network_config(&state, &config)?;
+    let address_pools = network_config
+        .pools
+        .iter()
+        .map(|pool| (pool.to_string(), pool.prefix_len()))
+        .collect();
+    let network = Arc::new(Network::open(network_config)?);
+    let events = Events::new();
+    let hosts =
+        Hosts::new(config.registries.clone()).map_err(|error| EngineError::invalid(error.to_string()))?;
+    let client = Client::new(hosts, ClientOptions::default())?;
+    let mut limits = havre_image::Limits::default();
+    limits.downloads = config.max_concurrent_downloads.unwrap_or(limits.downloads);
+    limits.uploads = config.max_concurrent_uploads.unwrap_or(limits.uploads);
+    let images = ImageService::with_limits(store.clone(), client, limits);
+    let volumes = Volumes::open(store.clone(), events.clone())?;
+    let (id, created) = identity(&store)?;
+
+    let log_driver = if config.log_driver.is_empty() {
+        "json-file".to_owned()
+    } else {
+        config.log_driver.clone()
+    };
+    let containers = Containers::new(containers::Inner {
+        store: store.clone(),
+        runtime: runtime.clone(),
+        network: network.clone(),
+        images: images.clone(),
+        volumes: volumes.clone(),
+        events: events.clone(),
+        table: Default::default(),
+        execs: Default::default(),
+        settings: containers::Settings {
+            log: LogConfig {
+                driver: log_driver.clone(),
+                options: config.log_options.clone(),
+            },
+            cgroup_v2: system::is_cgroup_v2(),
+        },
+        handle,
+    });
+    containers.recover()?;
+
+    let executor = RunExecutor::new(store.clone(), runtime, network.clone(), containers.clone());
+    let builder = Builder::new(store.clone(), Arc::new(images.clone()), Arc::new(executor));
+    let builds = Builds::new(builder, store.clone(), events.clone(), scratch);
+    let system = System::new(system::Inner {
+        store: store.clone(),
+        containers: containers.clone(),
+        volumes: volumes.clone(),
+        events: events.clone(),
+        config,
+        id,
+        address_pools,
+        log_driver,
+    });
+    Ok(Engine(Arc::new(Services {
+        images: Images::new(images, containers.clone(), events.clone()),
+        networks: Networks::new(network, containers.clone(), created),
+        store,
+        containers,
+        volumes,
+        builds,
+        events,
+        system,
+    })))
+}
+
+fn network_config(state: &std::path::Path, config: &ConfigFile) -> Result<NetworkConfig> {
+    let mut network = NetworkConfig::new(state.join("network"));
+    if let Some(bridge) = &config.network.bridge {
+        network.bridge.clone_from(bridge);
+    }
+    if let Some(table) = &config.network.table {
+        network.table.clone_from(table);
+    }
+    if !config.network.pools.is_empty() {
+        let pools: Result<_, _> = config.network.pools.iter().map(|pool| pool.parse()).collect();
+        network.pools = pools
+            .map_err(|_| EngineError::invalid("network.pools: expected subnets such as 172.17.0.0/16"))?;
+    }
+    network.mtu = config.network.mtu;
+    Ok(network)
+}
+
+/// Id and birth of this root directory, made at its first use.
+fn identity(store: &Store) -> Result<(String, Timestamp)> {
+    const KIND: &str = "engine";
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Identity {
+        id: String,
+        created: Timestamp,
+    }
+    let damaged = |error: serde_json::Error| {
+        EngineError::system("the engine's own record is damaged").with_source(error)
+    };
+    if let Some(document) = store.meta().documents(KIND)?.into_iter().next() {
+        let identity: Identity = serde_json::from_str(&document.body).map_err(damaged)?;
+        return Ok((identity.id, identity.created));
+    }
+    let random: u128 = rand::random();
+    let hex = format!("{random:032x}");
+    // In the form of a UUID, as Docker's clients show it.
+    let id = format!(
+        "{}-{}-4{}-a{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    );
+    let identity = Identity {
+        id: id.clone(),
+        created: Timestamp::now(),
+    };
+    store.meta().put_document(
+        KIND,
+        &id,
+        None,
+        &serde_json::to_string(&identity).map_err(damaged)?,
+    )?;
+    Ok((identity.id, identity.created))
 }

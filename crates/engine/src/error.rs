@@ -77,13 +77,143 @@ impl EngineError {
     }
 }
 
+/// The message with those of its causes, as a user can act on it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 impl From<std::io::Error> for EngineError {
     fn from(error: std::io::Error) -> Self {
-        let kind = ErrorKind::System;
-        EngineError {
-            kind,
-            message: error.to_string(),
-            source: Some(Box::new(error)),
+        EngineError::system(error.to_string()).with_source(error)
+    }
+}
+
+impl From<havre_store::StoreError> for EngineError {
+    fn from(error: havre_store::StoreError) -> Self {
+        use havre_store::StoreError as E;
+        let kind = match &error {
+            E::Locked { .. } => ErrorKind::Unavailable,
+            E::LayerInUse { .. } | E::NameTaken { .. } => ErrorKind::Conflict,
+            E::InvalidId { .. } | E::TooManyLayers { .. } => ErrorKind::InvalidParameter,
+            E::ImageNotFound { .. } => ErrorKind::NotFound,
+            _ => ErrorKind::System,
+        };
+        EngineError::new(kind, chain(&error)).with_source(error)
+    }
+}
+
+impl From<havre_image::ImageError> for EngineError {
+    fn from(error: havre_image::ImageError) -> Self {
+        use havre_image::ErrorKind as K;
+        let kind = match error.kind() {
+            K::NotFound => ErrorKind::NotFound,
+            K::Conflict => ErrorKind::Conflict,
+            K::Invalid => ErrorKind::InvalidParameter,
+            K::Unauthorized => ErrorKind::Unauthorized,
+            K::Denied => ErrorKind::Forbidden,
+            K::Unavailable => ErrorKind::Unavailable,
+            _ => ErrorKind::System,
+        };
+        EngineError::new(kind, chain(&error)).with_source(error)
+    }
+}
+
+impl From<havre_registry_client::RegistryError> for EngineError {
+    fn from(error: havre_registry_client::RegistryError) -> Self {
+        use havre_registry_client::ErrorKind as K;
+        let kind = match error.kind() {
+            K::NotFound => ErrorKind::NotFound,
+            K::Unauthorized => ErrorKind::Unauthorized,
+            K::Denied => ErrorKind::Forbidden,
+            K::InvalidRequest => ErrorKind::InvalidParameter,
+            _ => ErrorKind::System,
+        };
+        EngineError::new(kind, chain(&error)).with_source(error)
+    }
+}
+
+impl From<havre_network::NetworkError> for EngineError {
+    fn from(error: havre_network::NetworkError) -> Self {
+        use havre_network::NetworkError as E;
+        let kind = match &error {
+            E::AddressInUse { .. } | E::AddressOutside { .. } => ErrorKind::InvalidParameter,
+            _ => ErrorKind::System,
+        };
+        EngineError::new(kind, chain(&error)).with_source(error)
+    }
+}
+
+impl From<havre_runtime::RuntimeError> for EngineError {
+    fn from(error: havre_runtime::RuntimeError) -> Self {
+        use havre_runtime::RuntimeError as E;
+        let kind = match &error {
+            E::NotRunning { .. } => ErrorKind::Conflict,
+            E::Spec(_) => ErrorKind::InvalidParameter,
+            E::NoSuchExec { .. } => ErrorKind::NotFound,
+            _ => ErrorKind::System,
+        };
+        EngineError::new(kind, chain(&error)).with_source(error)
+    }
+}
+
+impl From<havre_image::ChangeError> for EngineError {
+    fn from(error: havre_image::ChangeError) -> Self {
+        EngineError::invalid(error.to_string()).with_source(error)
+    }
+}
+
+impl From<havre_oci::ReferenceError> for EngineError {
+    fn from(error: havre_oci::ReferenceError) -> Self {
+        EngineError::invalid(error.to_string()).with_source(error)
+    }
+}
+
+/// A container or exec that did not start, in the words Docker's clients look for to choose 125, 126 or 127.
+pub(crate) fn start_failure(error: havre_runtime::StartError) -> EngineError {
+    use havre_runtime::StartError as E;
+    let kind = match &error {
+        E::NotFound { .. } | E::NotExecutable { .. } | E::WorkingDirectory { .. } => {
+            ErrorKind::InvalidParameter
         }
+        E::Runtime(havre_runtime::RuntimeError::Spec(_)) => ErrorKind::InvalidParameter,
+        _ => ErrorKind::System,
+    };
+    let message = match &error {
+        E::Runtime(inner) => chain(inner),
+        other => format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create \
+             failed: {other}: unknown"
+        ),
+    };
+    EngineError::new(kind, message).with_source(error)
+}
+
+impl From<crate::containers::IllegalTransition> for EngineError {
+    fn from(error: crate::containers::IllegalTransition) -> Self {
+        EngineError::conflict(error.to_string())
+    }
+}
+
+/// Runs blocking work off the async workers. Once begun it goes on to its end, also when the caller went away.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> crate::Result<T> + Send + 'static,
+) -> crate::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(EngineError::new(
+            ErrorKind::Unavailable,
+            "the engine is shutting down",
+        )),
     }
 }

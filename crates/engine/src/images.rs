@@ -1,8 +1,8 @@
 //! The image service as the engine offers it: events, and protection of images that containers use.
 
 use havre_image::{
-    ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned, PullOptions, Pulled,
-    PushOptions, Pushed, RemoveOptions, Removed,
+    BootstrapRequest, ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned,
+    PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,
 };
 use havre_oci::{Digest, Reference};
 use tokio::io::AsyncRead;
@@ -123,6 +123,13 @@ impl Images {
         Ok(id)
     }
 
+    /// Makes a base image from what the host has, without a registry.
+    pub async fn bootstrap(&self, request: &BootstrapRequest, progress: &dyn Progress) -> Result<Digest> {
+        let id = self.service.bootstrap(request, progress).await?;
+        self.publish("import", id.to_string(), &request.source);
+        Ok(id)
+    }
+
     fn in_use(&self) -> Vec<ImageUse> {
         self.containers.image_uses()
     }
@@ -136,7 +143,7 @@ impl Images {
         for one in removed {
             match one {
                 Removed::Untagged(name) => self.publish("untag", name.clone(), name),
-                Removed::Deleted(id) => self.publish("delete", id.to_string(), &id.to_string()),
+                Removed::Deleted(id) => self.publish("delete", id.to_string(), id.as_str()),
             }
         }
     }

@@ -1,11 +1,15 @@
 //! `info`, `version`, `df`, `login`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use fs_err as fs;
+use havre_store::Store;
 use jiff::Timestamp;
 
-use crate::{ContainerSummary, Result, VolumeUsage};
+use crate::error::blocking;
+use crate::{ConfigFile, ContainerSummary, Containers, Events, ListOptions, Result, VolumeUsage, Volumes};
 
 /// `version`
 #[derive(Debug, Clone)]
@@ -116,17 +120,320 @@ pub struct BuildCacheEntry {
 
 /// The system service.
 #[derive(Clone)]
-pub struct System(Arc<()>);
+pub struct System(Arc<Inner>);
 
-#[allow(clippy::todo, unused_variables)]
+pub(crate) struct Inner {
+    pub store: Arc<Store>,
+    pub containers: Containers,
+    pub volumes: Volumes,
+    pub events: Events,
+    pub config: ConfigFile,
+    /// Stays the same for the life of the root directory.
+    pub id: String,
+    pub address_pools: Vec<(String, u8)>,
+    pub log_driver: String,
+}
+
 impl System {
+    pub(crate) fn new(inner: Inner) -> Self {
+        System(Arc::new(inner))
+    }
+
     pub async fn info(&self) -> Result<SystemInfo> {
-        todo!()
+        let system = self.clone();
+        blocking(move || system.0.info()).await
     }
+
     pub fn version(&self) -> VersionInfo {
-        todo!()
+        version()
     }
+
+    /// Sizes of layers, containers, volumes and build cache. Volumes are walked; the rest is known.
     pub async fn disk_usage(&self) -> Result<DiskUsage> {
-        todo!()
+        let containers = self
+            .0
+            .containers
+            .list(ListOptions {
+                all: true,
+                size: true,
+                ..ListOptions::default()
+            })
+            .await?;
+        let system = self.clone();
+        blocking(move || {
+            let inner = &system.0;
+            let build_cache = inner.store.meta().cache_list()?;
+            let in_images = crate::builds::layers_of_images(&inner.store)?;
+            Ok(DiskUsage {
+                layers_size: inner.store.usage()?.layers,
+                containers,
+                volumes: inner.volumes.usage(),
+                build_cache: build_cache
+                    .into_iter()
+                    .map(|entry| cache_entry(entry, &in_images))
+                    .collect(),
+            })
+        })
+        .await
+    }
+}
+
+fn cache_entry(
+    entry: havre_store::CacheEntry,
+    in_images: &std::collections::BTreeSet<havre_oci::Digest>,
+) -> BuildCacheEntry {
+    BuildCacheEntry {
+        id: entry.key,
+        parent: None,
+        kind: "regular".to_owned(),
+        description: String::new(),
+        in_use: false,
+        shared: entry
+            .record
+            .layers
+            .last()
+            .is_some_and(|layer| in_images.contains(layer)),
+        size: entry.record.size,
+        created: entry.created,
+        last_used: Some(entry.last_used),
+        usage_count: entry.hits,
+    }
+}
+
+fn version() -> VersionInfo {
+    let uname = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    VersionInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit: option_env!("HAVRE_GIT_COMMIT").unwrap_or_default().to_owned(),
+        build_time: option_env!("HAVRE_BUILD_TIME").unwrap_or_default().to_owned(),
+        os: "linux".to_owned(),
+        arch: havre_oci::Platform::host().architecture,
+        kernel_version: text(uname.release()),
+        components: vec![Component {
+            name: "Engine".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            details: BTreeMap::from([
+                ("Arch".to_owned(), havre_oci::Platform::host().architecture),
+                ("Os".to_owned(), "linux".to_owned()),
+                ("KernelVersion".to_owned(), text(uname.release())),
+            ]),
+        }],
+    }
+}
+
+impl Inner {
+    fn info(&self) -> Result<SystemInfo> {
+        let uname = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        let [total, running, paused, stopped] = self.containers.counts();
+        let cgroups = Cgroups::read();
+        let (name, version) = os_release();
+        let mut warnings = Vec::new();
+        for (there, what) in [
+            (cgroups.memory, "memory limit"),
+            (cgroups.swap, "swap limit"),
+            (cgroups.pids, "pids limit"),
+            (cgroups.quota, "cpu cfs quota"),
+        ] {
+            if !there {
+                warnings.push(format!("WARNING: No {what} support"));
+            }
+        }
+        let forwarding = read("/proc/sys/net/ipv4/ip_forward").trim() == "1";
+        if !forwarding {
+            warnings.push("WARNING: IPv4 forwarding is disabled".to_owned());
+        }
+        let variable = |name: &str| {
+            std::env::var(name)
+                .or_else(|_| std::env::var(name.to_ascii_lowercase()))
+                .unwrap_or_default()
+        };
+        let hosts = &self.config.registries;
+        Ok(SystemInfo {
+            id: self.id.clone(),
+            containers: total,
+            containers_running: running,
+            containers_paused: paused,
+            containers_stopped: stopped,
+            images: self.store.meta().images()?.len() as u64,
+            driver: crate::containers::DRIVER.to_owned(),
+            driver_status: vec![
+                ("Layers".to_owned(), "directories".to_owned()),
+                (
+                    "Backing Filesystem".to_owned(),
+                    file_system(self.store.layout().root()),
+                ),
+            ],
+            log_driver: self.log_driver.clone(),
+            cgroup_driver: "cgroupfs".to_owned(),
+            cgroup_version: if cgroups.unified { 2 } else { 1 },
+            memory_limit: cgroups.memory,
+            swap_limit: cgroups.swap,
+            cpu_cfs_period: cgroups.quota,
+            cpu_cfs_quota: cgroups.quota,
+            cpu_shares: cgroups.cpu,
+            cpu_set: cgroups.cpuset,
+            pids_limit: cgroups.pids,
+            oom_kill_disable: cgroups.memory && !cgroups.unified,
+            ipv4_forwarding: forwarding,
+            file_descriptors: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
+            threads: fs::read_dir("/proc/self/task").map_or(0, |entries| entries.count() as u64),
+            system_time: Timestamp::now(),
+            events_listeners: self.events.listeners() as u64,
+            kernel_version: text(uname.release()),
+            operating_system: name,
+            os_version: version,
+            os_type: "linux".to_owned(),
+            architecture: text(uname.machine()),
+            cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            memory_total: memory_total(),
+            root_dir: self.store.layout().root().to_string_lossy().into_owned(),
+            http_proxy: variable("HTTP_PROXY"),
+            https_proxy: variable("HTTPS_PROXY"),
+            no_proxy: variable("NO_PROXY"),
+            name: text(uname.nodename()),
+            labels: Vec::new(),
+            experimental: false,
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            default_runtime: crate::containers::RUNTIME.to_owned(),
+            runtimes: BTreeMap::from([(crate::containers::RUNTIME.to_owned(), "havre".to_owned())]),
+            security_options: security_options(cgroups.unified),
+            init_binary: "havre".to_owned(),
+            warnings,
+            debug: self
+                .config
+                .log_level
+                .as_deref()
+                .is_some_and(|level| matches!(level, "debug" | "trace")),
+            registry_mirrors: hosts
+                .registry
+                .get("docker.io")
+                .map(|host| host.mirrors.clone())
+                .unwrap_or_default(),
+            insecure_registries: hosts
+                .registry
+                .iter()
+                .filter(|(_, host)| host.insecure)
+                .map(|(name, _)| name.clone())
+                .chain(hosts.insecure_networks.iter().cloned())
+                .collect(),
+            address_pools: self.address_pools.clone(),
+            cdi_spec_dirs: Vec::new(),
+        })
+    }
+}
+
+fn security_options(unified: bool) -> Vec<String> {
+    let mut options = vec!["name=seccomp,profile=builtin".to_owned()];
+    if unified {
+        options.push("name=cgroupns".to_owned());
+    }
+    options
+}
+
+/// Which controllers limit containers here.
+#[derive(Debug, Default)]
+struct Cgroups {
+    unified: bool,
+    memory: bool,
+    swap: bool,
+    cpu: bool,
+    quota: bool,
+    cpuset: bool,
+    pids: bool,
+}
+
+impl Cgroups {
+    fn read() -> Self {
+        let unified = is_cgroup_v2();
+        let exists = |path: &str| Path::new("/sys/fs/cgroup").join(path).exists();
+        if unified {
+            let controllers = read("/sys/fs/cgroup/cgroup.controllers");
+            let has = |name: &str| {
+                controllers
+                    .split_whitespace()
+                    .any(|controller| controller == name)
+            };
+            return Cgroups {
+                unified,
+                memory: has("memory"),
+                // A file of every group but the root; the kernel has it when swap is accounted for.
+                swap: has("memory") && !read("/proc/swaps").is_empty(),
+                cpu: has("cpu"),
+                quota: has("cpu"),
+                cpuset: has("cpuset"),
+                pids: has("pids"),
+            };
+        }
+        Cgroups {
+            unified,
+            memory: exists("memory"),
+            swap: exists("memory/memory.memsw.limit_in_bytes"),
+            cpu: exists("cpu"),
+            quota: exists("cpu/cpu.cfs_quota_us"),
+            cpuset: exists("cpuset"),
+            pids: exists("pids"),
+        }
+    }
+}
+
+/// The unified hierarchy alone, without the controllers of version 1.
+pub(crate) fn is_cgroup_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn memory_total() -> u64 {
+    let info = read("/proc/meminfo");
+    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+/// Name and version of the distribution.
+fn os_release() -> (String, String) {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_else(|_| read("/usr/lib/os-release"));
+    let value = |key: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.map(|value| value.trim_matches('"').to_owned())
+    };
+    (
+        value("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
+        value("VERSION_ID").unwrap_or_default(),
+    )
+}
+
+/// Type of the file system a directory lies on: the longest mount point above it wins.
+fn file_system(path: &Path) -> String {
+    let mounts = read("/proc/self/mounts");
+    let kind = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            Some((words.next()?, words.next()?))
+        })
+        .filter(|(point, _)| path.starts_with(point))
+        .max_by_key(|(point, _)| point.len());
+    kind.map_or_else(|| "unknown".to_owned(), |(_, kind)| kind.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_described() {
+        assert!(memory_total() > 1 << 20);
+        assert!(!os_release().0.is_empty());
+        assert_eq!(file_system(Path::new("/proc/self")), "proc");
+        let version = version();
+        assert!(!version.kernel_version.is_empty() && !version.arch.is_empty());
+        assert_eq!(Cgroups::read().unified, is_cgroup_v2());
     }
 }

@@ -1,131 +1,173 @@
 //! The container service.
+//!
+//! ```text
+//! record    what is stored            table    lookup, names, locks, waiters
+//! validate, merge, mounts             requests to decisions
+//! create ─ start ─ exit ─ remove      the life of a container; recover after a restart of the daemon
+//! stop, wait, attach, exec, logs      what clients do with a running one
+//! list, inspect, top, archive, commit, export
+//! ```
+//!
+//! Everything that changes a container holds its `op` lock and runs on a blocking thread to its end, also when the client
+//! that asked has gone.
 
+mod archive;
+mod attach;
+mod commit;
+mod create;
+mod duration;
+mod exec;
+mod exit;
+mod export;
+mod files;
+mod inspect;
+mod list;
+mod logs;
+mod merge;
 mod model;
+mod mounts;
+mod names;
+mod record;
+mod recover;
+mod remove;
 mod requests;
+mod signal;
+mod spec;
+mod start;
 mod state;
+mod stop;
 mod streams;
+mod table;
+mod top;
+mod tree;
+mod update;
+mod validate;
 mod view;
+mod wait;
 
 use std::sync::Arc;
+
+use havre_image::{ImageService, ImageUse};
+use havre_network::Network;
+use havre_runtime::Runtime;
+use havre_store::Store;
 
 pub use model::*;
 pub use requests::*;
 pub use state::*;
-pub use streams::*;
+pub use streams::{Attachment, DetachKeys, Frame, Input, Output, Sent, StreamKind};
 pub use view::*;
 
-use crate::{ByteStream, Filters, Result};
+pub(crate) use files::extra_hosts;
+pub(crate) use inspect::DRIVER;
+pub(crate) use list::point_in_time;
+pub(crate) use names::{is_valid as is_valid_name, new_id};
+pub(crate) use validate::{RUNTIME, bytes as parse_bytes};
+
+use crate::{Event, EventType, Events, Result, Volumes};
+use table::{Container, Table};
 
 /// Containers, addressed by name, full id or unique id prefix everywhere.
 #[derive(Clone)]
-pub struct Containers(Arc<()>);
+pub struct Containers(pub(crate) Arc<Inner>);
 
-#[allow(clippy::todo, unused_variables)]
+/// What the service works with.
+pub(crate) struct Inner {
+    pub store: Arc<Store>,
+    pub runtime: Arc<Runtime>,
+    pub network: Arc<Network>,
+    pub images: ImageService,
+    pub volumes: Volumes,
+    pub events: Events,
+    pub table: Table,
+    pub execs: exec::Execs,
+    pub settings: Settings,
+    /// For timers of restarts and sockets wired from blocking threads.
+    pub handle: tokio::runtime::Handle,
+}
+
+/// What the configuration says about containers.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// For containers that choose no log options of their own.
+    pub log: LogConfig,
+    /// The machine has the unified hierarchy only.
+    pub cgroup_v2: bool,
+}
+
 impl Containers {
-    pub(crate) fn image_uses(&self) -> Vec<havre_image::ImageUse> {
-        todo!()
-    }
-    pub async fn create(&self, request: CreateContainer) -> Result<Created> {
-        todo!()
-    }
-    /// `NotModified` when it runs already.
-    pub async fn start(&self, name: &str) -> Result<()> {
-        todo!()
-    }
-    /// `NotModified` when it isn't running.
-    pub async fn stop(&self, name: &str, options: StopOptions) -> Result<()> {
-        todo!()
-    }
-    pub async fn restart(&self, name: &str, options: StopOptions) -> Result<()> {
-        todo!()
-    }
-    /// `None`: KILL.
-    pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
-        todo!()
-    }
-    pub async fn pause(&self, name: &str) -> Result<()> {
-        todo!()
-    }
-    pub async fn unpause(&self, name: &str) -> Result<()> {
-        todo!()
-    }
-    pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
-        todo!()
-    }
-    /// Registered when this returns; see [`Waiter::outcome`].
-    pub async fn wait(&self, name: &str, condition: WaitCondition) -> Result<Waiter> {
-        todo!()
-    }
-    /// May be called before the start: the streams are wired before the first process runs.
-    pub async fn attach(&self, name: &str, options: AttachOptions) -> Result<Attachment> {
-        todo!()
-    }
-    pub async fn resize(&self, name: &str, height: u16, width: u16) -> Result<()> {
-        todo!()
-    }
-    pub async fn logs(&self, name: &str, options: LogOptions) -> Result<Logs> {
-        todo!()
-    }
-    /// Newest first.
-    pub async fn list(&self, options: ListOptions) -> Result<Vec<ContainerSummary>> {
-        todo!()
-    }
-    pub async fn inspect(&self, name: &str, size: bool) -> Result<ContainerView> {
-        todo!()
-    }
-    /// `ps` arguments; empty: `-ef`.
-    pub async fn top(&self, name: &str, ps_args: &str) -> Result<Processes> {
-        todo!()
-    }
-    pub async fn changes(&self, name: &str) -> Result<Vec<Change>> {
-        todo!()
-    }
-    pub async fn update(&self, name: &str, update: UpdateContainer) -> Result<Vec<String>> {
-        todo!()
-    }
-    pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
-        todo!()
-    }
-    /// label until
-    pub async fn prune(&self, filters: Filters) -> Result<ContainersPruned> {
-        todo!()
-    }
-    pub async fn commit(&self, name: &str, options: CommitOptions) -> Result<Committed> {
-        todo!()
-    }
-    /// The whole file system as a tar.
-    pub async fn export(&self, name: &str) -> Result<ByteStream> {
-        todo!()
-    }
-    pub async fn archive_stat(&self, name: &str, path: &str) -> Result<PathStat> {
-        todo!()
-    }
-    pub async fn archive_get(&self, name: &str, path: &str) -> Result<(PathStat, ByteStream)> {
-        todo!()
-    }
-    /// The tar may be plain, gzip or zstd.
-    pub async fn archive_put(
-        &self,
-        name: &str,
-        path: &str,
-        tar: ByteStream,
-        options: ArchivePut,
-    ) -> Result<()> {
-        todo!()
+    pub(crate) fn new(inner: Inner) -> Self {
+        Containers(Arc::new(inner))
     }
 
-    /// Returns the exec's id.
-    pub async fn exec_create(&self, name: &str, config: ExecConfig) -> Result<String> {
-        todo!()
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {
+        self.0.table.find(name)
     }
-    /// `None` when detached.
-    pub async fn exec_start(&self, id: &str, start: ExecStart) -> Result<Option<Attachment>> {
-        todo!()
+
+    /// The first process of a running container, for those that share its namespaces.
+    pub(crate) fn running_pid(&self, name: &str) -> Result<i32> {
+        spec::running_pid(&self.0, name, "network")
     }
-    pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
-        todo!()
+
+    /// Which images are used, for removals and prunes of images.
+    pub(crate) fn image_uses(&self) -> Vec<ImageUse> {
+        let uses = self.0.table.all().into_iter().map(|container| {
+            let record = container.read();
+            ImageUse {
+                image: record.image.clone(),
+                reference: record.config.image.clone(),
+                container: record.id.clone(),
+                running: record.state.status.is_live(),
+            }
+        });
+        uses.collect()
     }
-    pub async fn exec_inspect(&self, id: &str) -> Result<ExecView> {
-        todo!()
+
+    /// Names and endpoints of the live containers on a network, by id.
+    pub(crate) fn on_network(
+        &self,
+        network: &str,
+    ) -> std::collections::BTreeMap<String, (String, EndpointView)> {
+        let mut found = std::collections::BTreeMap::new();
+        for container in self.0.table.all() {
+            let record = container.read();
+            let endpoint = record
+                .network
+                .as_ref()
+                .and_then(|live| live.endpoints.get(network));
+            if let Some(endpoint) = endpoint {
+                found.insert(record.id.clone(), (record.name.clone(), endpoint.clone()));
+            }
+        }
+        found
+    }
+
+    /// Total, running, paused, stopped.
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        let mut counts = [0; 4];
+        for container in self.0.table.all() {
+            counts[0] += 1;
+            counts[match container.status() {
+                Status::Running | Status::Restarting => 1,
+                Status::Paused => 2,
+                _ => 3,
+            }] += 1;
+        }
+        counts
     }
 }
+
+impl Inner {
+    /// Publishes an event about a container, with its labels, image and name.
+    fn publish(&self, container: &Container, action: &str, extra: &[(&str, String)]) {
+        let mut event = Event::new(EventType::Container, action, container.id.clone());
+        event.attributes = container.read().event_attributes();
+        for (key, value) in extra {
+            event.attributes.insert((*key).to_owned(), value.clone());
+        }
+        self.events.publish(event);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -211,7 +211,7 @@ pub struct PathStat {
 pub struct ArchivePut {
     /// Refuse to replace a directory by a non-directory and the reverse.
     pub no_overwrite_dir_non_dir: bool,
-    /// Owners from the archive; otherwise everything belongs to root.
+    /// Everything belongs to the container's user (if its configuration names one); otherwise as the archive says.
     pub copy_uid_gid: bool,
 }
 

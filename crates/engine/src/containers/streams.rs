@@ -3,8 +3,10 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures_util::Stream;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::oneshot;
 
 use crate::{EngineError, Result};
 
@@ -34,10 +36,28 @@ pub struct Attachment {
     pub input: Option<Input>,
 }
 
-/// The input side. Dropping it closes the input, as `close` does.
+/// The input side. Dropping it detaches: the container's input stays open for others.
 pub struct Input {
-    sink: Pin<Box<dyn AsyncWrite + Send>>,
+    sink: Sink,
+    /// Whether the client's end of input is the container's, too.
+    passes_end: bool,
     detach: Option<DetachScanner>,
+}
+
+enum Sink {
+    /// The container has not started yet.
+    Pending(oneshot::Receiver<OwnedWriteHalf>),
+    Open(OwnedWriteHalf),
+    Gone,
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        // Without `forget` the half would send an end of input on its way out.
+        if let Sink::Open(half) = std::mem::replace(&mut self.sink, Sink::Gone) {
+            half.forget();
+        }
+    }
 }
 
 /// What became of a piece of input.
@@ -49,30 +69,137 @@ pub enum Sent {
 }
 
 impl Input {
-    pub(crate) fn new(sink: impl AsyncWrite + Send + 'static, detach: Option<DetachKeys>) -> Self {
+    pub(crate) fn new(half: OwnedWriteHalf, passes_end: bool, detach: Option<DetachKeys>) -> Self {
         Input {
-            sink: Box::pin(sink),
+            sink: Sink::Open(half),
+            passes_end,
             detach: detach.map(DetachScanner::new),
         }
     }
 
-    /// Passes bytes on. Errors when the container closed its input.
+    pub(crate) fn pending(
+        half: oneshot::Receiver<OwnedWriteHalf>,
+        passes_end: bool,
+        detach: Option<DetachKeys>,
+    ) -> Self {
+        Input {
+            sink: Sink::Pending(half),
+            passes_end,
+            detach: detach.map(DetachScanner::new),
+        }
+    }
+
+    /// Passes bytes on; waits for the start of a container that has not started yet. Errors when the container closed its
+    /// input or ended.
     pub async fn send(&mut self, bytes: &[u8]) -> std::io::Result<Sent> {
         let Some(scanner) = &mut self.detach else {
-            self.sink.write_all(bytes).await?;
+            self.write(bytes).await?;
             return Ok(Sent::Forwarded);
         };
         let (forward, detached) = scanner.scan(bytes);
         if !forward.is_empty() {
-            self.sink.write_all(&forward).await?;
+            self.write(&forward).await?;
         }
         Ok(if detached { Sent::Detached } else { Sent::Forwarded })
     }
 
-    /// Ends the input: the container reads end of file.
+    /// The client's input has ended. The container reads end of file if its input ends with its first client
+    /// (`StdinOnce`) and it has no terminal; otherwise its input stays open.
     pub async fn close(mut self) -> std::io::Result<()> {
-        self.sink.shutdown().await
+        match self.passes_end {
+            true => self.open().await?.shutdown().await,
+            false => Ok(()),
+        }
     }
+
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.open().await?.write_all(bytes).await
+    }
+
+    async fn open(&mut self) -> std::io::Result<&mut OwnedWriteHalf> {
+        let gone = || std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the container did not start");
+        if let Sink::Pending(receiver) = &mut self.sink {
+            let received = receiver.await;
+            self.sink = received.map_or(Sink::Gone, Sink::Open);
+        }
+        match &mut self.sink {
+            Sink::Open(half) => Ok(half),
+            _ => Err(gone()),
+        }
+    }
+}
+
+/// Largest piece a shim may announce; it sends far smaller ones.
+const LARGEST_FRAME: usize = 16 << 20;
+
+/// The output of a shim's connection: raw bytes of a terminal, else frames with Docker's header of 8 bytes (stream 1 or 2,
+/// three zeros, big-endian length).
+pub(crate) fn output(half: OwnedReadHalf, tty: bool) -> Output {
+    let reader = tokio::io::BufReader::with_capacity(32 << 10, half);
+    Box::pin(futures_util::stream::unfold(
+        Some(reader),
+        move |reader| async move {
+            let mut reader = reader?;
+            let read = if tty {
+                read_raw(&mut reader).await
+            } else {
+                read_frame(&mut reader).await
+            };
+            match read {
+                Ok(Some(frame)) => Some((Ok(frame), Some(reader))),
+                Ok(None) => None,
+                // A killed container takes its connection with it; that is its end, not an error.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        },
+    ))
+}
+
+/// Output that begins when the other side is there; nothing if it never comes.
+pub(crate) fn pending_output(half: oneshot::Receiver<OwnedReadHalf>, tty: bool) -> Output {
+    let begun = futures_util::stream::once(half)
+        .filter_map(move |half| std::future::ready(half.ok().map(|half| output(half, tty))));
+    Box::pin(begun.flatten())
+}
+
+async fn read_raw(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Frame>> {
+    let bytes = Bytes::copy_from_slice(reader.fill_buf().await?);
+    reader.consume(bytes.len());
+    Ok((!bytes.is_empty()).then_some(Frame {
+        stream: StreamKind::Stdout,
+        bytes,
+    }))
+}
+
+async fn read_frame(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Frame>> {
+    if reader.fill_buf().await?.is_empty() {
+        return Ok(None);
+    }
+    let mut header = [0; 8];
+    reader.read_exact(&mut header).await?;
+    let [kind, _, _, _, length @ ..] = header;
+    let length = u32::from_be_bytes(length) as usize;
+    let stream = match kind {
+        1 => StreamKind::Stdout,
+        2 => StreamKind::Stderr,
+        _ => {
+            return Err(std::io::Error::other(format!(
+                "unexpected stream {kind} from the container's shim"
+            )));
+        }
+    };
+    if length > LARGEST_FRAME {
+        return Err(std::io::Error::other(format!(
+            "a frame of {length} bytes from the container's shim"
+        )));
+    }
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).await?;
+    Ok(Some(Frame {
+        stream,
+        bytes: bytes.into(),
+    }))
 }
 
 /// The key sequence that leaves a container without stopping it.
@@ -164,6 +291,84 @@ impl DetachScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn frames_are_taken_apart() {
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (read, write) = ours.into_split();
+        theirs
+            .write_all(b"\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\x03err")
+            .await
+            .unwrap();
+        drop(theirs);
+        let frames: Vec<_> = output(read, false).map(|frame| frame.unwrap()).collect().await;
+        assert_eq!(
+            frames[0],
+            Frame {
+                stream: StreamKind::Stdout,
+                bytes: "hi".into()
+            }
+        );
+        assert_eq!(
+            frames[1],
+            Frame {
+                stream: StreamKind::Stderr,
+                bytes: "err".into()
+            }
+        );
+        assert_eq!(frames.len(), 2);
+        drop(write);
+    }
+
+    #[tokio::test]
+    async fn a_cut_frame_is_an_error() {
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (read, _write) = ours.into_split();
+        theirs.write_all(b"\x01\0\0\0\0\0\0\x09cut").await.unwrap();
+        drop(theirs);
+        let frames: Vec<_> = output(read, false).collect().await;
+        assert!(frames.len() == 1 && frames[0].is_err());
+    }
+
+    #[tokio::test]
+    async fn leaving_does_not_end_the_input_and_closing_does() {
+        for (close, passes_end, expected) in [
+            (false, true, "hi|open"),
+            (true, false, "hi|open"),
+            (true, true, "hi|end"),
+        ] {
+            let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+            // The read half stays, as it does while output is still being delivered.
+            let (_read, write) = ours.into_split();
+            let mut input = Input::new(write, passes_end, None);
+            input.send(b"hi").await.unwrap();
+            if close {
+                input.close().await.unwrap();
+            } else {
+                drop(input);
+            }
+            let mut got = [0; 2];
+            theirs.read_exact(&mut got).await.unwrap();
+            let end =
+                tokio::time::timeout(std::time::Duration::from_millis(50), theirs.read(&mut [0; 1])).await;
+            let seen = format!(
+                "{}|{}",
+                String::from_utf8_lossy(&got),
+                if end.is_ok() { "end" } else { "open" }
+            );
+            assert_eq!(seen, expected, "{close} {passes_end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pending_ends_when_nothing_starts() {
+        let (sender, receiver) = oneshot::channel();
+        drop(sender);
+        assert_eq!(pending_output(receiver, false).count().await, 0);
+        let (sender, receiver) = oneshot::channel();
+        drop(sender);
+        assert!(Input::pending(receiver, true, None).send(b"x").await.is_err());
+    }
 
     #[test]
     fn parses_keys() {

@@ -1,12 +1,16 @@
 //! The volume service: the `local` driver.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fs_err as fs;
+use havre_store::Store;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Filters, Result};
+use crate::error::blocking;
+use crate::{EngineError, ErrorKind, Event, EventType, Events, Filters, Result};
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,29 +51,322 @@ pub struct VolumesPruned {
     pub reclaimed: u64,
 }
 
-/// Named and anonymous volumes.
-#[derive(Clone)]
-pub struct Volumes(Arc<()>);
+/// Kind of the documents in the store's database.
+const KIND: &str = "volume";
 
-#[allow(clippy::todo, unused_variables)]
+/// Named and anonymous volumes: directories `volumes/<name>/_data` of the store and a document each.
+#[derive(Clone)]
+pub struct Volumes(Arc<Inner>);
+
+struct Inner {
+    store: Arc<Store>,
+    events: Events,
+    table: Mutex<BTreeMap<String, Entry>>,
+}
+
+struct Entry {
+    volume: Volume,
+    /// Ids of the containers that refer to it.
+    users: BTreeSet<String>,
+    /// Made without a name for this container, since the engine started.
+    made_for: Option<String>,
+}
+
 impl Volumes {
+    /// Reads the documents; removes directories that never became volumes.
+    pub(crate) fn open(store: Arc<Store>, events: Events) -> Result<Self> {
+        let mut table = BTreeMap::new();
+        for document in store.meta().documents(KIND)? {
+            let volume: Volume = serde_json::from_str(&document.body).map_err(|error| {
+                EngineError::system(format!("the record of volume {} is damaged", document.id))
+                    .with_source(error)
+            })?;
+            table.insert(
+                volume.name.clone(),
+                Entry {
+                    volume,
+                    users: BTreeSet::new(),
+                    made_for: None,
+                },
+            );
+        }
+        let volumes = Volumes(Arc::new(Inner {
+            store,
+            events,
+            table: Mutex::new(table),
+        }));
+        volumes.sweep()?;
+        Ok(volumes)
+    }
+
     /// An existing volume of that name is returned as it is.
     pub async fn create(&self, request: CreateVolume) -> Result<Volume> {
-        todo!()
+        let volumes = self.clone();
+        blocking(move || volumes.ensure(request, None)).await
     }
+
     /// dangling driver label name
     pub async fn list(&self, filters: Filters) -> Result<Vec<Volume>> {
-        todo!()
+        filters.only(&["dangling", "driver", "label", "label!", "name"])?;
+        let dangling = filters.boolean("dangling")?;
+        let shown = |entry: &&Entry| {
+            dangling.is_none_or(|dangling| entry.users.is_empty() == dangling)
+                && filters.exact("driver", &entry.volume.driver)
+                && filters.any("name", |part| entry.volume.name.contains(part))
+                && filters.labels(&entry.volume.labels)
+        };
+        Ok(self
+            .table()
+            .values()
+            .filter(shown)
+            .map(|entry| entry.volume.clone())
+            .collect())
     }
+
     pub async fn inspect(&self, name: &str) -> Result<Volume> {
-        todo!()
+        self.find(name).ok_or_else(|| no_such_volume(name))
     }
+
     /// Conflict while a container uses it. `force`: a missing one is no error.
     pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
-        todo!()
+        let (volumes, name) = (self.clone(), name.to_owned());
+        blocking(move || match volumes.delete(&name) {
+            Err(error) if force && error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result,
+        })
+        .await
     }
+
     /// all label
     pub async fn prune(&self, filters: Filters) -> Result<VolumesPruned> {
-        todo!()
+        filters.only(&["all", "label", "label!"])?;
+        let all = filters.boolean("all")?.unwrap_or(false);
+        let volumes = self.clone();
+        blocking(move || {
+            let unused: Vec<Volume> = volumes
+                .table()
+                .values()
+                .filter(|entry| entry.users.is_empty() && (all || entry.volume.anonymous))
+                .filter(|entry| filters.labels(&entry.volume.labels))
+                .map(|entry| entry.volume.clone())
+                .collect();
+            let mut pruned = VolumesPruned::default();
+            for volume in unused {
+                let size = size_of(Path::new(&volume.mountpoint));
+                // One that came into use meanwhile stays.
+                if volumes.delete(&volume.name).is_ok() {
+                    pruned.reclaimed += size;
+                    pruned.names.push(volume.name);
+                }
+            }
+            volumes
+                .0
+                .events
+                .publish(Event::new(EventType::Volume, "prune", "").with("reclaimed", pruned.reclaimed));
+            Ok(pruned)
+        })
+        .await
+    }
+
+    /// Every volume with its size on disk. Walks the directories.
+    pub(crate) fn usage(&self) -> Vec<VolumeUsage> {
+        let all: Vec<_> = self
+            .table()
+            .values()
+            .map(|entry| (entry.volume.clone(), entry.users.len() as u64))
+            .collect();
+        all.into_iter()
+            .map(|(volume, references)| VolumeUsage {
+                size: size_of(Path::new(&volume.mountpoint)),
+                volume,
+                references,
+            })
+            .collect()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Volume> {
+        self.table().get(name).map(|entry| entry.volume.clone())
+    }
+
+    /// Notes that a container refers to a volume, so that nobody removes it.
+    pub(crate) fn hold(&self, name: &str, container: &str) {
+        if let Some(entry) = self.table().get_mut(name) {
+            entry.users.insert(container.to_owned());
+        }
+    }
+
+    /// The container is gone (or never was).
+    pub(crate) fn release(&self, container: &str) {
+        for entry in self.table().values_mut() {
+            entry.users.remove(container);
+        }
+    }
+
+    /// As [`Volumes::release`], for a container that was not created after all; the volumes made for it alone.
+    pub(crate) fn release_made_for(&self, container: &str) -> Vec<String> {
+        let mut free = Vec::new();
+        for entry in self.table().values_mut() {
+            let held = entry.users.remove(container);
+            if held && entry.users.is_empty() && entry.made_for.as_deref() == Some(container) {
+                free.push(entry.volume.name.clone());
+            }
+        }
+        free
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inspect_users(&self, name: &str) -> Vec<String> {
+        self.table()
+            .get(name)
+            .map(|entry| entry.users.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Finds or makes a volume; `user` holds it from its first moment.
+    pub(crate) fn ensure(&self, request: CreateVolume, user: Option<&str>) -> Result<Volume> {
+        if !matches!(request.driver.as_str(), "" | "local") {
+            return Err(EngineError::not_found(format!(
+                "error looking up volume plugin {0}: plugin \"{0}\" not found",
+                request.driver
+            )));
+        }
+        if let Some(option) = request.driver_options.keys().next() {
+            return Err(EngineError::invalid(format!(
+                "create {}: option \"{option}\" is not supported by the local driver here: mount the device on the host and use \
+                 a bind mount",
+                request.name
+            )));
+        }
+        let anonymous = request.name.is_empty();
+        let name = if anonymous {
+            crate::containers::new_id()
+        } else {
+            request.name
+        };
+        check_name(&name)?;
+        let mut table = self.table();
+        if let Some(entry) = table.get_mut(&name) {
+            entry.users.extend(user.map(str::to_owned));
+            return Ok(entry.volume.clone());
+        }
+        let directory = self.0.store.layout().volumes().join(&name);
+        let data = directory.join("_data");
+        fs::create_dir_all(&data)?;
+        let volume = Volume {
+            name: name.clone(),
+            driver: "local".to_owned(),
+            mountpoint: data.to_string_lossy().into_owned(),
+            created: Timestamp::now(),
+            labels: request.labels,
+            options: BTreeMap::new(),
+            anonymous,
+        };
+        let body = serde_json::to_string(&volume)
+            .map_err(|error| EngineError::system("cannot write the volume's record").with_source(error))?;
+        if let Err(error) = self.0.store.meta().put_document(KIND, &name, Some(&name), &body) {
+            let _ = self.0.store.discard(&directory);
+            return Err(error.into());
+        }
+        let user = user.map(str::to_owned);
+        let made_for = user.clone().filter(|_| anonymous);
+        table.insert(
+            name.clone(),
+            Entry {
+                volume: volume.clone(),
+                users: user.into_iter().collect(),
+                made_for,
+            },
+        );
+        drop(table);
+        self.0
+            .events
+            .publish(Event::new(EventType::Volume, "create", name).with("driver", "local"));
+        Ok(volume)
+    }
+
+    /// Removes a volume nobody uses.
+    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        let mut table = self.table();
+        let entry = table.get(name).ok_or_else(|| no_such_volume(name))?;
+        if !entry.users.is_empty() {
+            let users = entry.users.iter().cloned().collect::<Vec<_>>().join(", ");
+            return Err(EngineError::conflict(format!(
+                "remove {name}: volume is in use - [{users}]"
+            )));
+        }
+        self.0.store.meta().delete_document(KIND, name)?;
+        table.remove(name);
+        self.0
+            .store
+            .discard(&self.0.store.layout().volumes().join(name))?;
+        drop(table);
+        self.0
+            .events
+            .publish(Event::new(EventType::Volume, "destroy", name).with("driver", "local"));
+        Ok(())
+    }
+
+    fn sweep(&self) -> Result<()> {
+        let directory = self.0.store.layout().volumes();
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let table = self.table();
+        for entry in entries {
+            let entry = entry?;
+            let known = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| table.contains_key(name));
+            if !known {
+                tracing::info!(path = %entry.path().display(), "removing a directory that never became a volume");
+                self.0.store.discard(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+fn no_such_volume(name: &str) -> EngineError {
+    EngineError::not_found(format!("get {name}: no such volume"))
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.len() < 2 {
+        return Err(EngineError::invalid(
+            "volume name is too short, names should be at least two alphanumeric characters",
+        ));
+    }
+    if name.len() > 255 || !crate::containers::is_valid_name(name) {
+        return Err(EngineError::invalid(format!(
+            "create {name}: {name:?} includes invalid characters for a local volume name, only \
+             \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+        )));
+    }
+    Ok(())
+}
+
+/// Bytes of the regular files beneath a directory; hard links count each. What vanishes meanwhile counts nothing.
+fn size_of(directory: &Path) -> u64 {
+    let mut total = 0;
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => open.push(entry.path()),
+                Ok(metadata) if metadata.is_file() => total += metadata.len(),
+                _ => {}
+            }
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! `create`: decides everything, makes the snapshot and the volumes, publishes the record last.
+
+use std::sync::Arc;
+
+use havre_image::ImageError;
+use havre_oci::{Digest, ImageConfig, Platform};
+use havre_store::Image;
+use jiff::Timestamp;
+
+use super::record::{KIND, Record, State};
+use super::table::{Container, encode};
+use super::validate::{NetworkMode, validate};
+use super::{
+    Containers, CreateContainer, Created, Inner, MountKind, files, merge, mounts, names, spec, tree,
+};
+use crate::error::blocking;
+use crate::{EngineError, Event, EventType, Result};
+
+/// Tries of random names before giving up.
+const NAME_ATTEMPTS: u32 = 10;
+
+impl Containers {
+    /// Creates a container. The image must be here ("No such image" otherwise).
+    pub async fn create(&self, mut request: CreateContainer) -> Result<Created> {
+        if let Some(name) = &mut request.name {
+            let bare = name.strip_prefix('/').unwrap_or(name).to_owned();
+            if !names::is_valid(&bare) {
+                return Err(EngineError::invalid(format!(
+                    "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                )));
+            }
+            *name = bare;
+        }
+        if request.host_config.log_config.driver.is_empty() {
+            let default = &self.0.settings.log;
+            request.host_config.log_config.driver.clone_from(&default.driver);
+            for (key, value) in &default.options {
+                let own = request.host_config.log_config.options.entry(key.clone());
+                own.or_insert_with(|| value.clone());
+            }
+        }
+        validate(&request.config, &request.host_config)?;
+        files::dns_options(&request.host_config)?;
+        files::extra_hosts(&request.host_config.extra_hosts, None)?;
+        let mut warnings = Vec::new();
+        let (image, config) = self.image(&request, &mut warnings).await?;
+        let inner = self.0.clone();
+        blocking(move || create(&inner, request, &image, &config, warnings)).await
+    }
+
+    async fn image(
+        &self,
+        request: &CreateContainer,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Image, ImageConfig)> {
+        let name = &request.config.image;
+        if name.is_empty() {
+            return Err(EngineError::invalid(
+                "config.Image cannot be empty: name the image of the container",
+            ));
+        }
+        let image = self.0.images.resolve(name).await.map_err(|error| match error {
+            ImageError::NotFound(_) => EngineError::not_found(format!("No such image: {}", familiar(name))),
+            error => error.into(),
+        })?;
+        match &request.platform {
+            Some(platform) => {
+                let wanted = Platform::parse(platform).map_err(|error| EngineError::invalid(error.to_string()))?;
+                if !wanted.matches(&image.platform) {
+                    return Err(EngineError::not_found(format!(
+                        "image with reference {name} was found but its platform ({}) does not match the specified platform \
+                         ({wanted})",
+                        image.platform
+                    )));
+                }
+            }
+            None if !Platform::host().matches(&image.platform) => warnings.push(format!(
+                "The requested image's platform ({}) does not match the detected host platform ({}) and no specific platform \
+                 was requested",
+                image.platform,
+                Platform::host()
+            )),
+            None => {}
+        }
+        let config = self.0.images.config(&image.id).await?;
+        Ok((image, config))
+    }
+}
+
+/// `debian` → `debian:latest`, as Docker names missing images.
+fn familiar(name: &str) -> String {
+    match havre_oci::Reference::parse(name) {
+        Ok(reference) => reference.with_default_tag().familiar(),
+        Err(_) => name.to_owned(),
+    }
+}
+
+/// What has been made and must go again if a later step fails.
+struct Undo<'a> {
+    inner: &'a Inner,
+    id: &'a str,
+    name: String,
+    done: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let volumes = &self.inner.volumes;
+        volumes.release(self.id);
+        if let Err(error) = self.inner.store.snapshots().remove(self.id) {
+            tracing::warn!(container = self.id, %error, "cannot remove the snapshot of a container that was not created");
+        }
+        self.inner.table.release(&self.name, self.id);
+    }
+}
+
+fn create(
+    inner: &Arc<Inner>,
+    request: CreateContainer,
+    image: &Image,
+    image_config: &ImageConfig,
+    mut warnings: Vec<String>,
+) -> Result<Created> {
+    let CreateContainer {
+        name,
+        mut config,
+        mut host_config,
+        networks,
+        ..
+    } = request;
+    let id = names::new_id();
+    merge::merge(&mut config, &image_config.config)?;
+    let args = merge::command_line(&config)?;
+    let mode = NetworkMode::parse(&host_config.network_mode)?;
+    if config.hostname.is_empty() {
+        config.hostname = match (&mode, host_config.uts_mode.as_str()) {
+            (NetworkMode::Host, _) | (_, "host") => spec::host_name(),
+            _ => id[..12].to_owned(),
+        };
+    }
+    if let NetworkMode::Container(other) = &mode {
+        // Remembered by id: names change.
+        let other = inner.table.find(other)?;
+        host_config.network_mode = format!("container:{}", other.id);
+    }
+    check_endpoints(&networks, &mode)?;
+    if mode != NetworkMode::Bridge && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports)
+    {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    spec::check_devices(&host_config)?;
+    super::start::port_requests(&config, &host_config)?;
+    if host_config.shm_size == 0 {
+        host_config.shm_size = spec::DEFAULT_SHM;
+    }
+
+    let name = reserve(inner, name, &id)?;
+    let mut undo = Undo {
+        inner,
+        id: &id,
+        name: name.clone(),
+        done: false,
+    };
+    let lease = inner.store.lease();
+    for layer in &image.layers {
+        lease.hold(layer);
+    }
+    if inner.store.meta().find_image(&image.id)?.is_none() {
+        return Err(EngineError::not_found(format!("No such image: {}", config.image)));
+    }
+    inner.store.snapshots().prepare(&id, &image.layers)?;
+    drop(lease);
+    let mounts = mounts::resolve(&id, &config, &host_config, &inner.table, &inner.volumes);
+    let mounts = mounts.and_then(|mounts| {
+        populate(inner, &id, &image.layers, &mounts)?;
+        Ok(mounts)
+    });
+    let mounts = match mounts {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            drop_anonymous(inner, &id);
+            return Err(error);
+        }
+    };
+    let record = Record {
+        id: id.clone(),
+        name: name.clone(),
+        created: Timestamp::now(),
+        image: image.id.clone(),
+        layers: image.layers.clone(),
+        os: image.platform.os.clone(),
+        args,
+        config,
+        host_config,
+        endpoints: networks,
+        mounts,
+        state: State::default(),
+        restart_count: 0,
+        stopped_by_user: false,
+        network: None,
+    };
+    let stored = encode(&record)
+        .and_then(|body| Ok(inner.store.meta().put_document(KIND, &id, Some(&name), &body)?));
+    if let Err(error) = stored {
+        drop_anonymous(inner, &id);
+        return Err(error);
+    }
+    undo.done = true;
+    drop(undo);
+    let container = inner.table.insert(Container::new(record));
+    if let Err(error) = inner.store.meta().touch_image(&image.id) {
+        tracing::warn!(image = %image.id, %error, "cannot note the use of an image");
+    }
+    inner.publish(&container, "create", &[]);
+    Ok(Created { id, warnings })
+}
+
+/// The user's name, or a random one that is free.
+fn reserve(inner: &Inner, name: Option<String>, id: &str) -> Result<String> {
+    if let Some(name) = name {
+        inner.table.reserve(&name, id)?;
+        return Ok(name);
+    }
+    for attempt in 0..NAME_ATTEMPTS {
+        let name = names::random(attempt);
+        if inner.table.reserve(&name, id).is_ok() {
+            return Ok(name);
+        }
+    }
+    let name = id[..12].to_owned();
+    inner.table.reserve(&name, id)?;
+    Ok(name)
+}
+
+/// Volumes without a name that only a failed creation held.
+fn drop_anonymous(inner: &Inner, id: &str) {
+    for name in inner.volumes.release_made_for(id) {
+        if let Err(error) = inner.volumes.delete(&name) {
+            tracing::debug!(volume = name, %error, "an anonymous volume of a failed creation stays");
+        }
+    }
+}
+
+/// First use of a volume: the image's files at the mount point go into it, with owners, modes and times.
+fn populate(inner: &Inner, id: &str, layers: &[Digest], mounts: &[super::record::MountRecord]) -> Result<()> {
+    let mut wanted = mounts
+        .iter()
+        .filter(|mount| mount.point.kind == MountKind::Volume && mount.copy)
+        .filter(|mount| is_empty(&mount.point.source))
+        .peekable();
+    if wanted.peek().is_none() || layers.is_empty() {
+        return Ok(());
+    }
+    let snapshot = inner.store.snapshots().get(id)?;
+    let rootfs = inner.store.snapshots().mount(&snapshot)?;
+    let copied = (|| {
+        let root = havre_sys::rooted::Root::open(&rootfs)?;
+        for mount in wanted {
+            let point = &mount.point;
+            tree::copy_up(&root, &point.destination, std::path::Path::new(&point.source)).map_err(
+                |error| {
+                    error.context(format!(
+                        "failed to copy the image's {} into volume {}",
+                        point.destination, point.name
+                    ))
+                },
+            )?;
+            inner.events.publish(
+                Event::new(EventType::Volume, "mount", point.name.clone())
+                    .with("container", id)
+                    .with("destination", &point.destination)
+                    .with("driver", "local"),
+            );
+        }
+        Ok(())
+    })();
+    inner.store.snapshots().unmount(id)?;
+    copied
+}
+
+fn is_empty(directory: &str) -> bool {
+    fs_err::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// What `--network` may carry with it on the networks that exist.
+fn check_endpoints(
+    networks: &std::collections::BTreeMap<String, super::EndpointConfig>,
+    mode: &NetworkMode,
+) -> Result<()> {
+    for (network, endpoint) in networks {
+        if NetworkMode::parse(network)? != *mode {
+            return Err(EngineError::invalid(format!(
+                "a container is on one network: {network} does not go with its network mode"
+            )));
+        }
+        if !endpoint.ipv4_address.is_empty() || !endpoint.ipv6_address.is_empty() {
+            return Err(EngineError::invalid(
+                "user specified IP address is supported on user defined networks only",
+            ));
+        }
+        if endpoint.aliases.iter().any(|alias| !alias.is_empty()) {
+            return Err(EngineError::invalid(
+                "network-scoped aliases are only supported for user-defined networks",
+            ));
+        }
+        if !endpoint.links.is_empty() {
+            return Err(EngineError::invalid(
+                "Links is not supported: containers of one network reach each other by address",
+            ));
+        }
+        if !endpoint.driver_opts.is_empty() {
+            return Err(EngineError::invalid(
+                "DriverOpts is not supported by the bridge network",
+            ));
+        }
+    }
+    Ok(())
+}

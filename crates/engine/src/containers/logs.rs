@@ -1,0 +1,100 @@
+//! `logs`: the json-file log as a stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use havre_runtime::logs::{LogEntry, LogQuery, LogReader, LogStream};
+use tokio::sync::mpsc;
+
+use super::table::Container;
+use super::validate::log_limits;
+use super::{Containers, Frame, LogOptions, Logs, Status, StreamKind, files};
+use crate::error::blocking;
+use crate::{EngineError, ErrorKind, Result};
+
+/// Entries read ahead of a slow client.
+const AHEAD: usize = 64;
+
+impl Containers {
+    /// What was written so far, and with `follow` what comes until the container ends.
+    pub async fn logs(&self, name: &str, options: LogOptions) -> Result<Logs> {
+        let container = self.find(name)?;
+        if !options.stdout && !options.stderr {
+            return Err(EngineError::invalid(
+                "Bad parameters: you must choose at least one stream",
+            ));
+        }
+        let tty = {
+            let record = container.read();
+            if log_limits(&record.host_config)?.is_none() {
+                return Err(EngineError::new(
+                    ErrorKind::NotImplemented,
+                    "configured logging driver does not support reading",
+                ));
+            }
+            record.config.tty
+        };
+        let query = LogQuery {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            tail: options.tail.map(|lines| lines as u64),
+            since: options.since,
+            until: options.until,
+            follow: options.follow,
+        };
+        let path = files::log_path(&self.0.store, &container.id);
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let closed = sender.clone();
+        let ended = move || closed.is_closed() || has_ended(&container);
+        let mut reader = blocking(move || Ok(LogReader::open(&path, query, Box::new(ended))?)).await?;
+        // A thread of its own: following may last for days.
+        std::thread::Builder::new()
+            .name("logs".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || {
+                for entry in &mut reader {
+                    let frame = entry
+                        .map(|entry| frame(entry, &options))
+                        .map_err(std::io::Error::other);
+                    if sender.blocking_send(frame).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        let output = futures_util::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|frame| (frame, receiver))
+        });
+        Ok(Logs {
+            tty,
+            output: output.boxed(),
+        })
+    }
+}
+
+fn has_ended(container: &Arc<Container>) -> bool {
+    !matches!(
+        container.status(),
+        Status::Running | Status::Paused | Status::Restarting
+    )
+}
+
+fn frame(entry: LogEntry, options: &LogOptions) -> Frame {
+    let stream = match entry.stream {
+        LogStream::Stdout => StreamKind::Stdout,
+        LogStream::Stderr => StreamKind::Stderr,
+    };
+    let mut bytes = Vec::with_capacity(entry.line.len() + 40);
+    if options.timestamps {
+        bytes.extend_from_slice(format!("{:.9} ", entry.time).as_bytes());
+    }
+    if options.details {
+        // No attributes are logged; the separator stays.
+        bytes.push(b' ');
+    }
+    bytes.extend_from_slice(&entry.line);
+    Frame {
+        stream,
+        bytes: Bytes::from(bytes),
+    }
+}

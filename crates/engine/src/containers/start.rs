@@ -1,0 +1,493 @@
+//! `start`: root file system and network at the same time, then the shim, the attached clients, the program.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+
+use havre_network::{Endpoint, EndpointRequest, NetworkError, PortRequest, Protocol};
+use havre_runtime::Shim;
+use havre_runtime::spec::NetworkNamespace;
+
+use super::record::{NetworkRecord, Record};
+use super::table::{Container, lock};
+use super::validate::NetworkMode;
+use super::{
+    Config, Containers, EndpointView, HostConfig, Inner, Port, PortBinding, PortProtocol, Status, Transition,
+    WaitCondition, attach, exit, files, remove, spec,
+};
+use crate::error::{blocking, start_failure};
+use crate::networks;
+use crate::{EngineError, ErrorKind, Event, EventType, Result};
+
+impl Containers {
+    /// `NotModified` when it runs already.
+    pub async fn start(&self, name: &str) -> Result<()> {
+        let container = self.find(name)?;
+        let op = container.op.clone().lock_owned().await;
+        let inner = self.0.clone();
+        blocking(move || {
+            let _op = op;
+            match container.status() {
+                Status::Running => {
+                    return Err(EngineError::new(
+                        ErrorKind::NotModified,
+                        "container is already running",
+                    ));
+                }
+                Status::Paused => {
+                    return Err(EngineError::conflict(
+                        "cannot start a paused container, try unpause instead",
+                    ));
+                }
+                Status::Removing | Status::Dead => {
+                    return Err(EngineError::conflict(
+                        "container is marked for removal and cannot be started",
+                    ));
+                }
+                Status::Created | Status::Exited | Status::Restarting => {}
+            }
+            exit::call_off_restart(&container);
+            *lock(&container.backoff) = exit::FIRST_BACKOFF;
+            container.update(&inner.store, |record| {
+                record.restart_count = 0;
+                record.stopped_by_user = false;
+            })?;
+            start(&inner, &container)
+        })
+        .await
+    }
+}
+
+/// Starts a container that does not run; the caller holds `op`. A failure leaves it as it was, with the reason in its
+/// state, and undoes everything.
+pub(super) fn start(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
+    let error = match run(inner, container) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    lock(&container.pending).clear();
+    let code = exit_code(&error);
+    let noted = container.update(&inner.store, |record| {
+        record.state.exit_code = code;
+        record.state.error = error.to_string();
+        if record.state.status == Status::Restarting {
+            record.state.status = Status::Exited;
+        }
+    });
+    if let Err(error) = noted {
+        tracing::warn!(container = container.id, %error, "cannot note a failed start");
+    }
+    if container.read().host_config.auto_remove {
+        if let Err(error) = remove::remove(inner, container, true) {
+            tracing::warn!(container = container.id, %error, "cannot remove a container that did not start");
+        }
+    } else {
+        container.notify(&[WaitCondition::NotRunning, WaitCondition::NextExit], None);
+    }
+    Err(error)
+}
+
+/// As Docker's clients derive it from the message.
+fn exit_code(error: &EngineError) -> i64 {
+    let start = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<havre_runtime::StartError>());
+    match start.map(havre_runtime::StartError::exit_code) {
+        Some(code @ (126 | 127)) => i64::from(code),
+        _ => 128,
+    }
+}
+
+fn run(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
+    let record = container.read().clone();
+    let mode = NetworkMode::parse(&record.host_config.network_mode)?;
+    let prepared = prepare(inner, container, &record, &mode);
+    let started = prepared.and_then(|(shim, network)| {
+        attach::wire_pending(inner, container, &shim)?;
+        shim.start().map_err(start_failure)?;
+        let state = shim.state()?;
+        Ok((shim, network, state))
+    });
+    let (shim, network, state) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            undo(inner, &record.id);
+            return Err(error);
+        }
+    };
+    container
+        .stopping
+        .store(false, std::sync::atomic::Ordering::SeqCst);
+    let endpoints: Vec<_> = network.endpoints.clone().into_iter().collect();
+    let stored = container.transit(&inner.store, Transition::Start, |record| {
+        record.state.pid = state.pid;
+        record.state.exit_code = 0;
+        record.state.oom_killed = false;
+        record.state.error.clear();
+        record.state.started_at = Some(state.started_at.unwrap_or_else(jiff::Timestamp::now));
+        record.network = Some(network);
+    });
+    if let Err(error) = stored {
+        // It cannot be remembered as running, so it must not run.
+        undo(inner, &record.id);
+        container.change(|live| *live = record);
+        return Err(error);
+    }
+    for (name, endpoint) in endpoints {
+        publish_network(inner, "connect", &name, &endpoint.network_id, &container.id);
+    }
+    inner.publish(container, "start", &[]);
+    exit::watch(inner, container, shim)
+}
+
+pub(super) fn publish_network(inner: &Inner, action: &str, name: &str, id: &str, container: &str) {
+    inner.events.publish(
+        Event::new(EventType::Network, action, id)
+            .with("container", container)
+            .with("name", name)
+            .with("type", networks::driver_of(name)),
+    );
+}
+
+/// Takes down whatever a failed start had made.
+fn undo(inner: &Inner, id: &str) {
+    let warn = |what: &str, error: &dyn std::fmt::Display| tracing::warn!(container = id, %error, "undoing a start: {what}");
+    if let Err(error) = inner.runtime.delete(id) {
+        warn("runtime", &error);
+    }
+    if let Err(error) = inner.network.sandbox_remove(id) {
+        warn("network", &error);
+    }
+    if let Err(error) = inner.store.snapshots().unmount(id) {
+        warn("root file system", &error);
+    }
+}
+
+/// Root file system, files, network and shim; the program does not run yet.
+fn prepare(
+    inner: &Inner,
+    container: &Container,
+    record: &Record,
+    mode: &NetworkMode,
+) -> Result<(Shim, NetworkRecord)> {
+    let id = container.id.as_str();
+    let store = &inner.store;
+    for mount in &record.mounts {
+        check_source(mount)?;
+    }
+    let rootfs = || {
+        let snapshot = store.snapshots().get(id)?;
+        Ok::<_, EngineError>(store.snapshots().mount(&snapshot)?)
+    };
+    if *mode != NetworkMode::Bridge {
+        let namespace = match mode {
+            NetworkMode::Host => NetworkNamespace::Host,
+            NetworkMode::Container(other) => {
+                let pid = spec::running_pid(inner, other, "network")?;
+                NetworkNamespace::Path(PathBuf::from(format!("/proc/{pid}/ns/net")))
+            }
+            _ => NetworkNamespace::Private,
+        };
+        let rootfs = rootfs()?;
+        files::write(store, record, mode, None)?;
+        let spec = spec::container_spec(inner, record, mode, rootfs, namespace)?;
+        let shim = inner.runtime.create(&spec).map_err(start_failure)?;
+        return Ok((shim, plain_network(mode)));
+    }
+
+    let ports = port_requests(&record.config, &record.host_config)?;
+    let (sandbox, sandbox_made) = mpsc::sync_channel(1);
+    std::thread::scope(|scope| {
+        let connected = scope.spawn(move || {
+            let path = inner.network.sandbox_create(id)?;
+            let _ = sandbox.send(path);
+            let request = EndpointRequest {
+                container: id.to_owned(),
+                ports,
+                ip: None,
+                mac: mac_address(record)?,
+            };
+            inner
+                .network
+                .connect(&request)
+                .map_err(|error| network_failure(record, error))
+        });
+        let created = (|| {
+            let rootfs = rootfs()?;
+            files::write(store, record, mode, None)?;
+            // Nothing comes when the sandbox failed; the other thread says why.
+            let Ok(sandbox) = sandbox_made.recv() else {
+                return Ok(None);
+            };
+            let spec = spec::container_spec(
+                inner,
+                record,
+                mode,
+                rootfs,
+                NetworkNamespace::Path(sandbox.clone()),
+            )?;
+            inner
+                .runtime
+                .create(&spec)
+                .map(|shim| Some((shim, sandbox)))
+                .map_err(start_failure)
+        })();
+        let endpoint = connected
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let Some((shim, sandbox)) = created? else {
+            return Err(EngineError::system("the network sandbox was not made"));
+        };
+        let gateway = IpAddr::V4(endpoint.gateway);
+        files::write_hosts(store, record, mode, Some(IpAddr::V4(endpoint.ip)), Some(gateway))?;
+        Ok((shim, bridge_network(&endpoint, &sandbox, record)))
+    })
+}
+
+/// A volume or bind source that has vanished since the creation is named.
+fn check_source(mount: &super::record::MountRecord) -> Result<()> {
+    let point = &mount.point;
+    if point.source.is_empty() || std::path::Path::new(&point.source).exists() {
+        return Ok(());
+    }
+    Err(EngineError::invalid(format!(
+        "invalid mount config for type \"{}\": bind source path does not exist: {}",
+        point.kind.as_str(),
+        point.source
+    )))
+}
+
+fn network_failure(record: &Record, error: NetworkError) -> EngineError {
+    let name = record.name.clone();
+    match &error {
+        NetworkError::PortAllocated { .. }
+        | NetworkError::PortInUse { .. }
+        | NetworkError::PortRefused { .. }
+        | NetworkError::PortRangeExhausted { .. } => EngineError::from(error).context(format!(
+            "failed to set up container networking: driver failed programming external connectivity on endpoint {name} ({})",
+            record.short_id()
+        )),
+        _ => EngineError::from(error).context("failed to set up container networking"),
+    }
+}
+
+fn mac_address(record: &Record) -> Result<Option<havre_network::MacAddress>> {
+    let wanted = record
+        .endpoints
+        .values()
+        .map(|endpoint| endpoint.mac_address.as_str())
+        .chain(record.config.mac_address.as_deref())
+        .find(|mac| !mac.is_empty());
+    wanted
+        .map(|mac| {
+            mac.parse()
+                .map_err(|error: havre_network::ParseMacError| EngineError::invalid(error.to_string()))
+        })
+        .transpose()
+}
+
+/// What `none`, `host` and joined networks look like in `inspect`.
+fn plain_network(mode: &NetworkMode) -> NetworkRecord {
+    let name = match mode {
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+        _ => return NetworkRecord::default(),
+    };
+    let endpoint = EndpointView {
+        network_id: networks::id_of(name),
+        ..EndpointView::default()
+    };
+    NetworkRecord {
+        endpoints: [(name.to_owned(), endpoint)].into(),
+        ..NetworkRecord::default()
+    }
+}
+
+fn bridge_network(endpoint: &Endpoint, sandbox: &std::path::Path, record: &Record) -> NetworkRecord {
+    let view = EndpointView {
+        network_id: networks::id_of("bridge"),
+        endpoint_id: endpoint.id.clone(),
+        gateway: endpoint.gateway.to_string(),
+        ip_address: endpoint.ip.to_string(),
+        ip_prefix_len: endpoint.prefix,
+        mac_address: endpoint.mac.to_string(),
+        aliases: Vec::new(),
+        dns_names: Vec::new(),
+    };
+    let mut ports: std::collections::BTreeMap<Port, Vec<PortBinding>> = record
+        .config
+        .exposed_ports
+        .iter()
+        .map(|port| (*port, Vec::new()))
+        .collect();
+    for binding in &endpoint.ports {
+        let protocol = match binding.protocol {
+            Protocol::Tcp => PortProtocol::Tcp,
+            Protocol::Udp => PortProtocol::Udp,
+        };
+        ports
+            .entry(Port {
+                number: binding.container_port,
+                protocol,
+            })
+            .or_default()
+            .push(PortBinding {
+                host_ip: binding.host_ip.to_string(),
+                host_port: binding.host_port.to_string(),
+            });
+    }
+    NetworkRecord {
+        sandbox: sandbox.to_string_lossy().into_owned(),
+        endpoints: [("bridge".to_owned(), view)].into(),
+        ports,
+    }
+}
+
+/// As the record of a container that was started by a daemon which died before it could write it.
+pub(super) fn recovered_network(
+    record: &Record,
+    endpoint: Option<&Endpoint>,
+    sandbox: &std::path::Path,
+) -> NetworkRecord {
+    match (endpoint, NetworkMode::parse(&record.host_config.network_mode)) {
+        (Some(endpoint), _) => bridge_network(endpoint, sandbox, record),
+        (None, Ok(mode)) => plain_network(&mode),
+        (None, Err(_)) => NetworkRecord::default(),
+    }
+}
+
+/// `-p` and `-P` for the network.
+pub(super) fn port_requests(config: &Config, host: &HostConfig) -> Result<Vec<PortRequest>> {
+    let mut requests = Vec::new();
+    for (port, bindings) in &host.port_bindings {
+        // A published port without a binding takes any port of the host.
+        let any = [PortBinding::default()];
+        for binding in if bindings.is_empty() { &any[..] } else { bindings } {
+            requests.push(PortRequest {
+                container_port: port.number,
+                protocol: protocol(*port)?,
+                host_ip: host_ip(&binding.host_ip)?,
+                host_ports: host_ports(&binding.host_port)?,
+            });
+        }
+    }
+    if host.publish_all_ports {
+        for port in config
+            .exposed_ports
+            .iter()
+            .filter(|port| !host.port_bindings.contains_key(port))
+        {
+            requests.push(PortRequest {
+                container_port: port.number,
+                protocol: protocol(*port)?,
+                host_ip: Ipv4Addr::UNSPECIFIED,
+                host_ports: None,
+            });
+        }
+    }
+    Ok(requests)
+}
+
+fn protocol(port: Port) -> Result<Protocol> {
+    match port.protocol {
+        PortProtocol::Tcp => Ok(Protocol::Tcp),
+        PortProtocol::Udp => Ok(Protocol::Udp),
+        PortProtocol::Sctp => Err(EngineError::invalid(format!(
+            "port {port} cannot be published: only tcp and udp can"
+        ))),
+    }
+}
+
+fn host_ip(text: &str) -> Result<Ipv4Addr> {
+    if text.is_empty() {
+        return Ok(Ipv4Addr::UNSPECIFIED);
+    }
+    text.parse().map_err(|_| {
+        EngineError::invalid(match text.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => format!(
+                "invalid IP address in port mapping: {text}: ports can be published on IPv4 addresses only"
+            ),
+            Err(_) => format!("invalid IP address in port mapping: {text}"),
+        })
+    })
+}
+
+fn host_ports(text: &str) -> Result<Option<std::ops::RangeInclusive<u16>>> {
+    let invalid = || EngineError::invalid(format!("invalid port specification: \"{text}\""));
+    let port = |text: &str| text.parse::<u16>().map_err(|_| invalid());
+    if text.is_empty() || text == "0" {
+        return Ok(None);
+    }
+    let (first, last) = match text.split_once('-') {
+        None => (port(text)?, port(text)?),
+        Some((first, last)) => (port(first)?, port(last)?),
+    };
+    if first == 0 || first > last {
+        return Err(invalid());
+    }
+    Ok(Some(first..=last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(port: &str, ip: &str, host_port: &str) -> Result<Vec<PortRequest>> {
+        let binding = PortBinding {
+            host_ip: ip.into(),
+            host_port: host_port.into(),
+        };
+        let host = HostConfig {
+            port_bindings: [(port.parse().unwrap(), vec![binding])].into(),
+            ..HostConfig::default()
+        };
+        port_requests(&Config::default(), &host)
+    }
+
+    #[test]
+    fn bindings() {
+        let one = requests("80/tcp", "", "8080").unwrap();
+        assert_eq!(
+            (one[0].container_port, one[0].host_ports.clone()),
+            (80, Some(8080..=8080))
+        );
+        assert_eq!(one[0].host_ip, Ipv4Addr::UNSPECIFIED);
+        let range = requests("53/udp", "127.0.0.1", "5000-5010").unwrap();
+        assert_eq!(
+            (range[0].protocol, range[0].host_ports.clone()),
+            (Protocol::Udp, Some(5000..=5010))
+        );
+        assert_eq!(requests("80/tcp", "", "").unwrap()[0].host_ports, None);
+        assert_eq!(requests("80/tcp", "", "0").unwrap()[0].host_ports, None);
+        for (ip, port) in [
+            ("", "x"),
+            ("", "70000"),
+            ("", "9-1"),
+            ("", "0-5"),
+            ("nowhere", "80"),
+            ("::1", "80"),
+        ] {
+            let error = requests("80/tcp", ip, port).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidParameter, "{ip} {port}");
+        }
+        assert!(requests("80/sctp", "", "80").is_err());
+    }
+
+    #[test]
+    fn publish_all_leaves_chosen_ones_alone() {
+        let config = Config {
+            exposed_ports: ["80/tcp".parse().unwrap(), "443/tcp".parse().unwrap()].into(),
+            ..Config::default()
+        };
+        let host = HostConfig {
+            publish_all_ports: true,
+            port_bindings: [("80/tcp".parse().unwrap(), vec![])].into(),
+            ..HostConfig::default()
+        };
+        let numbers: Vec<_> = port_requests(&config, &host)
+            .unwrap()
+            .iter()
+            .map(|request| request.container_port)
+            .collect();
+        assert_eq!(numbers, [80, 443]);
+    }
+}

@@ -1,0 +1,478 @@
+//! What is asked for is either carried out or refused here, naming the field.
+
+use super::{Config, HostConfig, PortProtocol, RestartPolicyName, signal};
+use crate::{EngineError, Result};
+
+/// Name of the only runtime, as `info` lists it and `--runtime` accepts it.
+pub(crate) const RUNTIME: &str = "havre";
+
+/// Which network a container is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NetworkMode {
+    Bridge,
+    None,
+    Host,
+    /// Shares another container's: its name or id as given.
+    Container(String),
+}
+
+impl NetworkMode {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        Ok(match text {
+            "" | "default" | "bridge" => NetworkMode::Bridge,
+            "none" => NetworkMode::None,
+            "host" => NetworkMode::Host,
+            _ => match text.strip_prefix("container:") {
+                Some("") => {
+                    return Err(EngineError::invalid(
+                        "invalid network mode: invalid container format container:<name|id>",
+                    ));
+                }
+                Some(container) => NetworkMode::Container(container.to_owned()),
+                None => return Err(EngineError::not_found(format!("network {text} not found"))),
+            },
+        })
+    }
+}
+
+/// A namespace shared with the host or another container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    Private,
+    Host,
+    Container(String),
+}
+
+fn sharing(field: &str, text: &str, private: &[&str], containers: bool) -> Result<Sharing> {
+    match text {
+        "host" => Ok(Sharing::Host),
+        _ if private.contains(&text) => Ok(Sharing::Private),
+        _ => match text.strip_prefix("container:") {
+            Some(container) if containers && !container.is_empty() => {
+                Ok(Sharing::Container(container.to_owned()))
+            }
+            _ => Err(EngineError::invalid(format!("invalid {field} mode: {text}"))),
+        },
+    }
+}
+
+pub(crate) fn pid_mode(host: &HostConfig) -> Result<Sharing> {
+    sharing("PID", &host.pid_mode, &["", "private"], true)
+}
+
+pub(crate) fn ipc_mode(host: &HostConfig) -> Result<Sharing> {
+    sharing("IPC", &host.ipc_mode, &["", "private", "shareable"], true)
+}
+
+pub(crate) fn uts_mode(host: &HostConfig) -> Result<Sharing> {
+    sharing("UTS", &host.uts_mode, &["", "private"], false)
+}
+
+/// `None`: the default of the machine's cgroup version.
+pub(crate) fn cgroup_mode(host: &HostConfig) -> Result<Option<Sharing>> {
+    match host.cgroupns_mode.as_str() {
+        "" => Ok(None),
+        text => sharing("cgroup namespace", text, &["private"], false).map(Some),
+    }
+}
+
+/// What `--security-opt` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SecurityOptions {
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+    /// `systempaths=unconfined`
+    pub unconfined_paths: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Seccomp {
+    #[default]
+    Default,
+    Unconfined,
+    /// The text of a profile.
+    Profile(String),
+}
+
+pub(crate) fn security_options(host: &HostConfig) -> Result<SecurityOptions> {
+    let mut options = SecurityOptions::default();
+    for text in &host.security_opt {
+        let (key, value) = text
+            .split_once('=')
+            .or_else(|| text.split_once(':'))
+            .unwrap_or((text, ""));
+        match (key, value) {
+            ("no-new-privileges", "" | "true") => options.no_new_privileges = true,
+            ("no-new-privileges", "false") => options.no_new_privileges = false,
+            ("seccomp", "unconfined") => options.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin") => options.seccomp = Seccomp::Default,
+            ("seccomp", profile) if profile.trim_start().starts_with('{') => {
+                if let Err(error) =
+                    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(profile)
+                {
+                    return Err(EngineError::invalid(format!(
+                        "Decoding seccomp profile failed: {error}"
+                    )));
+                }
+                options.seccomp = Seccomp::Profile(profile.to_owned());
+            }
+            ("systempaths", "unconfined") => options.unconfined_paths = true,
+            // Neither AppArmor nor SELinux confines containers here, so there is nothing to switch off.
+            ("apparmor", "unconfined") | ("label", "disable") => {}
+            ("apparmor" | "label", _) => {
+                return Err(EngineError::invalid(format!(
+                    "security option {text} is not supported: AppArmor and SELinux are not used; leave it out, or say \
+                     apparmor=unconfined or label=disable"
+                )));
+            }
+            _ => {
+                return Err(EngineError::invalid(format!(
+                    "invalid --security-opt 2: {text:?}"
+                )));
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// Size and number of log files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogLimits {
+    pub max_size: Option<u64>,
+    pub max_files: u32,
+}
+
+/// `None`: nothing is logged.
+pub(crate) fn log_limits(host: &HostConfig) -> Result<Option<LogLimits>> {
+    let log = &host.log_config;
+    match log.driver.as_str() {
+        "" | "json-file" => {}
+        "none" => return Ok(None),
+        other => {
+            return Err(EngineError::invalid(format!(
+                "logger: no log driver named '{other}' is registered (json-file and none are)"
+            )));
+        }
+    }
+    let mut limits = LogLimits {
+        max_size: None,
+        max_files: 1,
+    };
+    for (key, value) in &log.options {
+        let wrong = || {
+            EngineError::invalid(format!(
+                "invalid value '{value}' for log opt '{key}' of json-file log driver"
+            ))
+        };
+        match key.as_str() {
+            "max-size" if value == "-1" => limits.max_size = None,
+            "max-size" => {
+                limits.max_size = Some(bytes(value).filter(|size| *size > 0).ok_or_else(wrong)?);
+            }
+            "max-file" => {
+                limits.max_files = value.parse().ok().filter(|count| *count > 0).ok_or_else(wrong)?
+            }
+            _ => {
+                return Err(EngineError::invalid(format!(
+                    "unknown log opt '{key}' for json-file log driver"
+                )));
+            }
+        }
+    }
+    if limits.max_files > 1 && limits.max_size.is_none() {
+        return Err(EngineError::invalid(
+            "max-file cannot be larger than 1 when max-size is not set",
+        ));
+    }
+    Ok(Some(limits))
+}
+
+/// `10m`, `1.5g`, `512`, `64KiB` in bytes (powers of 1024, as Docker reads memory sizes).
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().ok()?;
+    let unit = text[digits..].trim().to_ascii_lowercase();
+    let power = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        _ => return None,
+    };
+    let size = number * 1024f64.powi(power);
+    (size.is_finite() && (0.0..9.0e18).contains(&size)).then_some(size as u64)
+}
+
+/// Checks everything that needs neither the image nor the host's files.
+pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
+    unsupported(config, host)?;
+    let mode = NetworkMode::parse(&host.network_mode)?;
+    conflicts(config, host, &mode)?;
+    pid_mode(host)?;
+    ipc_mode(host)?;
+    uts_mode(host)?;
+    cgroup_mode(host)?;
+    security_options(host)?;
+    log_limits(host)?;
+    if let Some(name) = config.stop_signal.as_deref().filter(|name| !name.is_empty()) {
+        signal::parse(name)?;
+    }
+    for entry in &config.env {
+        if entry.is_empty() || entry.starts_with('=') {
+            return Err(EngineError::invalid(format!(
+                "invalid environment variable: {entry}"
+            )));
+        }
+    }
+    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+        return Err(EngineError::invalid(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            config.working_dir
+        )));
+    }
+    if config.hostname.len() > 63 {
+        return Err(EngineError::invalid(format!(
+            "invalid hostname: {}: it has more than 63 characters",
+            config.hostname
+        )));
+    }
+    restart_policy(host)?;
+    resources(host)
+}
+
+fn restart_policy(host: &HostConfig) -> Result<()> {
+    let policy = &host.restart_policy;
+    if host.auto_remove && policy.name != RestartPolicyName::No {
+        return Err(EngineError::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
+    if policy.maximum_retry_count < 0 {
+        return Err(EngineError::invalid(
+            "invalid restart policy: maximum retry count cannot be negative",
+        ));
+    }
+    if policy.maximum_retry_count > 0 && policy.name != RestartPolicyName::OnFailure {
+        return Err(EngineError::invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+        ));
+    }
+    Ok(())
+}
+
+fn conflicts(config: &Config, host: &HostConfig, mode: &NetworkMode) -> Result<()> {
+    let conflict = |text: &str| Err(EngineError::invalid(format!("conflicting options: {text}")));
+    let NetworkMode::Container(_) = mode else {
+        if host.uts_mode == "host" && (!config.hostname.is_empty() || !config.domainname.is_empty()) {
+            return conflict("hostname and the UTS mode");
+        }
+        return Ok(());
+    };
+    if !config.hostname.is_empty() {
+        return conflict("hostname and the network mode");
+    }
+    if !host.dns.is_empty() || !host.dns_options.is_empty() || !host.dns_search.is_empty() {
+        return conflict("dns and the network mode");
+    }
+    if !host.extra_hosts.is_empty() {
+        return conflict("custom host-to-IP mapping and the network mode");
+    }
+    if config.mac_address.as_ref().is_some_and(|mac| !mac.is_empty()) {
+        return conflict("mac-address and the network mode");
+    }
+    if !host.port_bindings.is_empty() || host.publish_all_ports {
+        return conflict("port publishing and the container type network mode");
+    }
+    Ok(())
+}
+
+/// Refuses what has no effect here.
+fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
+    let resources = &host.resources;
+    let refused = [
+        (config.network_disabled, "NetworkDisabled", "use --network none"),
+        (
+            !host.volume_driver.is_empty() && host.volume_driver != "local",
+            "VolumeDriver",
+            "only the local driver exists",
+        ),
+        (
+            !host.links.is_empty(),
+            "Links",
+            "containers of one network reach each other by address",
+        ),
+        (
+            !host.storage_opt.is_empty(),
+            "StorageOpt",
+            "the file system of a container has no size limit",
+        ),
+        (
+            !matches!(host.userns_mode.as_str(), "" | "host"),
+            "UsernsMode",
+            "user namespaces are not used",
+        ),
+        (
+            !matches!(host.isolation.as_str(), "" | "default"),
+            "Isolation",
+            "it belongs to Windows",
+        ),
+        (
+            !matches!(host.runtime.as_str(), "" | RUNTIME),
+            "Runtime",
+            "the only runtime is havre",
+        ),
+        (!host.cgroup.is_empty(), "Cgroup", "use --cgroupns"),
+        (
+            !resources.cgroup_parent.is_empty(),
+            "CgroupParent",
+            "all containers are in the engine's own cgroup",
+        ),
+        (
+            resources.blkio_devices,
+            "BlkioDevice…",
+            "limits by device are not supported",
+        ),
+        (resources.device_requests, "DeviceRequests", "use --device"),
+        (
+            resources.cpu_realtime_period != 0,
+            "CpuRealtimePeriod",
+            "real-time scheduling is not supported",
+        ),
+        (
+            resources.cpu_realtime_runtime != 0,
+            "CpuRealtimeRuntime",
+            "real-time scheduling is not supported",
+        ),
+        (
+            resources.kernel_memory_tcp != 0,
+            "KernelMemoryTCP",
+            "kernels no longer support it",
+        ),
+        (resources.cpu_count != 0, "CpuCount", "it belongs to Windows"),
+        (resources.cpu_percent != 0, "CpuPercent", "it belongs to Windows"),
+        (
+            resources.io_maximum_iops != 0,
+            "IOMaximumIOps",
+            "it belongs to Windows",
+        ),
+        (
+            resources.io_maximum_bandwidth != 0,
+            "IOMaximumBandwidth",
+            "it belongs to Windows",
+        ),
+    ];
+    for (given, field, way_out) in refused {
+        if given {
+            return Err(EngineError::invalid(format!(
+                "{field} is not supported: {way_out}"
+            )));
+        }
+    }
+    if let Some(port) = host
+        .port_bindings
+        .keys()
+        .find(|port| port.protocol == PortProtocol::Sctp)
+    {
+        return Err(EngineError::invalid(format!(
+            "port {port} cannot be published: only tcp and udp can"
+        )));
+    }
+    Ok(())
+}
+
+fn resources(host: &HostConfig) -> Result<()> {
+    const MINIMUM_MEMORY: i64 = 6 << 20;
+    let r = &host.resources;
+    let invalid = |text: String| Err(EngineError::invalid(text));
+    if r.memory < 0 || (r.memory > 0 && r.memory < MINIMUM_MEMORY) {
+        return invalid("Minimum memory limit allowed is 6MB".to_owned());
+    }
+    if r.memory_swap > 0 && r.memory == 0 {
+        return invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage".to_owned(),
+        );
+    }
+    if r.memory_swap > 0 && r.memory_swap < r.memory {
+        return invalid("Minimum memoryswap limit should be larger than memory limit, see usage".to_owned());
+    }
+    if r.memory_swap < -1 {
+        return invalid(format!("invalid memory swap limit: {}", r.memory_swap));
+    }
+    if r.memory_reservation < 0 || (r.memory_reservation > 0 && r.memory_reservation < MINIMUM_MEMORY) {
+        return invalid("Minimum memory reservation allowed is 6MB".to_owned());
+    }
+    if r.memory > 0 && r.memory_reservation > r.memory {
+        return invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage".to_owned(),
+        );
+    }
+    if let Some(swappiness) = r.memory_swappiness.filter(|value| !(-1..=100).contains(value)) {
+        return invalid(format!(
+            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        ));
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    if r.nano_cpus < 0 || r.nano_cpus > cpus as i64 * 1_000_000_000 {
+        return invalid(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
+    if r.nano_cpus > 0 && (r.cpu_quota != 0 || r.cpu_period != 0) {
+        return invalid(
+            "Conflicting options: Nano CPUs and CPU Quota or Period cannot both be set".to_owned(),
+        );
+    }
+    if r.cpu_period != 0 && !(1000..=1_000_000).contains(&r.cpu_period) {
+        return invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned(),
+        );
+    }
+    if r.cpu_quota > 0 && r.cpu_quota < 1000 {
+        return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
+    }
+    if r.cpu_shares < 0 {
+        return invalid(format!("shares: invalid value: {}", r.cpu_shares));
+    }
+    for (name, set) in [("CPUs", &r.cpuset_cpus), ("memory nodes", &r.cpuset_mems)] {
+        if !is_cpu_set(set) {
+            return invalid(format!("Invalid value {set} for cpuset {name}"));
+        }
+    }
+    if r.blkio_weight != 0 && !(10..=1000).contains(&r.blkio_weight) {
+        return invalid("Range of blkio weight is from 10 to 1000".to_owned());
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return invalid(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        ));
+    }
+    if host.shm_size < 0 {
+        return invalid("SHM size can not be less than 0".to_owned());
+    }
+    for ulimit in &r.ulimits {
+        if ulimit.name.is_empty() || (ulimit.hard != -1 && (ulimit.soft == -1 || ulimit.soft > ulimit.hard)) {
+            return invalid(format!(
+                "ulimit {}: soft limit {} must be less than or equal to hard limit {}",
+                ulimit.name, ulimit.soft, ulimit.hard
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers and ranges, such as `0-2,7`; empty is no restriction.
+fn is_cpu_set(text: &str) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok();
+    text.is_empty()
+        || text.split(',').all(|part| match part.split_once('-') {
+            None => number(part).is_some(),
+            Some((first, last)) => matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b),
+        })
+}
+
+#[cfg(test)]
+mod tests;

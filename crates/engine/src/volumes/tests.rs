@@ -1,0 +1,121 @@
+use super::*;
+
+fn open(root: &Path) -> Volumes {
+    Volumes::open(Arc::new(Store::open(root).expect("store")), Events::new()).expect("volumes")
+}
+
+fn named(name: &str) -> CreateVolume {
+    CreateVolume {
+        name: name.to_owned(),
+        ..CreateVolume::default()
+    }
+}
+
+#[tokio::test]
+async fn a_volume_lives_through_a_restart_and_litter_does_not() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let data = volumes.create(named("data")).await.unwrap();
+    fs::write(Path::new(&data.mountpoint).join("file"), "12345").unwrap();
+    fs::create_dir_all(root.path().join("volumes/half/_data")).unwrap();
+    drop(volumes);
+    let volumes = open(root.path());
+    assert_eq!(volumes.inspect("data").await.unwrap(), data);
+    assert_eq!(volumes.usage()[0].size, 5);
+    assert!(!root.path().join("volumes/half").exists());
+}
+
+#[tokio::test]
+async fn used_volumes_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    volumes.create(named("data")).await.unwrap();
+    volumes.hold("data", "c0ffee");
+    let error = volumes.remove("data", false).await.unwrap_err();
+    assert_eq!(error.to_string(), "remove data: volume is in use - [c0ffee]");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    volumes.release("c0ffee");
+    volumes.remove("data", false).await.unwrap();
+    assert_eq!(
+        volumes.remove("data", false).await.unwrap_err().to_string(),
+        "get data: no such volume"
+    );
+    volumes.remove("data", true).await.unwrap();
+    assert!(!root.path().join("volumes/data").exists());
+}
+
+#[tokio::test]
+async fn prune_takes_anonymous_ones_unless_asked_for_all() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    volumes.create(named("kept")).await.unwrap();
+    let anonymous = volumes.create(CreateVolume::default()).await.unwrap();
+    assert!(anonymous.anonymous && anonymous.name.len() == 64);
+    let pruned = volumes.prune(Filters::new()).await.unwrap();
+    assert_eq!(pruned.names, [anonymous.name]);
+    let pruned = volumes.prune(Filters::new().with("all", "1")).await.unwrap();
+    assert_eq!(pruned.names, ["kept"]);
+}
+
+#[tokio::test]
+async fn bad_requests() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    for name in ["a", "../x", "a/b", "-ab", ".."] {
+        assert_eq!(
+            volumes.create(named(name)).await.unwrap_err().kind(),
+            ErrorKind::InvalidParameter,
+            "{name}"
+        );
+    }
+    let driver = CreateVolume {
+        driver: "nfs".into(),
+        ..named("data")
+    };
+    assert_eq!(
+        volumes.create(driver).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let options = CreateVolume {
+        driver_options: [("type".into(), "tmpfs".into())].into(),
+        ..named("data")
+    };
+    assert!(
+        volumes
+            .create(options)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("\"type\" is not supported")
+    );
+}
+
+#[tokio::test]
+async fn lists_are_filtered() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    volumes
+        .create(CreateVolume {
+            labels: [("tier".into(), "db".into())].into(),
+            ..named("data")
+        })
+        .await
+        .unwrap();
+    volumes.create(named("logs")).await.unwrap();
+    volumes.hold("logs", "c0ffee");
+    let names = async |filters: Filters| -> Vec<String> {
+        volumes
+            .list(filters)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|volume| volume.name)
+            .collect()
+    };
+    assert_eq!(names(Filters::new()).await, ["data", "logs"]);
+    assert_eq!(names(Filters::new().with("dangling", "true")).await, ["data"]);
+    assert_eq!(names(Filters::new().with("dangling", "false")).await, ["logs"]);
+    assert_eq!(names(Filters::new().with("label", "tier=db")).await, ["data"]);
+    assert_eq!(names(Filters::new().with("name", "og")).await, ["logs"]);
+    assert!(volumes.list(Filters::new().with("size", "1")).await.is_err());
+}
