@@ -37,6 +37,9 @@ pub(crate) fn has_swap_accounting() -> bool {
     })
 }
 
+/// How long processes may take to freeze; one that waits for a disk in the kernel cannot.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// One cgroup by its path, which begins with a slash.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroup {
@@ -118,6 +121,40 @@ impl Cgroup {
             }
         }
         Ok(())
+    }
+
+    /// Stops every process in it where it stands, or lets them go on; returns when that is so.
+    pub(crate) fn freeze(&self, frozen: bool) -> io::Result<()> {
+        let directory = self.directory("freezer");
+        let deadline = std::time::Instant::now() + FREEZE_PATIENCE;
+        loop {
+            let done = if is_v2() {
+                fs_err::write(directory.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+                let events = fs_err::read_to_string(directory.join("cgroup.events"))?;
+                keyed(&events, "frozen") == Some(u64::from(frozen))
+            } else {
+                let (file, state) = (
+                    directory.join("freezer.state"),
+                    if frozen { "FROZEN" } else { "THAWED" },
+                );
+                // Written again each round: a process that forked meanwhile holds the state at FREEZING.
+                fs_err::write(&file, state)?;
+                fs_err::read_to_string(&file)?.trim() == state
+            };
+            if done {
+                return Ok(());
+            }
+            if std::time::Instant::now() > deadline {
+                if frozen {
+                    self.freeze(false)?;
+                }
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the processes do not freeze",
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// How many processes the kernel has killed in it for want of memory.

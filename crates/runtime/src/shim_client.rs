@@ -118,6 +118,20 @@ impl Shim {
             .map_err(|source| self.cgroup_error("signal the processes of", source))
     }
 
+    /// Freezes every process of the container; returns when they stand.
+    pub fn pause(&self) -> Result<(), RuntimeError> {
+        self.cgroup
+            .freeze(true)
+            .map_err(|source| self.cgroup_error("freeze the processes of", source))
+    }
+
+    /// Lets frozen processes go on.
+    pub fn resume(&self) -> Result<(), RuntimeError> {
+        self.cgroup
+            .freeze(false)
+            .map_err(|source| self.cgroup_error("thaw the processes of", source))
+    }
+
     /// Sets the size of the container's terminal, in characters.
     pub fn resize(&self, width: u16, height: u16) -> Result<(), RuntimeError> {
         self.command(&Request::Resize { width, height })
