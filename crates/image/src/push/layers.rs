@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use havre_oci::{Compression, Descriptor, Digest, Digester, Manifest, Reference, compression, media_type};
+use havre_oci::{Compression, Descriptor, Digest, Manifest, Reference, compression, media_type};
 use havre_registry_client::{MountResult, Repository};
 use havre_store::{Image, Lease};
 
@@ -11,6 +11,7 @@ use crate::{ImageError, ImageService, Progress, ProgressEvent};
 
 /// Repositories asked to lend a blob.
 const MAX_MOUNTS: usize = 4;
+const COPY_BUFFER: usize = 256 << 10;
 
 /// How a blob came to be at the registry.
 enum Arrival {
@@ -37,9 +38,15 @@ impl ImageService {
             return Ok(None);
         }
         let lenders = self.lenders(reference, image).await?;
-        let pairs: Vec<_> = manifest.layers.iter().zip(&image.layers).rev().collect();
-        let present: Vec<bool> = futures_util::stream::iter(pairs)
+        // Collected: a closure over borrowed pairs inside the stream would keep this future from being `Send`.
+        let pushes: Vec<_> = manifest
+            .layers
+            .iter()
+            .zip(&image.layers)
+            .rev()
             .map(|(blob, diff_id)| self.push_blob_as_is(repository, blob, diff_id, &lenders, progress))
+            .collect();
+        let present: Vec<bool> = futures_util::stream::iter(pushes)
             .buffered(self.limits.uploads.max(1))
             .try_collect()
             .await?;
@@ -67,7 +74,7 @@ impl ImageService {
         if self.announce(diff_id, &arrival, progress) {
             return Ok(true);
         }
-        if !self.store.content().contains(&blob.digest) {
+        if !self.has_blob(&blob.digest) {
             return Ok(false);
         }
         self.send(repository, blob, diff_id, progress).await?;
@@ -158,17 +165,23 @@ impl ImageService {
         progress: &dyn Progress,
     ) -> Result<Vec<Descriptor>, ImageError> {
         let lenders = self.lenders(reference, image).await?;
+        let pushes: Vec<_> = image
+            .layers
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(index, diff_id)| {
+                let lenders = &lenders;
+                async move {
+                    let blob = self
+                        .push_layer(repository, diff_id, lenders, lease, progress)
+                        .await?;
+                    Ok::<_, ImageError>((index, blob))
+                }
+            })
+            .collect();
         let mut pushed: Vec<(usize, Descriptor)> =
-            futures_util::stream::iter(image.layers.iter().enumerate().rev())
-                .map(|(index, diff_id)| {
-                    let lenders = &lenders;
-                    async move {
-                        let blob = self
-                            .push_layer(repository, diff_id, lenders, lease, progress)
-                            .await?;
-                        Ok::<_, ImageError>((index, blob))
-                    }
-                })
+            futures_util::stream::iter(pushes)
                 .buffer_unordered(self.limits.uploads.max(1))
                 .try_collect()
                 .await?;
@@ -227,33 +240,23 @@ impl ImageService {
         {
             return Ok(blob);
         }
-        let mut tar = self.store.layers().tar(diff_id)?;
-        let mut file = tempfile::tempfile().map_err(ImageError::Temporary)?;
-        let mut hashing = Hashing {
-            writer: &mut file,
-            digester: Digester::sha256(),
-            size: 0,
+        let failed = |error: io::Error| ImageError::Compress {
+            diff_id: diff_id.clone(),
+            source: error,
         };
-        let mut encoder =
-            compression::encoder(&mut hashing, Compression::Gzip, None).map_err(ImageError::Temporary)?;
-        io::copy(&mut tar, &mut encoder).map_err(ImageError::Temporary)?;
-        encoder.finish().map_err(ImageError::Temporary)?;
-        let Hashing { digester, size, .. } = hashing;
-        let blob = Descriptor::new(media_type::DOCKER_LAYER_GZIP, digester.finish(), size);
-        if !self.store.content().contains(&blob.digest) {
-            let mut ingest = self.store.content().ingest(&blob.digest, Some(size), lease)?;
-            ingest.restart()?;
-            io::Seek::rewind(&mut file).map_err(ImageError::Temporary)?;
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                let count = file.read(&mut buffer).map_err(ImageError::Temporary)?;
-                if count == 0 {
-                    break;
-                }
-                ingest.write_all(&buffer[..count])?;
+        let mut tar = self.store.layers().tar(diff_id)?;
+        let writer = self.store.content().create(lease)?;
+        let mut encoder = compression::encoder(writer, Compression::Gzip, None).map_err(failed)?;
+        let mut buffer = vec![0; COPY_BUFFER];
+        loop {
+            let count = tar.read(&mut buffer).map_err(failed)?;
+            if count == 0 {
+                break;
             }
-            ingest.commit()?;
+            encoder.write_all(&buffer[..count]).map_err(failed)?;
         }
+        let (digest, size) = encoder.finish().map_err(failed)?.finish()?;
+        let blob = Descriptor::new(media_type::DOCKER_LAYER_GZIP, digest, size);
         self.store.meta().add_layer_blob(diff_id, &blob)?;
         Ok(blob)
     }
@@ -267,23 +270,4 @@ fn in_docker_form(blob: &Descriptor) -> Descriptor {
         _ => media_type::DOCKER_LAYER_GZIP,
     };
     Descriptor::new(media_type, blob.digest.clone(), blob.size)
-}
-
-struct Hashing<W> {
-    writer: W,
-    digester: Digester,
-    size: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.writer.write(bytes)?;
-        self.digester.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
 }
