@@ -77,7 +77,7 @@ pub struct BuildRequest {
     /// `--add-host`, each `name:address`.
     pub extra_hosts: Vec<String>,
     /// Credentials by registry host, for base images and `COPY --from=image`.
-    pub credentials: BTreeMap<String, havre_registry_client::Credentials>,
+    pub credentials: BTreeMap<String, havre_image::Credentials>,
     /// Cancelled by the engine when the client goes away: the running step is killed and everything half-built
     /// is dropped. Dropping the build's future has the same effect.
     pub cancel: CancellationToken,

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use havre_image::Credentials;
 use havre_image::ImageService;
 use havre_oci::{Digest, Platform};
-use havre_registry_client::Credentials;
 use havre_store::{Lease, Store};
 use havre_sys::rooted::Root;
 use tokio::sync::{Mutex, watch};
