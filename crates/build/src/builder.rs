@@ -58,7 +58,9 @@ pub(crate) struct Prepared {
 }
 
 impl Builder {
+    /// Makes the store's one builder, and removes what builds of an earlier process left half-done. Blocking.
     pub fn new(store: Arc<Store>, images: Arc<ImageService>, executor: Arc<dyn Executor>) -> Self {
+        solver::sweep(&store);
         Builder {
             store,
             images,

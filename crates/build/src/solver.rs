@@ -1,7 +1,7 @@
 //! Runs what the target needs: every stage as soon as what it waits for is there, events in the Dockerfile's order.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
@@ -20,7 +20,7 @@ use crate::parser::Span;
 use crate::report;
 use crate::request::BuildRequest;
 use crate::state::State;
-use crate::step::{Shared, StageRun};
+use crate::step::{STEP_MARK, Shared, StageRun};
 
 /// What a build works with.
 pub(crate) struct Parts {
@@ -193,10 +193,48 @@ pub(crate) async fn solve(
     }
 }
 
-/// A fresh directory on the store's file system; what a crash left is removed by the way.
+/// Where mount points and downloads of running builds are.
+fn temporary(store: &Store) -> PathBuf {
+    store.layout().root().join("build/tmp")
+}
+
+/// A fresh directory on the store's file system.
 fn scratch(store: &Store) -> std::io::Result<tempfile::TempDir> {
-    let directory = store.layout().root().join("build/tmp");
+    let directory = temporary(store);
     fs::create_dir_all(&directory)?;
     fs::create_dir_all(caches(store))?;
     tempfile::Builder::new().prefix("build-").tempdir_in(&directory)
+}
+
+/// Removes what builds left that were cut off by the end of their process: snapshots, mounts, downloads. Only before
+/// the first build of a process; the store's lock makes sure that there is no other.
+pub(crate) fn sweep(store: &Store) {
+    for snapshot in store.snapshots().list().unwrap_or_default() {
+        if snapshot.dir.join(STEP_MARK).exists()
+            && let Err(error) = store.snapshots().remove(&snapshot.id)
+        {
+            tracing::warn!(id = snapshot.id, %error, "an interrupted build step left its snapshot");
+        }
+    }
+    let directories = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect()
+    };
+    for build in directories(&temporary(store)) {
+        // What is mounted must go before anything in it is touched.
+        let mounted = directories(&build).into_iter().filter(|path| {
+            havre_sys::mount::is_mount_point(path).unwrap_or(true)
+                && havre_sys::mount::unmount(path, true).is_err()
+        });
+        if mounted.count() > 0 {
+            tracing::warn!(path = %build.display(), "an interrupted build left mounts");
+            continue;
+        }
+        if let Err(error) = fs::remove_dir_all(&build) {
+            tracing::warn!(%error, "an interrupted build left files");
+        }
+    }
 }

@@ -463,3 +463,34 @@ async fn dockerfile_outside_of_the_usual_place() {
         FailureKind::NotFound
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_is_removed_at_the_next_start() {
+    let bench = Bench::new();
+    let (id, _) = bench.good("FROM scratch\nRUN write /x x\n").await;
+    let layers = bench.config(&id).await.rootfs.diff_ids;
+    // As a killed process leaves them: a step's snapshot, mounted; a stage mounted for reading; a container's.
+    let snapshots = bench.store.snapshots();
+    let step = snapshots.prepare("a-step", &layers).expect("prepared");
+    fs::write(step.dir.join("build-step"), "").expect("marked");
+    snapshots.mount(&step).expect("mounted");
+    snapshots.prepare("a-container", &layers).expect("prepared");
+    let left = bench.store.layout().root().join("build/tmp/build-old/view");
+    fs::create_dir_all(&left).expect("created");
+    std::mem::forget(snapshots.view(&layers, &left).expect("view"));
+    let executor = std::sync::Arc::clone(&bench.words) as std::sync::Arc<dyn havre_build::Executor>;
+    havre_build::Builder::new(bench.store.clone(), bench.images.clone(), executor);
+    let ids: Vec<_> = snapshots
+        .list()
+        .expect("list")
+        .into_iter()
+        .map(|snapshot| snapshot.id)
+        .collect();
+    assert_eq!(ids, ["a-container"]);
+    assert!(!left.parent().expect("parent").exists());
+    bench
+        .files(&id, |root| {
+            assert!(root.join("x").exists(), "the layer behind the mount is whole")
+        })
+        .await;
+}

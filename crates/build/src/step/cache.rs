@@ -85,6 +85,9 @@ pub(crate) fn note(shared: &Shared, key: &Digest) -> Result<(Timestamp, bool), S
     }
 }
 
+/// A file in a step's snapshot directory, which tells it from a container's.
+pub(crate) const STEP_MARK: &str = "build-step";
+
 /// A mounted snapshot that is gone again unless it is committed.
 pub(crate) struct Work {
     store: Arc<Store>,
@@ -98,6 +101,10 @@ impl Work {
         let store = Arc::clone(&shared.store);
         let id = random_id();
         let snapshot = store.snapshots().prepare(&id, layers)?;
+        if let Err(source) = fs_err::write(snapshot.dir.join(STEP_MARK), b"") {
+            discard(&store, &id);
+            return Err(io("mark the step's snapshot")(source));
+        }
         let mounted = store
             .snapshots()
             .mount(&snapshot)

@@ -34,6 +34,8 @@ use crate::report::Reporter;
 use crate::request::Resources;
 use crate::state::{Globals, State};
 
+pub(crate) use cache::STEP_MARK;
+
 /// Everything the stages of one build share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
