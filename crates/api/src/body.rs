@@ -68,7 +68,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
 /// A body as a stream of bytes.
 pub(crate) fn stream(body: Body) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> {
-    Box::pin(body.into_data_stream().map_err(io::Error::other))
+    Box::pin(TryStreamExt::map_err(body.into_data_stream(), io::Error::other))
 }
 
 /// A body as an asynchronous reader.

@@ -14,8 +14,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::listener::Listener;
@@ -43,7 +44,7 @@ pub(crate) async fn serve_router(
     listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let graceful = GracefulShutdown::new();
+    let (connected, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut accepting = tokio::task::JoinSet::new();
     let (connections, mut accepted) = tokio::sync::mpsc::channel::<Connection>(64);
     for listener in listeners {
@@ -56,16 +57,18 @@ pub(crate) async fn serve_router(
             () = &mut shutdown => break,
             connection = accepted.recv() => match connection {
                 None => return Err(io::Error::other("no listener is left")),
-                Some(Connection::Unix(stream)) => spawn(TokioIo::new(stream), &router, &graceful),
+                Some(Connection::Unix(stream)) => spawn(TokioIo::new(stream), &router, &connected, &stop),
                 Some(Connection::Tcp(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    spawn(TokioIo::new(stream), &router, &graceful);
+                    spawn(TokioIo::new(stream), &router, &connected, &stop);
                 }
             },
         }
     }
     accepting.shutdown().await;
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+    stop.cancel();
+    connected.close();
+    if tokio::time::timeout(GRACE, connected.wait()).await.is_err() {
         tracing::warn!("some requests did not end in time");
     }
     Ok(())
@@ -100,7 +103,7 @@ async fn accept(listener: Listener, connections: tokio::sync::mpsc::Sender<Conne
     }
 }
 
-fn spawn<I>(io: TokioIo<I>, router: &Router, graceful: &GracefulShutdown)
+fn spawn<I>(io: TokioIo<I>, router: &Router, connected: &TaskTracker, stop: &CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -112,9 +115,18 @@ where
         .max_buf_size(MAX_HEAD)
         .serve_connection(io, service)
         .with_upgrades();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    let stop = stop.clone();
+    connected.spawn(async move {
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                // The request in flight goes on; there is no next one.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
         }
     });

@@ -160,7 +160,7 @@ pub(super) async fn build(
 const KEPT: usize = 1 << 20;
 
 async fn run(engine: Engine, request: BuildRequest, quiet: bool, lines: Lines) -> Result<(), Failure> {
-    let (sender, mut events) = tokio::sync::mpsc::channel(256);
+    let (sender, mut events) = tokio::sync::mpsc::channel::<BuildEvent>(256);
     let said = AtomicBool::new(false);
     let mut kept = String::new();
     let report = async {
