@@ -17,6 +17,7 @@ pub use documents::Document;
 pub use images::{Image, Lookup};
 pub use references::{Reference, ReferenceChange, RepoDigest};
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,15 +33,18 @@ use crate::{Result, StoreError};
 /// The database of a store. Any thread may call its functions.
 #[derive(Debug)]
 pub struct Meta {
+    path: PathBuf,
     connection: Mutex<Connection>,
     leases: Arc<Leases>,
 }
 
 impl Meta {
     pub(crate) fn open(layout: &Layout, leases: Arc<Leases>) -> Result<Self> {
-        let mut connection = Connection::open(layout.database()).map_err(failed("open"))?;
-        schema::prepare(&mut connection)?;
+        let path = layout.database();
+        let mut connection = Connection::open(&path).map_err(failed(&path, "open"))?;
+        schema::prepare(&mut connection, &path)?;
         Ok(Self {
+            path,
             connection: Mutex::new(connection),
             leases,
         })
@@ -52,7 +56,7 @@ impl Meta {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&connection).map_err(failed(action))
+        work(&connection).map_err(failed(&self.path, action))
     }
 
     /// Runs `work` in a transaction; an error of either kind rolls it back.
@@ -64,17 +68,17 @@ impl Meta {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed(action))?;
-        let value = work(&transaction).map_err(failed(action))??;
-        transaction.commit().map_err(failed(action))?;
+            .map_err(failed(&self.path, action))?;
+        let value = work(&transaction).map_err(failed(&self.path, action))??;
+        transaction.commit().map_err(failed(&self.path, action))?;
         Ok(value)
     }
 }
 
-fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |source| match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::NoSpace {
-            path: "meta.db".into(),
+            path: path.to_path_buf(),
             source: std::io::Error::new(std::io::ErrorKind::StorageFull, source),
         },
         _ => StoreError::Database { action, source },

@@ -254,7 +254,7 @@ fn collecting_while_others_publish() {
                         let lease = store.lease();
                         let layer = apply(store, &tar(round % OBJECTS), &lease);
                         let name = format!("{thread}-{round}");
-                        let image = put_image(store, &name, &[layer.diff_id.clone()], &lease);
+                        let image = put_image(store, &name, std::slice::from_ref(&layer.diff_id), &lease);
                         drop(lease);
                         // Only the image holds them now.
                         assert_eq!(store.layers().find(&layer.diff_id).unwrap(), Some(layer.clone()));

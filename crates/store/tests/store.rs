@@ -446,7 +446,7 @@ fn images_references_and_their_history() {
     let second = put_image(&store, "second", std::slice::from_ref(&base), &lease);
     let absent = Digest::sha256_of(b"absent");
     assert!(matches!(
-        meta.put_image(&image("x", &[absent.clone()])),
+        meta.put_image(&image("x", std::slice::from_ref(&absent))),
         Err(StoreError::LayerNotFound { .. })
     ));
     let name = "docker.io/library/app:latest";
@@ -640,7 +640,7 @@ fn removing_an_image_frees_what_only_it_held() {
     drop(lease);
     assert_eq!(store.collect().unwrap(), Default::default());
     let freed = store.remove_image(&second.id).unwrap();
-    assert_eq!(freed.layers, [own.clone()]);
+    assert_eq!(freed.layers, std::slice::from_ref(&own));
     assert_eq!(freed.bytes, 4 + 10 + "config second".len() as u64);
     assert_eq!(store.meta().layer_blobs(&own).unwrap(), []);
     assert_eq!(store.meta().layer_blobs(&shared).unwrap(), [shared_blob]);

@@ -14,7 +14,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
-/// As [`write`], but without waiting for the disk: whole or not at all after a crash of the process.
+/// As [`write()`], but without waiting for the disk: whole or not at all after a crash of the process.
 pub fn write_relaxed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, false).map(drop)
 }

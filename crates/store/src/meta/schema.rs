@@ -1,5 +1,6 @@
 //! Tables and their migrations.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -110,7 +111,8 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE INDEX snapshot_layers_diff_id ON snapshot_layers (diff_id);
 "];
 
-pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
+    let failed = |action| failed(path, action);
     connection
         .busy_timeout(Duration::from_secs(10))
         .map_err(failed("configure"))?;
@@ -128,7 +130,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
         .unwrap_or(usize::MAX);
     if version > MIGRATIONS.len() {
         return Err(StoreError::Corrupt {
-            path: "meta.db".into(),
+            path: path.to_path_buf(),
             reason: format!(
                 "it has version {version}, this program knows up to {}",
                 MIGRATIONS.len()
