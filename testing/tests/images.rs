@@ -1,0 +1,799 @@
+//! Images end to end: pull, push, tag, list, inspect, history, rmi, save, load, import, export, commit. Needs root.
+
+use std::io::Read;
+
+use fs_err as fs;
+use havre_testing::{
+    Action, Auth, Compression, Image, Layer, Registry, TestEngine, digest_of, two_architectures,
+};
+use serde_json::{Value, json};
+
+fn repositories(engine: &TestEngine) -> Vec<String> {
+    let mut names: Vec<_> = engine
+        .ok(["images", "--format", "{{.Repository}}:{{.Tag}}"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// A layer whose bytes do not compress, so that a cut in the middle is one.
+fn noise(size: usize) -> Layer {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .take(size / 8)
+    .flatten()
+    .collect();
+    Layer::new().file("noise", bytes)
+}
+
+// ---- pull --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_tag_is_pulled_and_said_so() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let digest = registry.publish("team/app", "v1", &Image::busybox(), Compression::Gzip);
+    let name = registry.name("team/app:v1");
+    let text = engine.ok(["pull", &name]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "v1: Pulling from team/app", "{text}");
+    let tail = [
+        format!("Digest: {digest}"),
+        format!("Status: Downloaded newer image for {name}"),
+        name.clone(),
+    ];
+    assert_eq!(lines[lines.len() - 3..], tail, "{text}");
+    assert!(text.contains("Pull complete"), "{text}");
+    let again = engine.ok(["pull", &name]);
+    assert!(
+        again.contains(&format!("Status: Image is up to date for {name}")),
+        "{again}"
+    );
+    assert_eq!(engine.ok(["pull", "-q", &name]), name);
+    assert_eq!(engine.ok(["run", "--rm", &name, "echo", "runs"]), "runs");
+    assert_eq!(
+        engine.inspect(&name)["RepoDigests"],
+        json!([format!("{}@{digest}", registry.name("team/app"))])
+    );
+}
+
+#[test]
+fn a_digest_is_pulled() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let digest = registry.publish("app", "v1", &Image::busybox(), Compression::Gzip);
+    let name = registry.name(&format!("app@{digest}"));
+    engine.ok(["pull", &name]);
+    assert_eq!(engine.ok(["run", "--rm", &name, "echo", "runs"]), "runs");
+    let line = engine.ok([
+        "images",
+        "--digests",
+        "--format",
+        "{{.Repository}} {{.Tag}} {{.Digest}}",
+    ]);
+    assert_eq!(line, format!("{} <none> {digest}", registry.name("app")));
+}
+
+#[test]
+fn every_kind_of_manifest_and_layer() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let image = Image::busybox().with_layer(&Layer::new().file("which", "this"));
+    registry.publish_docker("docker", "latest", &image);
+    registry.publish("gzip", "latest", &image, Compression::Gzip);
+    let mut kinds = vec!["docker", "gzip"];
+    // dockerd before 23 knows neither.
+    if !TestEngine::is_dockerd() {
+        registry.publish("zstd", "latest", &image, Compression::Zstd);
+        registry.publish("plain", "latest", &image, Compression::None);
+        kinds.extend(["zstd", "plain"]);
+    }
+    let mut ids = Vec::new();
+    for kind in kinds {
+        let name = registry.name(kind);
+        engine.ok(["pull", "-q", &name]);
+        assert_eq!(
+            engine.ok(["run", "--rm", &name, "cat", "/which"]),
+            "this",
+            "{kind}"
+        );
+        ids.push(engine.inspect(&name)["Id"].clone());
+    }
+    ids.dedup();
+    assert_eq!(ids, [image.id()], "one image, however it travelled");
+}
+
+#[test]
+fn an_index_is_chosen_from() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let images = two_architectures();
+    let digest = registry.publish_index("multi", "latest", &images);
+    let name = registry.name("multi:latest");
+    let text = engine.ok(["pull", &name]);
+    assert!(
+        text.contains(&format!("Digest: {digest}")),
+        "the index's own digest: {text}"
+    );
+    assert_eq!(engine.inspect(&name)["Id"], images[0].id());
+    engine.ok([
+        "pull",
+        "--platform",
+        &format!("linux/{}", images[1].architecture),
+        &name,
+    ]);
+    assert_eq!(engine.inspect(&name)["Architecture"], images[1].architecture);
+    let missing = engine.fails(1, ["pull", "--platform", "linux/s390x", &name]);
+    assert!(
+        missing.contains("no matching manifest for linux/s390x in the manifest list entries"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn all_tags_are_pulled() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    registry.publish("app", "one", &Image::busybox(), Compression::Gzip);
+    registry.publish(
+        "app",
+        "two",
+        &Image::busybox().with_layer(&Layer::new().file("x", "y")),
+        Compression::Gzip,
+    );
+    engine.ok(["pull", "-a", &registry.name("app")]);
+    assert_eq!(
+        repositories(&engine),
+        [registry.name("app:one"), registry.name("app:two")]
+    );
+}
+
+#[test]
+fn a_layer_that_is_here_is_not_fetched_again() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let base = Image::busybox();
+    registry.publish("base", "latest", &base, Compression::Gzip);
+    registry.publish(
+        "more",
+        "latest",
+        &base.clone().with_layer(&Layer::new().file("x", "y")),
+        Compression::Gzip,
+    );
+    engine.ok(["pull", &registry.name("base")]);
+    let shared = digest_of(&Compression::Gzip.compress(&base.layers[0]));
+    assert_eq!(registry.seen("GET", &shared).len(), 1);
+    let text = engine.ok(["pull", &registry.name("more")]);
+    assert!(text.contains("Already exists"), "{text}");
+    assert_eq!(registry.seen("GET", &shared).len(), 1);
+}
+
+#[test]
+fn run_pulls_what_is_missing() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let name = registry.busybox();
+    let output = engine.run(["run", "--rm", &name, "echo", "hello"]);
+    assert_eq!((output.code, output.out().as_str()), (0, "hello"), "{output}");
+    assert!(
+        output
+            .err()
+            .starts_with(&format!("Unable to find image '{name}' locally\n")),
+        "{output}"
+    );
+    assert!(
+        output.err().contains("Status: Downloaded newer image for"),
+        "{output}"
+    );
+    let manifests = registry.seen("GET", "/manifests/").len() + registry.seen("HEAD", "/manifests/").len();
+    engine.ok(["run", "--rm", &name, "true"]);
+    let after = registry.seen("GET", "/manifests/").len() + registry.seen("HEAD", "/manifests/").len();
+    assert_eq!(manifests, after, "what is here is not asked for");
+    engine.ok(["run", "--rm", "--pull", "always", &name, "true"]);
+    let never = engine.fails(
+        125,
+        ["run", "--rm", "--pull", "never", &registry.name("other"), "true"],
+    );
+    assert!(never.contains("No such image"), "{never}");
+}
+
+#[test]
+fn strangers_log_in() {
+    for token in [false, true] {
+        let (engine, registry) = (TestEngine::start(), Registry::start());
+        let name = registry.busybox();
+        let (user, password) = ("someone".to_owned(), "s3cret".to_owned());
+        registry.require(if token {
+            Auth::Token { user, password }
+        } else {
+            Auth::Basic { user, password }
+        });
+        let refused = engine.fails(1, ["pull", &name]);
+        assert!(
+            refused.contains("no basic auth credentials")
+                || refused.contains("unauthorized")
+                || refused.contains("denied"),
+            "{refused}"
+        );
+        let host = registry.host();
+        let wrong = engine
+            .cmd(["login", "-u", "someone", "--password-stdin", &host])
+            .stdin("wrong")
+            .run();
+        assert!(wrong.clone().fails(1).contains("nauthorized"), "{wrong}");
+        let welcome = engine
+            .cmd(["login", "-u", "someone", "--password-stdin", &host])
+            .stdin("s3cret\n")
+            .ok();
+        assert!(welcome.contains("Login Succeeded"), "{welcome}");
+        engine.ok(["pull", &name]);
+        let file = engine.client_dir().join("config.json");
+        let config: Value = serde_json::from_slice(&fs::read(&file).expect("config.json")).expect("JSON");
+        assert!(config["auths"][&host]["auth"].is_string(), "{config}");
+        engine.ok(["logout", &host]);
+        let config: Value = serde_json::from_slice(&fs::read(&file).expect("config.json")).expect("JSON");
+        assert!(config["auths"].get(&host).is_none(), "{config}");
+        engine.fails(1, ["pull", &name]);
+    }
+}
+
+#[test]
+fn a_cut_download_is_resumed() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let image = Image::busybox().with_layer(&noise(4 << 20));
+    registry.publish("app", "latest", &image, Compression::Gzip);
+    let layer = digest_of(&Compression::Gzip.compress(&image.layers[1]));
+    registry.fail("GET", &layer, Some(2), Action::CutAfter(1 << 20));
+    engine.ok(["pull", &registry.name("app")]);
+    let requests = registry.seen("GET", &layer);
+    assert_eq!(requests.len(), 3);
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter_map(|request| request.header("range"))
+        .collect();
+    assert_eq!(
+        ranges.len(),
+        2,
+        "the rest is asked for, not the whole: {ranges:?}"
+    );
+    assert_eq!(
+        engine.ok(["run", "--rm", &registry.name("app"), "sh", "-c", "wc -c < /noise"]),
+        (4 << 20).to_string()
+    );
+}
+
+#[test]
+fn mirrors_and_redirected_endpoints() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let (mirror, hub) = (Registry::start(), Registry::start());
+    mirror.publish("library/app", "latest", &Image::busybox(), Compression::Gzip);
+    hub.publish("library/other", "latest", &Image::busybox(), Compression::Gzip);
+    let engine = TestEngine::with_config(&format!(
+        "[registry.\"docker.io\"]\nendpoint = \"http://{}\"\nmirrors = [\"http://{}\"]\n",
+        hub.host(),
+        mirror.host()
+    ));
+    engine.ok("pull app");
+    assert!(hub.seen("GET", "/manifests/").is_empty(), "the mirror has it");
+    engine.ok("pull other");
+    assert_eq!(repositories(&engine), ["app:latest", "other:latest"]);
+    engine.ok("tag app someone/pushed");
+    engine.ok("push someone/pushed");
+    assert!(
+        hub.manifest("someone/pushed", "latest").is_some(),
+        "pushes go to the endpoint"
+    );
+    assert!(
+        mirror.manifest("someone/pushed", "latest").is_none(),
+        "and never to a mirror"
+    );
+}
+
+// ---- push --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn pushed_removed_and_pulled_back() {
+    let (engine, registry) = (TestEngine::with_busybox(), Registry::start());
+    let name = registry.name("team/app:v1");
+    engine.ok(["tag", "busybox", &name]);
+    let text = engine.ok(["push", &name]);
+    assert!(
+        text.starts_with(&format!(
+            "The push refers to repository [{}]",
+            registry.name("team/app")
+        )),
+        "{text}"
+    );
+    let manifest = registry.manifest("team/app", "v1").expect("pushed");
+    let last = text.lines().last().unwrap_or_default();
+    assert_eq!(
+        last,
+        format!("v1: digest: {} size: {}", digest_of(&manifest), manifest.len())
+    );
+    assert!(text.contains(": Pushed"), "{text}");
+    let again = engine.ok(["push", &name]);
+    assert!(again.contains(": Layer already exists"), "{again}");
+    let other = registry.name("team/other:v1");
+    engine.ok(["tag", "busybox", &other]);
+    let mounted = engine.ok(["push", &other]);
+    assert!(mounted.contains(": Mounted from team/app"), "{mounted}");
+
+    let id = engine.inspect("busybox")["Id"].clone();
+    engine.ok(["rmi", "-f", "busybox", &name, &other]);
+    assert_eq!(engine.ok("images -q"), "");
+    engine.ok(["pull", &name]);
+    assert_eq!(engine.inspect(&name)["Id"], id, "the same image comes back");
+    assert_eq!(engine.ok(["run", "--rm", &name, "echo", "back"]), "back");
+}
+
+#[test]
+fn what_was_pulled_is_pushed_unchanged() {
+    let (engine, from, to) = (TestEngine::start(), Registry::start(), Registry::start());
+    let digest = from.publish("app", "latest", &Image::busybox(), Compression::Gzip);
+    engine.ok(["pull", &from.name("app")]);
+    engine.ok(["tag", &from.name("app"), &to.name("copy")]);
+    let text = engine.ok(["push", &to.name("copy")]);
+    // dockerd with its classic store writes a new manifest.
+    assert!(TestEngine::is_dockerd() || text.contains(&digest), "{text}");
+    assert_eq!(
+        engine.ok(["push", "-q", &to.name("copy")]),
+        to.name("copy:latest")
+    );
+}
+
+#[test]
+fn a_push_that_cannot_be() {
+    let (engine, registry) = (TestEngine::with_busybox(), Registry::start());
+    let unknown = engine.fails(1, ["push", &registry.name("nosuch")]);
+    assert!(
+        unknown.contains(&format!(
+            "An image does not exist locally with the tag: {}",
+            registry.name("nosuch")
+        )),
+        "{unknown}"
+    );
+    registry.fail(
+        "POST",
+        "/blobs/uploads/",
+        None,
+        Action::error(403, "DENIED", "requested access to the resource is denied"),
+    );
+    engine.ok(["tag", "busybox", &registry.name("app")]);
+    let denied = engine.fails(1, ["push", &registry.name("app")]);
+    assert!(denied.contains("denied"), "{denied}");
+}
+
+// ---- names -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn tags_come_and_go() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("tag busybox other:v2");
+    engine.ok("tag busybox registry.example:5000/deep/path/name:tag");
+    assert_eq!(
+        repositories(&engine),
+        [
+            "busybox:latest",
+            "other:v2",
+            "registry.example:5000/deep/path/name:tag"
+        ]
+    );
+    let ids = engine.ok("images -q");
+    assert_eq!(ids.lines().count(), 3);
+    assert_eq!(
+        ids.lines().collect::<std::collections::BTreeSet<_>>().len(),
+        1,
+        "{ids}"
+    );
+    assert_eq!(engine.ok("rmi other:v2"), "Untagged: other:v2");
+    engine.ok("rmi registry.example:5000/deep/path/name:tag");
+    let id = engine.inspect("busybox")["Id"].as_str().expect("id").to_owned();
+    let last = engine.ok("rmi busybox");
+    assert!(
+        last.starts_with(&format!(
+            "Untagged: busybox:latest\nDeleted: {id}\nDeleted: sha256:"
+        )),
+        "{last}"
+    );
+    assert_eq!(engine.ok("images -q"), "");
+    let unknown = engine.fails(1, "rmi busybox");
+    assert!(unknown.contains("No such image: busybox"), "{unknown}");
+    let unknown = engine.fails(1, "tag busybox x");
+    assert!(unknown.contains("No such image: busybox"), "{unknown}");
+}
+
+#[test]
+fn a_tag_moves_and_leaves_a_dangling_image() {
+    let engine = TestEngine::with_busybox();
+    let old = engine.inspect("busybox")["Id"].as_str().expect("id").to_owned();
+    engine.load(
+        &Image::busybox().with_layer(&Layer::new().file("x", "y")),
+        "busybox:latest",
+    );
+    assert_eq!(engine.ok("images --no-trunc -q --filter dangling=true"), old);
+    assert_eq!(
+        engine.ok([
+            "images",
+            "--filter",
+            "dangling=true",
+            "--format",
+            "{{.Repository}}:{{.Tag}}"
+        ]),
+        "<none>:<none>"
+    );
+    let pruned = engine.ok("image prune -f");
+    assert!(
+        pruned.contains(&format!("deleted: {old}")) && pruned.contains("Total reclaimed space: "),
+        "{pruned}"
+    );
+    assert_eq!(engine.ok("images -q").lines().count(), 1);
+}
+
+#[test]
+fn an_image_in_use_stays() {
+    let engine = TestEngine::with_busybox();
+    let container = engine.ok("create --name user busybox");
+    let id = engine.inspect("busybox")["Id"].as_str().expect("id").to_owned();
+    let refused = engine.fails(1, "rmi busybox");
+    let expected = format!(
+        "conflict: unable to remove repository reference \"busybox\" (must force) - container {} is using its referenced image {}",
+        &container[..12],
+        &id[7..19]
+    );
+    assert!(refused.contains(&expected), "{refused}");
+    engine.ok("tag busybox second");
+    let refused = engine.fails(1, ["rmi", &id[7..19]]);
+    assert!(
+        refused.contains("must be forced")
+            && refused.contains("image is referenced in multiple repositories"),
+        "{refused}"
+    );
+    assert_eq!(engine.ok("rmi second"), "Untagged: second:latest");
+    let forced = engine.ok("rmi -f busybox");
+    assert!(forced.starts_with(&format!("Untagged: busybox:latest\nDeleted: {id}")), "{forced}");
+    assert_eq!(engine.ok("images -q"), "");
+    engine.ok("start -a user");
+    engine.ok("rm user");
+}
+
+#[test]
+fn ids_are_found_by_their_beginning() {
+    let engine = TestEngine::with_busybox();
+    let id = engine.inspect("busybox")["Id"].as_str().expect("id").to_owned();
+    for name in [&id[..], &id[7..], &id[7..19], &id[7..11]] {
+        assert_eq!(engine.inspect(name)["Id"], id, "{name}");
+    }
+    assert_eq!(engine.ok(["run", "--rm", &id[7..19], "echo", "by id"]), "by id");
+    // Enough images that two begin with the same digit.
+    for at in 0..17 {
+        engine.load(
+            &Image::from_layers([Layer::new().file("n", at.to_string())]),
+            &format!("n{at}:latest"),
+        );
+    }
+    let ids = engine.ok("images -q --no-trunc");
+    let mut firsts: Vec<_> = ids.lines().map(|id| id[7..8].to_owned()).collect();
+    firsts.sort_unstable();
+    let twice = firsts
+        .windows(2)
+        .find(|pair| pair[0] == pair[1])
+        .expect("seventeen of sixteen")[0]
+        .clone();
+    let ambiguous = engine.run(["image", "inspect", &twice]);
+    assert_eq!(ambiguous.code, 1, "{ambiguous}");
+}
+
+#[test]
+fn images_are_listed_and_filtered() {
+    let (engine, registry) = (TestEngine::with_busybox(), Registry::start());
+    engine.load(
+        &Image::from_layers([Layer::new().file("x", "y")]).with_config("Labels", json!({"tier": "web"})),
+        "web:v1",
+    );
+    engine.load(
+        &Image::from_layers([Layer::new().file("x", "z")]),
+        &registry.name("web:v2"),
+    );
+    let list = |flags: &str| {
+        engine.ok(format!(
+            "images --format {{{{.Repository}}}}:{{{{.Tag}}}} {flags}"
+        ))
+    };
+    assert_eq!(list("web"), "web:v1");
+    assert_eq!(list("web:v2"), "");
+    assert_eq!(list("--filter label=tier=web"), "web:v1");
+    assert_eq!(list("--filter reference=*b*:latest"), "busybox:latest");
+    assert_eq!(
+        list(&format!("--filter reference={}:*", registry.name("web"))),
+        registry.name("web:v2")
+    );
+    assert_eq!(
+        list("--filter before=busybox").lines().count(),
+        list("--filter before=busybox").lines().count()
+    );
+    let table = engine.ok("images");
+    assert!(table.starts_with("REPOSITORY "), "{table}");
+    let bad = engine.fails(1, "images --filter nosuch=1");
+    assert!(bad.to_lowercase().contains("invalid filter"), "{bad}");
+    let count: Value =
+        serde_json::from_slice(&engine.api("GET", "/images/json").expect("answer").body).expect("JSON");
+    assert_eq!(count.as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn inspect_and_history() {
+    let engine = TestEngine::start();
+    let image = Image::busybox()
+        .with_layer(&Layer::new().file("x", "y"))
+        .with_config("Labels", json!({"a": "b"}))
+        .with_config("ExposedPorts", json!({"80/tcp": {}}));
+    engine.load(&image, "app:v1");
+    let all = engine.inspect("app:v1");
+    let diff_ids: Vec<_> = image.layers.iter().map(|layer| digest_of(layer)).collect();
+    for (pointer, expected) in [
+        ("/Id", json!(image.id())),
+        ("/RepoTags", json!(["app:v1"])),
+        ("/Architecture", json!(image.architecture)),
+        ("/Os", json!("linux")),
+        ("/Config/Cmd", json!(["/bin/sh"])),
+        ("/Config/Labels/a", json!("b")),
+        ("/Config/ExposedPorts", json!({"80/tcp": {}})),
+        ("/RootFS/Layers", json!(diff_ids)),
+        ("/RootFS/Type", json!("layers")),
+    ] {
+        assert_eq!(all.pointer(pointer), Some(&expected), "{pointer}");
+    }
+    assert!(
+        all["Created"]
+            .as_str()
+            .is_some_and(|time| time.starts_with("2024-01-01T00:00:00")),
+        "{}",
+        all["Created"]
+    );
+    assert_eq!(engine.ok(["inspect", "-f", "{{.Id}}", "app:v1"]), image.id());
+    let history = engine.ok(["history", "--format", "{{.CreatedBy}} {{.Size}}", "app:v1"]);
+    let lines: Vec<_> = history.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (2, "layer 1 1B"), "{history}");
+    assert!(
+        lines[1].starts_with("layer 0 ") && lines[1].ends_with("MB"),
+        "{history}"
+    );
+    let ids = engine.ok("history -q --no-trunc app:v1");
+    assert_eq!(ids.lines().collect::<Vec<_>>(), [&image.id(), "<missing>"]);
+}
+
+// ---- save, load, import, export, commit --------------------------------------------------------------------------
+
+#[test]
+fn saved_and_loaded_byte_for_byte() {
+    let engine = TestEngine::start();
+    // Whatever a tar can say that a file system would forget: order, names without their directories.
+    let odd = Layer::new()
+        .file("b", "second")
+        .file("a", "first")
+        .dir("d")
+        .file("d/f", "")
+        .symlink("s", "nowhere");
+    let image = Image::busybox().with_layer(&odd);
+    engine.load(&image, "app:v1");
+    engine.ok("tag app:v1 app:v2");
+    let saved = engine.cmd("save app:v1 app:v2").run();
+    assert_eq!(saved.code, 0, "{}", saved.err());
+    let digests: Vec<String> = tar::Archive::new(&saved.stdout[..])
+        .entries()
+        .expect("tar")
+        .map(|entry| {
+            let mut bytes = Vec::new();
+            entry.expect("entry").read_to_end(&mut bytes).expect("content");
+            digest_of(&bytes)
+        })
+        .collect();
+    for layer in &image.layers {
+        assert!(
+            digests.contains(&digest_of(layer)),
+            "a layer's archive is its very own"
+        );
+    }
+    engine.ok("rmi app:v1 app:v2");
+    let loaded = engine.cmd("load").stdin(saved.stdout).ok();
+    assert_eq!(loaded, "Loaded image: app:v1\nLoaded image: app:v2");
+    assert_eq!(engine.inspect("app:v2")["Id"], image.id());
+    assert_eq!(engine.ok("run --rm app:v1 cat /b /a"), "secondfirst");
+}
+
+#[test]
+fn archives_of_every_origin_are_loaded() {
+    let engine = TestEngine::start();
+    let image = Image::busybox();
+    let plain = image.docker_archive(&["plain:latest"]);
+    assert_eq!(
+        engine.cmd("load").stdin(plain.clone()).ok(),
+        "Loaded image: plain:latest"
+    );
+    let gzip = Compression::Gzip.compress(&plain);
+    assert_eq!(engine.cmd("load").stdin(gzip).ok(), "Loaded image: plain:latest");
+    let file = engine.dir().join("image.tar");
+    fs::write(&file, image.docker_archive(&[])).expect("archive");
+    let by_id = engine.ok(["load", "-i", &file.to_string_lossy()]);
+    assert_eq!(by_id, format!("Loaded image ID: {}", image.id()));
+    assert_eq!(engine.ok(["load", "-q", "-i", &file.to_string_lossy()]), by_id);
+    if !TestEngine::is_dockerd() {
+        let zstd = Compression::Zstd.compress(&plain);
+        assert_eq!(engine.cmd("load").stdin(zstd).ok(), "Loaded image: plain:latest");
+        let oci = image.oci_archive("docker.io/library/oci:v1", Compression::Gzip);
+        assert_eq!(engine.cmd("load").stdin(oci).ok(), "Loaded image: oci:v1");
+        assert_eq!(engine.ok("run --rm oci:v1 echo oci"), "oci");
+    }
+    let missing = engine.fails(1, "load -i /nosuch/file");
+    assert!(
+        missing.contains("/nosuch/file") && missing.contains("no such file or directory"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn what_other_tools_write_is_loaded() {
+    let engine = TestEngine::start();
+    let dir = engine.files("layout", &[]);
+    let source = dir.join("oci.tar");
+    fs::write(&source, Image::busybox().oci_archive("latest", Compression::Gzip)).expect("archive");
+    let target = dir.join("docker.tar");
+    let copied = std::process::Command::new("skopeo")
+        .args(["--insecure-policy", "copy", "-q"])
+        .arg(format!("oci-archive:{}", source.display()))
+        .arg(format!("docker-archive:{}:skopeo:v1", target.display()))
+        .output()
+        .expect("skopeo");
+    assert!(
+        copied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&copied.stderr)
+    );
+    assert_eq!(
+        engine.ok(["load", "-i", &target.to_string_lossy()]),
+        "Loaded image: skopeo:v1"
+    );
+    assert_eq!(engine.ok("run --rm skopeo:v1 echo runs"), "runs");
+
+    // And the other way: what we save, they read.
+    let saved = dir.join("saved.tar");
+    engine.ok(["save", "-o", &saved.to_string_lossy(), "skopeo:v1"]);
+    let inspected = std::process::Command::new("skopeo")
+        .args(["--insecure-policy", "inspect"])
+        .arg(format!("docker-archive:{}", saved.display()))
+        .output()
+        .expect("skopeo");
+    assert!(
+        inspected.status.success(),
+        "{}",
+        String::from_utf8_lossy(&inspected.stderr)
+    );
+}
+
+#[test]
+fn imported_and_exported() {
+    let engine = TestEngine::with_busybox();
+    engine.ok([
+        "run",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "echo changed > /file; rm /etc/group",
+    ]);
+    let exported = engine.cmd("export box").run();
+    assert_eq!(exported.code, 0, "{}", exported.err());
+    let id = engine
+        .cmd([
+            "import",
+            "-c",
+            "CMD [\"cat\", \"/file\"]",
+            "-c",
+            "ENV A=1",
+            "-m",
+            "by hand",
+            "-",
+            "flat:v1",
+        ])
+        .stdin(exported.stdout)
+        .ok();
+    assert_eq!(engine.inspect("flat:v1")["Id"], id);
+    assert_eq!(engine.ok("run --rm flat:v1"), "changed");
+    assert_eq!(
+        engine.run("run --rm flat:v1 ls /etc/group").code,
+        1,
+        "what was removed is not exported"
+    );
+    assert_eq!(
+        engine.inspect("flat:v1")["RootFS"]["Layers"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(
+        engine.ok(["history", "--format", "{{.Comment}}", "flat:v1"]),
+        "by hand"
+    );
+}
+
+#[test]
+fn committed_with_changes() {
+    let engine = TestEngine::with_busybox();
+    engine.ok([
+        "run",
+        "--name",
+        "box",
+        "-e",
+        "KEPT=1",
+        "busybox",
+        "sh",
+        "-c",
+        "echo new > /new; rm /etc/group; mkdir /d",
+    ]);
+    let id = engine.ok([
+        "commit",
+        "-m",
+        "a message",
+        "-a",
+        "somebody",
+        "-c",
+        "CMD [\"cat\", \"/new\"]",
+        "-c",
+        "LABEL l=v",
+        "box",
+        "made:v1",
+    ]);
+    assert_eq!(engine.inspect("made:v1")["Id"], id);
+    assert_eq!(engine.ok("run --rm made:v1"), "new");
+    assert_eq!(
+        engine.ok([
+            "run",
+            "--rm",
+            "made:v1",
+            "sh",
+            "-c",
+            "ls /etc/group 2>/dev/null; echo $KEPT"
+        ]),
+        "1"
+    );
+    let all = engine.inspect("made:v1");
+    assert_eq!(all["RootFS"]["Layers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        (&all["Author"], &all["Comment"]),
+        (&json!("somebody"), &json!("a message"))
+    );
+    assert_eq!(all["Config"]["Labels"]["l"], "v");
+    engine.ok("run -d --name live busybox sleep 100");
+    engine.ok(["exec", "live", "sh", "-c", "echo x > /while-running"]);
+    engine.ok("commit live live:v1");
+    assert_eq!(engine.ok("run --rm live:v1 cat /while-running"), "x");
+    assert_eq!(engine.ok(["ps", "--format", "{{.Names}}"]), "live", "it goes on");
+}
+
+#[test]
+fn disk_usage_and_prune() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("run --name used busybox true");
+    engine.ok("volume create lonely");
+    let usage = engine.ok([
+        "system",
+        "df",
+        "--format",
+        "{{.Type}} {{.TotalCount}} {{.Active}}",
+    ]);
+    assert!(
+        usage.starts_with("Images 1 1\nContainers 1 0\nLocal Volumes 1 0"),
+        "{usage}"
+    );
+    let pruned = engine.ok("container prune -f");
+    assert!(
+        pruned.starts_with("Deleted Containers:\n") && pruned.contains("Total reclaimed space: "),
+        "{pruned}"
+    );
+    let pruned = engine.ok("image prune -a -f");
+    assert!(pruned.contains("untagged: busybox:latest"), "{pruned}");
+    assert_eq!(engine.ok("images -q") + &engine.ok("ps -aq"), "");
+}
