@@ -108,7 +108,11 @@ impl ImageService {
             let (lease, mirror) = (lease.clone(), request.mirror.clone());
             self.blocking(move |service| match source {
                 Source::Debian { suite, .. } => {
-                    let command = mmdebstrap(&suite, mirror.as_deref(), with_ca, &host_cas);
+                    let mut command = mmdebstrap(&suite, mirror.as_deref(), with_ca, &host_cas);
+                    for option in host_apt_options() {
+                        let _ = lines.send(format!("As on this host: {option}"));
+                        command.arg(format!("--aptopt={option}"));
+                    }
                     let layer = service.apply_output(command, &lines, &lease)?;
                     Ok((layer, "mmdebstrap", [PATH, r#"CMD ["bash"]"#]))
                 }
@@ -194,7 +198,7 @@ impl ImageService {
                 _ if !status.success() => Err(ImageError::ProgramFailed {
                     program: program.clone(),
                     status: status.to_string(),
-                    output: last.join("\n"),
+                    output: complaint(&last),
                 }),
                 other => other,
             }
@@ -291,6 +295,26 @@ fn mmdebstrap(suite: &str, mirror: Option<&str>, with_ca: bool, cas: &[PathBuf])
     command
 }
 
+/// What the host's apt was told about the age of package lists: a host whose mirror is a snapshot of the past switches
+/// these checks off, and an image that takes its packages from the same mirror has to as well.
+fn host_apt_options() -> Vec<String> {
+    let Ok(output) = Command::new("apt-config").args(["dump", "--no-empty"]).stdin(Stdio::null()).output() else {
+        return Vec::new();
+    };
+    let settings = String::from_utf8_lossy(&output.stdout).into_owned();
+    apt_options(&settings)
+}
+
+/// The lines of `apt-config dump` that say how old a list may be.
+fn apt_options(settings: &str) -> Vec<String> {
+    const CHECKS: [&str; 4] = ["Check-Valid-Until", "Check-Date", "Max-ValidTime", "Min-ValidTime"];
+    let is_check = |line: &&str| {
+        let key = line.split_whitespace().next().and_then(|key| key.strip_prefix("Acquire::"));
+        key.is_some_and(|key| CHECKS.contains(&key))
+    };
+    settings.lines().filter(is_check).map(|line| line.trim_end_matches(';').to_owned()).collect()
+}
+
 /// One of mmdebstrap's own hooks, which split their arguments as a shell does.
 fn hook(name: &str, from: &Path, to: &Path) -> OsString {
     let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"));
@@ -321,6 +345,15 @@ fn listen(stderr: impl Read, lines: &mpsc::UnboundedSender<String>) -> Vec<Strin
         let _ = lines.send(text);
     }
     last.into()
+}
+
+/// The lines in which the program names its trouble; everything it said was passed on already.
+fn complaint(last: &[String]) -> String {
+    let errors: Vec<&str> = last.iter().map(String::as_str).filter(|line| line.starts_with("E: ")).collect();
+    match errors.as_slice() {
+        [] => last.last().cloned().unwrap_or_default(),
+        errors => errors.join("\n"),
+    }
 }
 
 fn is_command(name: &str) -> bool {

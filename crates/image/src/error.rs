@@ -106,8 +106,12 @@ pub enum ImageError {
     /// Save: the receiver is gone, or its disk is full.
     #[error("cannot write the archive: {0}")]
     Output(#[source] std::io::Error),
-    #[error("cannot use temporary files: {0}")]
-    Temporary(#[source] std::io::Error),
+    #[error("cannot compress layer {diff_id}: {source}")]
+    Compress {
+        diff_id: Digest,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("too many layers: {count}, the limit is {limit}")]
     TooManyLayers { count: usize, limit: usize },
 

@@ -323,18 +323,7 @@ impl ImageService {
 
     /// Stores a manifest or index under the digest it was asked by.
     fn keep(&self, resolved: &Resolved, lease: &Lease) -> Result<(), ImageError> {
-        let descriptor = &resolved.descriptor;
-        lease.hold(&descriptor.digest);
-        if self.store.content().contains(&descriptor.digest) {
-            return Ok(());
-        }
-        let mut ingest = self
-            .store
-            .content()
-            .ingest(&descriptor.digest, Some(descriptor.size), lease)?;
-        ingest.restart()?;
-        ingest.write_all(&resolved.bytes)?;
-        Ok(ingest.commit()?)
+        self.put_named(&resolved.descriptor.digest, &resolved.bytes, lease)
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod layers;
 
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use havre_oci::{Descriptor, Digest, Document, Manifest, Platform, Reference, media_type};
-use havre_registry_client::{Credentials, Repository};
-use havre_store::Image;
-use tokio::io::AsyncReadExt as _;
+use havre_registry_client::{BodyStream, Credentials, Repository};
+use havre_store::{Image, Store};
+use tokio::sync::mpsc;
 
 use crate::{ImageError, ImageService, Progress, ProgressEvent};
 
@@ -208,16 +210,49 @@ impl ImageService {
     }
 }
 
-/// Reads a blob in large pieces.
-fn open_blob(
-    store: &havre_store::Store,
-    digest: &Digest,
-    offset: u64,
-) -> std::io::Result<havre_registry_client::BodyStream> {
-    use std::io::Seek as _;
-    let mut file = store.content().open(digest).map_err(std::io::Error::other)?;
-    file.seek(std::io::SeekFrom::Start(offset))?;
-    let file = tokio::fs::File::from_std(file.into_parts().0);
-    let stream = tokio_util::io::ReaderStream::with_capacity(file.take(u64::MAX), 256 << 10);
-    Ok(Box::pin(stream))
+/// Bytes of one read.
+const PIECE: usize = 256 << 10;
+/// Pieces read ahead of an upload.
+const QUEUE: usize = 4;
+
+/// Opens a blob from an offset: a file of the content store, or a layer's uncompressed archive.
+fn open_blob(store: &Store, digest: &Digest, offset: u64) -> io::Result<BodyStream> {
+    if store.content().contains(digest) {
+        let mut file = store.content().open(digest).map_err(io::Error::other)?;
+        file.seek(SeekFrom::Start(offset))?;
+        return Ok(read_ahead(file));
+    }
+    let mut tar = store.layers().tar(digest).map_err(io::Error::other)?;
+    io::copy(&mut tar.by_ref().take(offset), &mut io::sink())?;
+    Ok(read_ahead(tar))
+}
+
+/// Reads on a blocking thread, a few pieces ahead.
+fn read_ahead(mut reader: impl Read + Send + 'static) -> BodyStream {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let item = match reader.read(&mut piece) {
+                Ok(0) => return,
+                Ok(count) => {
+                    piece.truncate(count);
+                    Ok(Bytes::from(piece))
+                }
+                Err(error) => Err(error),
+            };
+            let ended = item.is_err();
+            // A receiver that is gone has given the upload up.
+            if sender.blocking_send(item).is_err() || ended {
+                return;
+            }
+        }
+    });
+    Box::pin(futures_util::stream::unfold(
+        receiver,
+        |mut receiver| async move {
+            let item = receiver.recv().await?;
+            Some((item, receiver))
+        },
+    ))
 }

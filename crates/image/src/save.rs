@@ -244,13 +244,15 @@ impl ImageService {
                 for layer in &manifest.layers {
                     lease.hold(&layer.digest);
                 }
-                if manifest
-                    .layers
-                    .iter()
-                    .all(|layer| content.contains(&layer.digest))
-                {
+                if manifest.layers.iter().all(|layer| self.has_blob(&layer.digest)) {
                     for layer in &manifest.layers {
-                        blobs.insert(layer.digest.clone(), Blob::Kept(layer.size));
+                        let kept = content.contains(&layer.digest);
+                        let blob = if kept {
+                            Blob::Kept(layer.size)
+                        } else {
+                            Blob::Layer(layer.size)
+                        };
+                        blobs.insert(layer.digest.clone(), blob);
                     }
                     return Ok((manifest, bytes));
                 }

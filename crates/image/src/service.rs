@@ -1,9 +1,11 @@
 //! The service: what it is made of, and the ways onto blocking threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use havre_oci::{Algorithm, Digest};
 use havre_registry_client::Client;
-use havre_store::{Lease, Store};
+use havre_store::{Lease, Store, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::ImageError;
@@ -108,5 +110,47 @@ impl ImageService {
 
     pub(crate) fn lease(&self) -> Lease {
         self.store.lease()
+    }
+
+    /// Whether a layer's blob can be had: kept, or the uncompressed archive of a layer that is here.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
+        self.store.content().contains(digest)
+            || self
+                .store
+                .layers()
+                .find(digest)
+                .is_ok_and(|layer| layer.is_some())
+    }
+
+    /// Stores a small document under the digest it is known by. Several calls may do so at once.
+    pub(crate) fn put_named(&self, digest: &Digest, bytes: &[u8], lease: &Lease) -> Result<(), ImageError> {
+        let content = self.store.content();
+        lease.hold(digest);
+        if content.contains(digest) {
+            return Ok(());
+        }
+        if digest.algorithm() == Algorithm::Sha256 {
+            let actual = content.put(bytes, lease)?;
+            let expected = digest.clone();
+            return if actual == expected {
+                Ok(())
+            } else {
+                Err(StoreError::DigestMismatch { expected, actual }.into())
+            };
+        }
+        loop {
+            match content.ingest(digest, Some(bytes.len() as u64), lease) {
+                Ok(mut ingest) => {
+                    ingest.restart()?;
+                    ingest.write_all(bytes)?;
+                    return Ok(ingest.commit()?);
+                }
+                Err(StoreError::IngestBusy { .. }) if !content.contains(digest) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(StoreError::IngestBusy { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }

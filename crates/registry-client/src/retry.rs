@@ -61,7 +61,9 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    // A wrong weekday doesn't make the date wrong.
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    let at = parser.parse_zoned(value).ok()?.timestamp();
     let seconds = at.as_second().saturating_sub(Timestamp::now().as_second());
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }

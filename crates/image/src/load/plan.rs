@@ -209,21 +209,10 @@ impl ImageService {
         events: &mpsc::UnboundedSender<ProgressEvent>,
         loaded: &mut Vec<Loaded>,
     ) -> Result<(), ImageError> {
-        let content = self.store.content();
-        let put = |digest: &Digest, bytes: &[u8]| -> Result<(), ImageError> {
-            lease.hold(digest);
-            if content.contains(digest) {
-                return Ok(());
-            }
-            let mut ingest = content.ingest(digest, Some(bytes.len() as u64), lease)?;
-            ingest.restart()?;
-            ingest.write_all(bytes)?;
-            Ok(ingest.commit()?)
-        };
-        put(&ready.config_digest, &ready.config_bytes)?;
+        self.put_named(&ready.config_digest, &ready.config_bytes, lease)?;
         let mut descriptor = None;
         if let Some((found, bytes)) = ready.manifest {
-            put(&found.digest, &bytes)?;
+            self.put_named(&found.digest, &bytes, lease)?;
             descriptor = Some(Descriptor::new(found.media_type, found.digest, found.size));
         }
         let meta = self.store.meta();

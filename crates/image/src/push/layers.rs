@@ -180,11 +180,10 @@ impl ImageService {
                 }
             })
             .collect();
-        let mut pushed: Vec<(usize, Descriptor)> =
-            futures_util::stream::iter(pushes)
-                .buffer_unordered(self.limits.uploads.max(1))
-                .try_collect()
-                .await?;
+        let mut pushed: Vec<(usize, Descriptor)> = futures_util::stream::iter(pushes)
+            .buffer_unordered(self.limits.uploads.max(1))
+            .try_collect()
+            .await?;
         pushed.sort_by_key(|(index, _)| *index);
         Ok(pushed.into_iter().map(|(_, blob)| blob).collect())
     }
