@@ -253,6 +253,8 @@ async fn saved_images_load_elsewhere() {
         );
         assert_eq!(fresh.images.resolve("plain:2").await.unwrap().id, plain);
         // The loaded image still has its manifest.
+        let kept = fresh.images.inspect(&name).await.unwrap().manifest.map(|kept| kept.digest);
+        assert_eq!(kept.as_ref(), Some(&digest));
         let target = format!("{}/loaded:1", registry.host());
         fresh.images.tag(&name, &parse(&target)).await.unwrap();
         let pushed = fresh

@@ -199,7 +199,7 @@ impl ImageService {
         manifest
             .layers
             .iter()
-            .all(|layer| self.store.content().contains(&layer.digest))
+            .all(|layer| self.has_blob(&layer.digest))
     }
 
     fn publish_loaded(
