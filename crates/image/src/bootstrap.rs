@@ -270,8 +270,6 @@ fn mmdebstrap(suite: &str, mirror: Option<&str>, with_ca: bool, cas: &[PathBuf])
         "--mode=root",
         "--skip=output/dev",
     ]);
-    // Package lists and caches are fetched again when they are needed.
-    command.arg("--customize-hook=rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin");
     if with_ca {
         command.arg("--include=ca-certificates");
         command.arg("--customize-hook=mkdir -p \"$1/usr/local/share/ca-certificates\"");
@@ -450,6 +448,20 @@ fn busybox_tar(binary: &[u8], commands: &BTreeSet<&str>) -> std::io::Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_age_checks_are_taken_over_from_the_host() {
+        let dump = "APT \"\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::http::Proxy \"http://p:1\";\n";
+        assert_eq!(apt_options(dump), [r#"Acquire::Check-Valid-Until "false""#]);
+    }
+
+    #[test]
+    fn a_failure_repeats_only_the_errors() {
+        let lines = ["I: working", "E: no such suite", "I: removing"].map(str::to_owned);
+        assert_eq!(complaint(&lines), "E: no such suite");
+        assert_eq!(complaint(&lines[..1]), "I: working");
+        assert_eq!(complaint(&[]), "");
+    }
 
     #[test]
     fn sources() {
