@@ -93,14 +93,8 @@ impl Cgroup {
 
     /// Sends a signal to all processes; again and again for SIGKILL, until no new ones appear.
     pub(crate) fn kill(&self, signal: i32) -> io::Result<()> {
-        let Some(signal) = rustix::process::Signal::from_named_raw(signal) else {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
-        };
-        let rounds = if signal == rustix::process::Signal::KILL {
-            10
-        } else {
-            1
-        };
+        let kill = rustix::process::Signal::KILL.as_raw();
+        let rounds = if signal == kill { 10 } else { 1 };
         for _ in 0..rounds {
             let pids = match self.pids() {
                 Ok(pids) => pids,
@@ -113,7 +107,7 @@ impl Cgroup {
             for pid in pids {
                 if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                     // A process that has ended meanwhile is what we want.
-                    let _ = rustix::process::kill_process(pid, signal);
+                    let _ = havre_sys::process::send_signal(pid, signal);
                 }
             }
             if rounds > 1 {

@@ -10,6 +10,7 @@
 //!   sock                          control socket of the shim
 //!   exit.json                     exit status, written once and whole, when the container has ended
 //!   bundle/config.json            the OCI runtime specification the container was made from
+//!   bundle/seccomp.bpf            its seccomp filter, compiled
 //!   state/<container id>/         libcontainer's own state
 //!   shim.err                      what the shim said, if ever
 //! ```

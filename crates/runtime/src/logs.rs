@@ -353,7 +353,11 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     fn entry(number: u32) -> String {
-        let stream = if number % 2 == 0 { "stdout" } else { "stderr" };
+        let stream = if number.is_multiple_of(2) {
+            "stdout"
+        } else {
+            "stderr"
+        };
         format!(
             "{{\"log\":\"line {number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{:02}Z\"}}\n",
             number % 60

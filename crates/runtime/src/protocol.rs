@@ -33,6 +33,11 @@ pub(crate) struct Setup {
     /// The container's processes do not die with its init: kill them.
     pub(crate) shared_pids: bool,
     pub(crate) device_rules: Vec<serde_json::Value>,
+    /// Bounding, permitted and effective set.
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) no_new_privileges: bool,
+    /// Flags of the seccomp filter in `bundle/seccomp.bpf`, if there is one.
+    pub(crate) seccomp_flags: Option<u32>,
     pub(crate) log: LogConfig,
 }
 

@@ -14,7 +14,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Setup};
 use crate::shim_client::{ExitStatus, Shim};
-use crate::spec::{self, ContainerSpec, NamespaceMode, SpecError};
+use crate::spec::{self, ContainerSpec, Filter, Filters, NamespaceMode, SpecError};
 
 /// Where a [`Runtime`] works.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ pub struct RuntimeConfig {
 pub struct Runtime {
     config: RuntimeConfig,
     program: SealedProgram,
+    filters: Filters,
 }
 
 /// What became of a container while the daemon was away.
@@ -64,7 +65,11 @@ impl Runtime {
             path,
             source,
         })?;
-        Ok(Runtime { config, program })
+        Ok(Runtime {
+            config,
+            program,
+            filters: Filters::default(),
+        })
     }
 
     /// Starts a shim and creates the container in it: namespaces, mounts and cgroups exist, the program does not run
@@ -74,6 +79,10 @@ impl Runtime {
         let shim = self.shim(&spec.id);
         let directory = self.directory(&spec.id);
         let bundle = spec::bundle(spec, &self.cgroup_path(&spec.id)).map_err(start_error)?;
+        let filter = match &bundle.seccomp {
+            Some(profile) => Some(self.filters.get(profile).map_err(start_error)?),
+            None => None,
+        };
         match make_directory(&directory, false) {
             Err(RuntimeError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(RuntimeError::Exists { id: spec.id.clone() }.into());
@@ -92,9 +101,12 @@ impl Runtime {
             uid: bundle.user.uid,
             shared_pids: !matches!(spec.pid_mode, NamespaceMode::Private),
             device_rules: bundle.device_rules,
+            capabilities: bundle.capabilities,
+            no_new_privileges: spec.no_new_privileges,
+            seccomp_flags: filter.as_ref().map(|filter| filter.flags),
             log: spec.log.clone(),
         };
-        let result = self.spawn(&setup, &bundle.config);
+        let result = self.spawn(&setup, &bundle.config, filter.as_ref());
         if result.is_err()
             && let Err(error) = self.delete(&spec.id)
         {
@@ -175,7 +187,12 @@ impl Runtime {
         format!("/{}/{id}", self.config.cgroup_parent.trim_matches('/'))
     }
 
-    fn spawn(&self, setup: &Setup, config: &serde_json::Value) -> Result<(), StartError> {
+    fn spawn(
+        &self,
+        setup: &Setup,
+        config: &serde_json::Value,
+        filter: Option<&Filter>,
+    ) -> Result<(), StartError> {
         let io = |action, path: &Path| {
             let path = path.to_owned();
             move |source: io::Error| RuntimeError::Io { action, path, source }
@@ -188,6 +205,10 @@ impl Runtime {
             .map_err(io::Error::from)
             .map_err(io("encode", &path))?;
         fs_err::write(&path, text).map_err(io("write", &path))?;
+        if let Some(filter) = filter {
+            let path = bundle.join("seccomp.bpf");
+            fs_err::write(&path, &filter.program).map_err(io("write", &path))?;
+        }
         let errors = directory.join("shim.err");
         let error_file = fs_err::File::create(&errors).map_err(io("create", &errors))?;
 

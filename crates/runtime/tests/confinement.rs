@@ -1,5 +1,7 @@
 //! Isolation, privileges and limits as asked for. Needs root and cgroups.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use havre_runtime::spec::{
@@ -96,8 +98,8 @@ fn paths_are_masked_and_read_only() {
 fn mounts() {
     let bench = Bench::new();
     let data = bench.directory.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    std::fs::write(data.join("file"), "from the host").unwrap();
+    fs_err::create_dir(&data).unwrap();
+    fs_err::write(data.join("file"), "from the host").unwrap();
     // A link in the image must not lead the mount out of it.
     std::os::unix::fs::symlink("/../../../tmp", bench.rootfs().join("link")).unwrap();
     let bind = |source: std::path::PathBuf, destination: &str, readonly| Mount {
@@ -191,7 +193,7 @@ fn resources_are_set() {
                 "/sys/fs/cgroup/{controller}/{}/c1/{name}",
                 bench.config.cgroup_parent
             );
-            std::fs::read_to_string(path).unwrap().trim().to_owned()
+            fs_err::read_to_string(path).unwrap().trim().to_owned()
         };
         assert_eq!(file("cpu", "cpu.cfs_quota_us"), "50000");
         assert_eq!(file("cpu", "cpu.shares"), "512");
@@ -200,7 +202,7 @@ fn resources_are_set() {
     }
     shim.kill_all(9).unwrap();
     assert_eq!(shim.wait().unwrap().code, 137);
-    let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let score = fs_err::read_to_string("/proc/self/oom_score_adj").unwrap();
     assert_ne!(score.trim(), "500");
 }
 
@@ -254,7 +256,7 @@ fn namespaces() {
     let bench = Bench::new();
     let ids = "ls -l /proc/self/ns | grep -o '[a-z]*:\\[.*'; cat /proc/net/dev | wc -l; ps | wc -l";
     let namespace = |name: &str| {
-        let link = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        let link = fs_err::read_link(format!("/proc/self/ns/{name}")).unwrap();
         link.to_string_lossy().into_owned()
     };
     let text = bench.output(&bench.sh(ids));
@@ -290,9 +292,7 @@ fn left_behind_processes_of_a_shared_pid_namespace_are_killed() {
     spec.pid_mode = NamespaceMode::Host;
     let text = bench.output(&spec);
     let pid: i32 = text.trim().parse().unwrap();
-    eventually("it is gone", || {
-        std::fs::metadata(format!("/proc/{pid}")).is_err()
-    });
+    eventually("it is gone", || fs_err::metadata(format!("/proc/{pid}")).is_err());
 }
 
 #[test]
@@ -311,9 +311,9 @@ fn the_program_of_the_shim_cannot_be_overwritten() {
         bench.sh("cp /bin/busybox /proc/1/exe; echo x > /proc/1/exe || echo refused; ls /proc/1/fd | wc -l");
     spec.init = true;
     spec.privileged = true;
-    let before = std::fs::metadata(shim_program()).unwrap();
+    let before = fs_err::metadata(shim_program()).unwrap();
     let (_, stdout, _) = bench.run(&spec);
-    let after = std::fs::metadata(shim_program()).unwrap();
+    let after = fs_err::metadata(shim_program()).unwrap();
     assert_eq!(stdout, "refused\n3\n");
     assert_eq!(
         (before.len(), before.modified().unwrap()),

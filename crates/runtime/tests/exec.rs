@@ -1,5 +1,7 @@
 //! Further processes in a running container. Needs root and cgroups.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use havre_runtime::{RuntimeError, StartError};
@@ -23,7 +25,7 @@ fn output_and_status() {
     );
     spec.env = env();
     let exec = shim.exec(&spec).unwrap();
-    assert!(shim.pids().unwrap().len() >= 1);
+    assert!(!shim.pids().unwrap().is_empty());
     let (stdout, stderr) = read_frames(exec.stream.unwrap());
     assert_eq!((stdout.as_str(), stderr.as_str()), ("out\n2 /root\n", "err\n"));
     assert_eq!(shim.exec_wait("e1").unwrap().code, 5);
@@ -33,10 +35,10 @@ fn output_and_status() {
         Err(RuntimeError::NoSuchExec { .. })
     ));
     assert!(
-        !std::fs::read_to_string(bench.log_path()).unwrap().contains("out"),
+        !fs_err::read_to_string(bench.log_path()).unwrap().contains("out"),
         "only init's output is logged"
     );
-    let leftovers = std::fs::read_dir(bench.config.state_dir.join("c1/state/c1")).unwrap();
+    let leftovers = fs_err::read_dir(bench.config.state_dir.join("c1/state/c1")).unwrap();
     let sockets = leftovers
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().contains("tenant"))

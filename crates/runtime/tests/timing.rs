@@ -1,6 +1,8 @@
 //! Where the time of a container goes; run by hand: `cargo test -p havre-runtime --test timing -- --ignored --nocapture`.
 //! Needs root.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -198,7 +198,9 @@ fn drop_clean_mappings(smaps: &str) {
     let mut candidate = None;
     for line in smaps.lines() {
         let mut fields = line.split_ascii_whitespace();
-        let (Some(first), Some(second)) = (fields.next(), fields.next()) else { continue };
+        let (Some(first), Some(second)) = (fields.next(), fields.next()) else {
+            continue;
+        };
         if first == "Anonymous:" {
             // Nothing in it was ever written, relocations included: it is the file's own contents.
             if let (Some((start, end)), "0") = (candidate.take(), second) {
@@ -227,6 +229,33 @@ pub fn fd_path(fd: &OwnedFd) -> String {
 pub fn send_signal(pid: rustix::process::Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes integers; a positive process id names one process.
     if unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Restricts this process and what it becomes to the system calls a seccomp filter allows. `program` is an array of
+/// `struct sock_filter`, `flags` as for seccomp(2). Needs CAP_SYS_ADMIN or no-new-privileges; takes effect at once and
+/// for ever.
+pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
+    let instructions: Vec<libc::sock_filter> = program
+        .chunks_exact(8)
+        .map(|bytes| libc::sock_filter {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
+        .collect();
+    let length = u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog {
+        len: length,
+        filter: instructions.as_ptr().cast_mut(),
+    };
+    // SAFETY: the structure points to as many instructions as it says, which the kernel only reads, and checks.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program) };
+    if result == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())

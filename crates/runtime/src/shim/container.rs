@@ -36,8 +36,11 @@ pub(super) fn create(setup_request: &Setup) -> Result<(Container, i32, Streams),
     let directory = &setup_request.directory;
     let log = LogWriter::open(&setup_request.log).map_err(setup("open the log"))?;
     let report = Report::new().map_err(setup("make a pipe"))?;
-    let builder =
-        builder(&setup_request.id, directory)?.with_executor(Program::new(&report, setup_request.init, None));
+    let builder = builder(&setup_request.id, directory)?.with_executor(Program::new(
+        &report,
+        setup_request.init,
+        restrictions(setup_request, &setup_request.capabilities)?,
+    ));
     let console = Console::new(setup_request.tty, directory, "console.sock")?;
     let (builder, streams) = if console.is_none() {
         let want = AttachRequest {
@@ -127,23 +130,13 @@ pub(super) fn exec(
         .as_u64()
         .and_then(|uid| u32::try_from(uid).ok())
         .unwrap_or(0);
-    let capabilities = if exec.privileged {
-        let all = all_capabilities();
-        json!({"bounding": all, "effective": all, "permitted": all})
-    } else {
-        config["process"]["capabilities"].clone()
-    };
+    let all = exec.privileged.then(all_capabilities);
+    let restrictions = restrictions(setup_request, all.as_ref().unwrap_or(&setup_request.capabilities))?;
     let cwd = if exec.cwd.is_empty() {
         config["process"]["cwd"].clone()
     } else {
         json!(exec.cwd)
     };
-    let restrictions = Restrictions {
-        capabilities: parse(&capabilities)?,
-        seccomp: parse(&config["linux"]["seccomp"])?,
-        no_new_privileges: config["process"]["noNewPrivileges"] == true,
-    };
-    // No capabilities here: the executor drops them after it has loaded the seccomp filter.
     let mut process = json!({
         "terminal": exec.tty,
         "user": user,
@@ -185,11 +178,8 @@ fn run_exec(
 ) -> Result<(i32, Streams), Failure> {
     let directory = &setup_request.directory;
     let report = Report::new().map_err(setup("make a pipe"))?;
-    let builder = builder(&setup_request.id, directory)?.with_executor(Program::new(
-        &report,
-        false,
-        Some(restrictions),
-    ));
+    let builder =
+        builder(&setup_request.id, directory)?.with_executor(Program::new(&report, false, restrictions));
     let name = format!("exec-{serial}.sock");
     let console = Console::new(exec.tty, directory, &name)?;
     let (builder, streams) = if console.is_none() {
@@ -253,12 +243,24 @@ fn with_streams(builder: ContainerBuilder, ends: ProgramEnds) -> ContainerBuilde
         .with_stderr(ends.stderr)
 }
 
-fn parse<T: for<'de> serde::Deserialize<'de>>(value: &Value) -> Result<Option<T>, Failure> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    T::deserialize(value).map(Some).map_err(|error| Failure::Setup {
+/// What a process of the container has to give up to have only these capabilities.
+fn restrictions(setup_request: &Setup, capabilities: &[String]) -> Result<Restrictions, Failure> {
+    let sets = json!({"bounding": capabilities, "effective": capabilities, "permitted": capabilities});
+    let capabilities = serde_json::from_value(sets).map_err(|error| Failure::Setup {
         message: error.to_string(),
+    })?;
+    let seccomp = match setup_request.seccomp_flags {
+        Some(flags) => {
+            let program = fs::read(setup_request.directory.join("bundle/seccomp.bpf"))
+                .map_err(setup("read the seccomp filter"))?;
+            Some((program, flags))
+        }
+        None => None,
+    };
+    Ok(Restrictions {
+        capabilities,
+        seccomp,
+        no_new_privileges: setup_request.no_new_privileges,
     })
 }
 

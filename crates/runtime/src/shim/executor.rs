@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use havre_sys::process;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
-use oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
+use oci_spec::runtime::{LinuxCapabilities, Spec};
 use rustix::fs::{Access, AtFlags, FileType};
 use serde::{Deserialize, Serialize};
 
@@ -201,11 +201,12 @@ fn write_line(fd: impl AsFd, line: &Line) {
     }
 }
 
-/// What an exec process has to give up at the end. (For a container's init libcontainer does it; for further
-/// processes it forgets the seccomp filter, which has to be loaded before the capabilities go.)
+/// What a process gives up at the end. (libcontainer would do it for a container's init, and forget the seccomp
+/// filter for further processes; see also [`crate::spec`] on how it reads profiles.)
 pub(super) struct Restrictions {
-    pub(super) capabilities: Option<LinuxCapabilities>,
-    pub(super) seccomp: Option<LinuxSeccomp>,
+    pub(super) capabilities: LinuxCapabilities,
+    /// The program and flags of a seccomp filter.
+    pub(super) seccomp: Option<(Vec<u8>, u32)>,
     pub(super) no_new_privileges: bool,
 }
 
@@ -214,33 +215,31 @@ pub(super) struct Restrictions {
 pub(super) struct Program {
     report: Rc<OwnedFd>,
     init: bool,
-    restrictions: Option<Rc<Restrictions>>,
+    restrictions: Rc<Restrictions>,
 }
 
 impl Program {
-    pub(super) fn new(report: &Report, init: bool, restrictions: Option<Restrictions>) -> Self {
+    pub(super) fn new(report: &Report, init: bool, restrictions: Restrictions) -> Self {
         Program {
             report: Rc::clone(&report.writer),
             init,
-            restrictions: restrictions.map(Rc::new),
+            restrictions: Rc::new(restrictions),
         }
     }
 
     fn restrict(&self, restrictions: &Restrictions) -> Result<(), String> {
         let load = || match &restrictions.seccomp {
-            Some(filter) => libcontainer::seccomp::initialize_seccomp(filter)
-                .map(|_| ())
-                .map_err(|error| format!("load the seccomp filter: {}", chain(&error))),
+            Some((program, flags)) => process::load_seccomp_filter(program, *flags)
+                .map_err(|error| format!("load the seccomp filter: {error}")),
             None => Ok(()),
         };
+        // Without no-new-privileges loading takes a capability; with it, the filter comes as late as it can.
         if !restrictions.no_new_privileges {
             load()?;
         }
-        if let Some(capabilities) = &restrictions.capabilities {
-            let syscall = libcontainer::syscall::syscall::create_syscall();
-            libcontainer::capabilities::drop_privileges(capabilities, syscall.as_ref())
-                .map_err(|error| format!("drop capabilities: {}", chain(&error)))?;
-        }
+        let syscall = libcontainer::syscall::syscall::create_syscall();
+        libcontainer::capabilities::drop_privileges(&restrictions.capabilities, syscall.as_ref())
+            .map_err(|error| format!("drop capabilities: {}", chain(&error)))?;
         if restrictions.no_new_privileges {
             load()?;
         }
@@ -255,10 +254,8 @@ impl Program {
 
 impl Executor for Program {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        if let Some(restrictions) = &self.restrictions {
-            self.restrict(restrictions)
-                .map_err(|message| self.fail(Failure::Setup { message }))?;
-        }
+        self.restrict(&self.restrictions)
+            .map_err(|message| self.fail(Failure::Setup { message }))?;
         find(spec).map(|_| ()).map_err(|failure| self.fail(failure))
     }
 

@@ -2,6 +2,7 @@
 
 mod capability;
 mod device;
+mod filter;
 mod mount;
 mod oci;
 mod seccomp;
@@ -17,6 +18,7 @@ use crate::shim_client::AttachRequest;
 pub use user::{User, resolve_user};
 
 pub(crate) use capability::all as all_capabilities;
+pub(crate) use filter::{Filter, Filters};
 pub(crate) use oci::{bundle, check_id, working_directory_error};
 
 /// Everything about one container, as the engine has decided it (image configuration and options merged).

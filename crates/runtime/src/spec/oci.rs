@@ -44,6 +44,11 @@ pub(crate) struct Bundle {
     pub(crate) config: Value,
     pub(crate) user: User,
     pub(crate) device_rules: Vec<Value>,
+    /// Bounding, permitted and effective set. Not in `config`: the shim gives up the others itself, after it has
+    /// loaded the seccomp filter, which takes capabilities.
+    pub(crate) capabilities: Vec<String>,
+    /// For the same reason not in `config`; see [`super::filter`].
+    pub(crate) seccomp: Option<seccomp::OciSeccomp>,
 }
 
 /// Resolves and checks everything and makes the specification; `cgroup_path` begins with a slash. Makes the working
@@ -77,9 +82,6 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
         "args": spec.args,
         "env": environment(spec, &user),
         "cwd": cwd,
-        "capabilities": {
-            "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
-        },
         "rlimits": rlimits(spec)?,
     });
     // Absent is off: the runtime takes `false` for a reason to load the filter after dropping privileges.
@@ -112,18 +114,12 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     if !sysctls.is_empty() {
         linux["sysctl"] = json!(sysctls);
     }
-    let filter = match &spec.seccomp {
+    let seccomp = match &spec.seccomp {
         Seccomp::Unconfined => None,
         Seccomp::Default if spec.privileged => None,
         Seccomp::Default => Some(seccomp::default_profile(&capabilities)?),
         Seccomp::Profile(text) => Some(seccomp::custom_profile(text, &capabilities)?),
     };
-    if let Some(filter) = filter {
-        linux["seccomp"] = serde_json::to_value(filter).map_err(|error| SpecError::SeccompProfile {
-            detail: error.to_string(),
-        })?;
-    }
-
     let mut config = json!({
         "ociVersion": "1.2.0",
         "process": process,
@@ -144,6 +140,8 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
         config,
         user,
         device_rules,
+        capabilities,
+        seccomp,
     })
 }
 
@@ -573,6 +571,8 @@ mod tests {
             hard: 20,
         });
         let bundle = bundle(&spec, "/havre/x").unwrap();
+        assert_eq!(bundle.capabilities.len(), 14);
+        assert!(bundle.seccomp.is_some());
         let parsed: oci_spec::runtime::Spec = serde_json::from_value(bundle.config).unwrap();
         let linux = parsed.linux().as_ref().unwrap();
         let cpu = linux.resources().as_ref().unwrap().cpu().clone().unwrap();
@@ -580,17 +580,7 @@ mod tests {
         assert_eq!(parsed.hostname().as_deref(), Some("0123456789ab"));
         let process = parsed.process().as_ref().unwrap();
         assert_eq!(process.no_new_privileges(), None);
-        assert_eq!(
-            process
-                .capabilities()
-                .as_ref()
-                .unwrap()
-                .effective()
-                .as_ref()
-                .unwrap()
-                .len(),
-            14
-        );
+        assert!(process.capabilities().is_none() && linux.seccomp().is_none());
         assert_eq!(
             *process.env().as_ref().unwrap(),
             [DEFAULT_PATH, "HOSTNAME=0123456789ab", "HOME=/"].map(str::to_owned)

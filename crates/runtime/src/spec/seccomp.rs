@@ -4,7 +4,6 @@
 //! beside `architectures`, and with `includes` / `excludes` / `comment` / `name` in each rule.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::SpecError;
 
@@ -47,7 +46,7 @@ struct Rule {
     names: Vec<String>,
     action: String,
     errno_ret: Option<u32>,
-    args: Option<Vec<Value>>,
+    args: Option<Vec<Argument>>,
     #[serde(default)]
     includes: Option<Filter>,
     #[serde(default)]
@@ -68,24 +67,35 @@ struct Filter {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OciSeccomp {
-    default_action: String,
+    pub(super) default_action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    default_errno_ret: Option<u32>,
-    architectures: Vec<String>,
+    pub(super) default_errno_ret: Option<u32>,
+    pub(super) architectures: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    flags: Vec<String>,
-    syscalls: Vec<OciRule>,
+    pub(super) flags: Vec<String>,
+    pub(super) syscalls: Vec<OciRule>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OciRule {
-    names: Vec<String>,
-    action: String,
+pub(super) struct OciRule {
+    pub(super) names: Vec<String>,
+    pub(super) action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    errno_ret: Option<u32>,
+    pub(super) errno_ret: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    args: Vec<Value>,
+    pub(super) args: Vec<Argument>,
+}
+
+/// A condition on one argument of a system call.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Argument {
+    pub(super) index: u32,
+    pub(super) value: u64,
+    #[serde(default)]
+    pub(super) value_two: u64,
+    pub(super) op: String,
 }
 
 /// What the conditions of a profile are about.

@@ -1,6 +1,6 @@
 //! Real containers on a busybox root file system. Needs root, cgroups and a statically linked `/bin/busybox`.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -114,10 +114,10 @@ impl Drop for Bench {
         for id in self.runtime.list().unwrap_or_default() {
             let _ = self.runtime.delete(&id);
         }
-        for controller in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-            let _ = std::fs::remove_dir(controller.path().join(&self.config.cgroup_parent));
+        for controller in fs_err::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let _ = fs_err::remove_dir(controller.path().join(&self.config.cgroup_parent));
         }
-        let _ = std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(&self.config.cgroup_parent));
+        let _ = fs_err::remove_dir(Path::new("/sys/fs/cgroup").join(&self.config.cgroup_parent));
     }
 }
 
@@ -140,9 +140,9 @@ pub fn shim_program() -> PathBuf {
 
 fn busybox(root: &Path) {
     for directory in ["bin", "etc", "proc", "sys", "dev", "tmp", "root"] {
-        std::fs::create_dir_all(root.join(directory)).unwrap();
+        fs_err::create_dir_all(root.join(directory)).unwrap();
     }
-    std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    fs_err::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     for applet in [
         "sh", "true", "false", "cat", "echo", "sleep", "ls", "id", "env", "stty", "ps", "mount", "touch",
         "kill", "hostname", "head", "tail", "yes", "dd", "mkdir", "grep", "test", "pwd", "tty", "wc", "seq",
@@ -150,12 +150,12 @@ fn busybox(root: &Path) {
     ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    std::fs::write(
+    fs_err::write(
         root.join("etc/passwd"),
         "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n",
     )
     .unwrap();
-    std::fs::write(root.join("etc/group"), "root:x:0:\napp:x:1001:\nstaff:x:50:app\n").unwrap();
+    fs_err::write(root.join("etc/group"), "root:x:0:\napp:x:1001:\nstaff:x:50:app\n").unwrap();
 }
 
 pub fn exec_spec(id: &str, args: &[&str]) -> ExecSpec {
@@ -221,7 +221,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// What this process could give to a container, as `/proc/<pid>/status` shows it.
 pub fn all_capabilities() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         u64::from_str_radix(line.trim(), 16).unwrap()
