@@ -268,14 +268,17 @@ fn start_error(error: SpecError) -> StartError {
     }
 }
 
+/// A directory for root alone. Parents that are missing can be passed through: the daemon's socket may be among them.
 fn make_directory(path: &Path, parents: bool) -> Result<(), RuntimeError> {
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .recursive(parents)
-        .create(path)
-        .map_err(|source| RuntimeError::Io {
+    let create = |path: &Path, mode, recursive| {
+        std::fs::DirBuilder::new().mode(mode).recursive(recursive).create(path).map_err(|source| RuntimeError::Io {
             action: "create directory",
             path: path.to_owned(),
             source,
         })
+    };
+    if let (true, Some(parent)) = (parents, path.parent()) {
+        create(parent, 0o711, true)?;
+    }
+    create(path, 0o700, parents)
 }
