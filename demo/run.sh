@@ -7,18 +7,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d /var/tmp/havre-demo.XXXXXX)
 export DOCKER_HOST="unix://$work/havre.sock" DOCKER_CONFIG="$work/client"
 mkdir -p "$DOCKER_CONFIG" "$work/bin"
+ln -s "$havre" "$work/bin/havre"
 ln -s "$havre" "$work/bin/docker"
 export PATH="$work/bin:$PATH"
 
 bold() { [ -t 1 ] && printf '\n\033[1m%s\033[0m\n' "$*" || printf '\n%s\n' "$*"; }
 fail() { echo "demo: $*" >&2; exit 1; }
 timings=()
-# step TITLE COMMAND…: shows the command as a person would type it, runs it, and keeps its time.
+# step TITLE COMMAND…: shows the command as a person would type it, runs it, and keeps its time and its output.
 step() {
   local title=$1 started ended; shift
   bold "\$ $*"
   started=$(date +%s%N)
-  "$@" || fail "\`$*\` failed with $?"
+  "$@" | tee "$work/output" || fail "\`$*\` failed with $?"
   ended=$(date +%s%N)
   timings+=("$(printf '%-52s %8.2f s' "$title" "$(( (ended - started) / 10000000 ))e-2")")
 }
@@ -40,8 +41,7 @@ cat > "$work/config.toml" <<CONFIG
 bridge = "havre-demo"
 table = "havre-demo"
 CONFIG
-havre() { "$havre" "$@"; }
-havre daemon --root "$work/root" --socket "$work/havre.sock" --config "$work/config.toml" >"$work/daemon.log" 2>&1 &
+"$havre" daemon --root "$work/root" --socket "$work/havre.sock" --config "$work/config.toml" >"$work/daemon.log" 2>&1 &
 daemon=$!
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null || echo 5055)
@@ -60,12 +60,7 @@ for _ in $(seq 200); do
 done
 
 remote=localhost:$port/python_app:version_de_ouf
-says() {
-  local output
-  output=$(docker run --rm "$1") || fail "the application ended with $?"
-  echo "$output"
-  [[ $output == *👎* ]] || fail "the application did not say its sentence"
-}
+said() { grep -q 👎 "$work/output" || fail "the application did not say its sentence"; }
 
 step "base image from Debian's packages" havre image bootstrap debian
 cd "$here/python_app_build"
@@ -73,13 +68,14 @@ step "build, nothing cached"             docker build . -t python_app:version_de
 step "build, everything cached"          docker build -q . -t python_app:version_de_ouf
 step "list"                              docker images
 step "what made it"                      docker history python_app:version_de_ouf
-step "run"                               says python_app:version_de_ouf
+step "run"                               docker run python_app:version_de_ouf; said
 step "tag"                               docker tag python_app:version_de_ouf "$remote"
 step "push"                              docker push "$remote"
+docker ps -aq | xargs -r docker rm >/dev/null
 step "remove"                            docker rmi -f "$remote" python_app:version_de_ouf
-docker builder prune -af >/dev/null 2>&1 || true
+step "forget the build cache"            docker builder prune -af
 step "pull"                              docker pull "$remote"
-step "run again"                         says "$remote"
+step "run again"                         docker run --rm "$remote"; said
 step "sizes"                             docker system df
 
 bold "What it took"
