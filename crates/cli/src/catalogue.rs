@@ -236,7 +236,7 @@ async fn call(session: &Session, entry: &Entry, path: &str, words: &[String]) ->
     if asks_for_help(entry, words) {
         session
             .printer
-            .warn("Flag shorthand -h has been deprecated, use --help");
+            .line("Flag shorthand -h has been deprecated, use --help");
         let text = help::command(&path, entry.shape, &(entry.declare)(), terminal::columns());
         session.printer.out(&text);
         return Ok(ExitStatus::SUCCESS);

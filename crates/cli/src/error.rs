@@ -42,6 +42,9 @@ pub(crate) enum CliError {
         /// 1 for operands, 125 for flags, as Docker.
         status: ExitStatus,
     },
+    /// A flag's value is wrong; the text is completed with usage where the command is known.
+    #[error("{0}")]
+    Flag(String),
     /// What the user gave cannot be used.
     #[error("{0}")]
     Invalid(String),
@@ -95,7 +98,14 @@ impl CliError {
         ) {
             return self;
         }
-        let status = program_status(&self.to_string());
+        if let Self::Flag(text) = self {
+            return Self::of_flag(&text, program, "run");
+        }
+        // Only what the engine says is about the program; a file of ours that is missing is not.
+        let status = match &self {
+            Self::Daemon { .. } | Self::Stream(_) => program_status(&self.to_string()),
+            _ => ExitStatus::ENGINE,
+        };
         Self::WithHelp {
             program: program.to_owned(),
             command: "run",
@@ -106,11 +116,32 @@ impl CliError {
 
     /// Wraps an error of a command in the help form with status 125.
     pub(crate) fn with_help(self, program: &str, command: &'static str) -> Self {
+        if let Self::Flag(text) = self {
+            return Self::of_flag(&text, program, command);
+        }
         Self::WithHelp {
             program: program.to_owned(),
             command,
             source: Box::new(self),
             status: ExitStatus::ENGINE,
+        }
+    }
+
+    /// The text about a flag with the usage of `run` or `create`, as the flag parser words it.
+    fn of_flag(text: &str, program: &str, command: &str) -> Self {
+        Self::Usage {
+            text: format!(
+                "{text}\n\nUsage:  {program} {command} [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nRun '{program} {command} --help' for more information"
+            ),
+            status: ExitStatus::ENGINE,
+        }
+    }
+
+    /// An error of the command line without usage, status 1.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self::Usage {
+            text: text.to_owned(),
+            status: ExitStatus::FAILURE,
         }
     }
 

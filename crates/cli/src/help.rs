@@ -141,7 +141,6 @@ fn wrap_line(room: usize, text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
     use crate::args::Declaration;
-    use crate::args::container::cp::Cp;
     use crate::args::container::exec::Exec;
     use crate::args::container::ls::Ls;
     use crate::args::image::prune::Prune;
@@ -168,7 +167,5 @@ mod tests {
         assert_eq!(text, include_str!("../tests/help/ps.txt"));
         let text = command("docker image prune", &Prune::SHAPE, &declare::<Prune>(), 80);
         assert_eq!(text, include_str!("../tests/help/image-prune.txt"));
-        let text = command("docker container cp", &Cp::SHAPE, &declare::<Cp>(), 80);
-        assert_eq!(text, include_str!("../tests/help/container-cp.txt"));
     }
 }

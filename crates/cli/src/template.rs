@@ -11,6 +11,7 @@ mod parser;
 mod printf;
 mod value;
 
+pub(crate) use functions::escape_html;
 pub(crate) use value::Value;
 
 /// Why a template cannot be used; worded as Go's `text/template`.

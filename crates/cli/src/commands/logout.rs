@@ -18,10 +18,6 @@ pub(crate) async fn logout(session: &Session, args: Logout) -> Done {
         .filter(|name| **name == key || credentials::host(name) == credentials::host(&key))
         .cloned()
         .collect();
-    if names.is_empty() && config.helper(&key).is_none() {
-        session.printer.line(&format!("Not logged in to {shown}"));
-        return Ok(ExitStatus::SUCCESS);
-    }
     session
         .printer
         .line(&format!("Removing login credentials for {shown}"));

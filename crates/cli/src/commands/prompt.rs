@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::session::Session;
 
-/// Shows `warning` and asks; no answer, or any but yes, ends the command as Docker does.
+/// Shows `warning` and asks; no answer, or any but yes, ends the command, successfully as in Docker.
 pub(super) fn confirm(session: &Session, warning: &str) -> Result<(), CliError> {
     session.printer.out(&format!("{warning} [y/N] "));
     let mut answer = String::new();
@@ -14,6 +14,5 @@ pub(super) fn confirm(session: &Session, warning: &str) -> Result<(), CliError> 
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
-    session.printer.out("\n");
-    Err(CliError::Silent(ExitStatus::FAILURE))
+    Err(CliError::Silent(ExitStatus::SUCCESS))
 }

@@ -73,7 +73,61 @@ pub(crate) async fn version(session: &Session, args: Version) -> Done {
 
 const CLIENT: &str = "Client:\n Version:           {{.Client.Version}}\n API version:       {{.Client.ApiVersion}}\n OS/Arch:           {{.Client.Os}}/{{.Client.Arch}}\n Context:           {{.Client.Context}}\n";
 
-const SERVER: &str = "\nServer:{{range .Server.Components}}\n {{.Name}}:\n  Version:          {{.Version}}\n{{- range $key, $value := .Details}}\n  {{printf \"%-18s\" (printf \"%s:\" $key)}}{{$value}}\n{{- end}}\n{{- end}}\n";
+/// The components of a server. The engine's details have names of their own in Docker's page.
+fn components(server: &Value) -> String {
+    let mut text = String::from("\nServer:\n");
+    let Some(Value::List(components)) = get(server, "Components") else {
+        return text;
+    };
+    for component in components {
+        let shown = |name: &str| get(component, name).map(ToString::to_string).unwrap_or_default();
+        let details = get(component, "Details").unwrap_or(&Value::Null);
+        let detail = |name: &str| get(details, name).map(ToString::to_string).unwrap_or_default();
+        let name = shown("Name");
+        if name != "Engine" {
+            if let Value::Map(entries) = details {
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_by(|a, b| a.0.cmp(&b.0));
+                text.push_str(&format!(" {name}:\n  Version:          {}\n", shown("Version")));
+                for (key, value) in entries {
+                    let label = format!("{key}:");
+                    text.push_str(&format!("  {label:<18}{value}\n"));
+                }
+            }
+            continue;
+        }
+        text.push_str(&format!(" {name}:\n"));
+        let api = match detail("MinAPIVersion") {
+            minimum if minimum.is_empty() => detail("ApiVersion"),
+            minimum => format!("{} (minimum version {minimum})", detail("ApiVersion")),
+        };
+        for (label, value) in [
+            ("Version", shown("Version")),
+            ("API version", api),
+            ("Go version", detail("GoVersion")),
+            ("Git commit", detail("GitCommit")),
+            ("Built", detail("BuildTime")),
+            ("OS/Arch", format!("{}/{}", detail("Os"), detail("Arch"))),
+            ("Experimental", detail("Experimental")),
+        ] {
+            if !value.is_empty() {
+                let label = format!("{label}:");
+                text.push_str(&format!("  {label:<18}{value}\n"));
+            }
+        }
+    }
+    text
+}
+
+fn get<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Map(entries) => entries
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value),
+        _ => None,
+    }
+}
 
 fn page(all: &Value) -> Result<String, CliError> {
     let failed = |error| CliError::Invalid(format!("template: {error}"));
@@ -81,17 +135,8 @@ fn page(all: &Value) -> Result<String, CliError> {
         .map_err(failed)?
         .render(all)
         .map_err(failed)?;
-    let Value::Map(entries) = all else { return Ok(text) };
-    if entries
-        .iter()
-        .any(|(name, value)| name == "Server" && *value != Value::Null)
-    {
-        text.push_str(
-            &Template::parse(SERVER)
-                .map_err(failed)?
-                .render(all)
-                .map_err(failed)?,
-        );
+    if let Some(server) = get(all, "Server").filter(|server| **server != Value::Null) {
+        text.push_str(&components(server));
     }
     Ok(text)
 }
@@ -104,13 +149,15 @@ mod tests {
     fn the_page_lists_components() {
         let all: Value = serde_json::from_str(
             r#"{"Client":{"Version":"1","ApiVersion":"1.53","Os":"linux","Arch":"amd64","Context":"default"},
-                "Server":{"Components":[{"Name":"Engine","Version":"2","Details":{"Os":"linux","ApiVersion":"1.53"}}]}}"#,
+                "Server":{"Components":[{"Name":"Engine","Version":"2","Details":{"Os":"linux","Arch":"amd64","ApiVersion":"1.53","MinAPIVersion":"1.24"}},
+                {"Name":"shim","Version":"3","Details":{"GitCommit":"x"}}]}}"#,
         )
         .unwrap();
         assert_eq!(
             page(&all).unwrap(),
             "Client:\n Version:           1\n API version:       1.53\n OS/Arch:           linux/amd64\n Context:           default\n\n\
-             Server:\n Engine:\n  Version:          2\n  ApiVersion:       1.53\n  Os:               linux\n"
+             Server:\n Engine:\n  Version:          2\n  API version:      1.53 (minimum version 1.24)\n  OS/Arch:          linux/amd64\n \
+             shim:\n  Version:          3\n  GitCommit:        x\n"
         );
     }
 }

@@ -34,6 +34,21 @@ pub(crate) fn local(unix: i64) -> String {
     zoned(unix).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
+/// A time of the API in the form Go prints times: `2026-11-22 01:31:34.530815295 +0000 UTC`.
+pub(crate) fn go_form(rfc3339: &str) -> String {
+    let Ok(time) = rfc3339.parse::<Timestamp>() else {
+        return rfc3339.to_owned();
+    };
+    let zoned = time.to_zoned(TimeZone::UTC);
+    let fraction = format!("{:09}", time.subsec_nanosecond());
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!(
+        "{}{point}{fraction} +0000 UTC",
+        zoned.strftime("%Y-%m-%d %H:%M:%S")
+    )
+}
+
 /// RFC 3339 in local time.
 pub(crate) fn rfc3339(unix: i64) -> String {
     let zoned = zoned(unix);
@@ -147,6 +162,10 @@ mod tests {
             assert_eq!(duration(seconds), expected, "{seconds}");
         }
         assert_eq!(ago(0), "N/A");
+        assert_eq!(
+            go_form("2026-11-22T01:31:34.5308Z"),
+            "2026-11-22 01:31:34.5308 +0000 UTC"
+        );
     }
 
     #[test]

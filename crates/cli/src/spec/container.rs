@@ -40,11 +40,6 @@ impl Attached {
                 stderr: !detach,
             });
         }
-        if detach {
-            return Err(SpecError(
-                "conflicting options: cannot specify both --attach and --detach".to_owned(),
-            ));
-        }
         let mut attached = Self {
             stdin: false,
             stdout: false,
@@ -56,9 +51,11 @@ impl Attached {
                 "stdout" => attached.stdout = true,
                 "stderr" => attached.stderr = true,
                 _ => {
-                    return Err(SpecError(format!(
-                        "invalid argument \"{stream}\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR"
-                    )));
+                    return Err(SpecError::flag(
+                        "-a, --attach",
+                        stream,
+                        "valid streams are STDIN, STDOUT and STDERR",
+                    ));
                 }
             }
         }
@@ -197,7 +194,7 @@ fn host_config(flags: &ContainerFlags, directory: &std::path::Path) -> Result<Fi
     match flags.cgroupns.as_deref() {
         None | Some("") => {}
         Some(mode @ ("host" | "private")) => host.set("CgroupnsMode", mode),
-        Some(_) => return Err(SpecError("--cgroupns: invalid CGROUP mode".to_owned()).into()),
+        Some(_) => return Err(SpecError::value("--cgroupns: invalid CGROUP mode".to_owned()).into()),
     }
     if let Some(policy) = &flags.restart {
         host.set("RestartPolicy", limits::restart(policy)?);
@@ -287,11 +284,13 @@ fn network(flags: &[String]) -> Result<String, SpecError> {
         [one] => match one.strip_prefix("name=") {
             Some(name) if !name.contains(',') => Ok(name.to_owned()),
             None if !one.contains('=') => Ok(one.clone()),
-            _ => Err(SpecError(format!(
+            _ => Err(SpecError::value(format!(
                 "network options are not supported: {one:?}; give a network's name"
             ))),
         },
-        _ => Err(SpecError("more than one --network is not supported".to_owned())),
+        _ => Err(SpecError::value(
+            "more than one --network is not supported".to_owned(),
+        )),
     }
 }
 

@@ -19,7 +19,7 @@ impl DetachKeys {
         let mut sequence = Vec::new();
         for key in text.split(',') {
             let unknown = || {
-                SpecError(format!(
+                SpecError::value(format!(
                     "invalid detach keys ({text}): Unknown character: '{key}'"
                 ))
             };

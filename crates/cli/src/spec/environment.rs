@@ -32,7 +32,11 @@ pub(crate) fn environment(
 
 fn variable(text: &str, lookup: &impl Fn(&str) -> Option<String>) -> Result<String, SpecError> {
     if text.is_empty() || text.starts_with('=') {
-        return Err(SpecError(format!("invalid environment variable: {text}")));
+        return Err(SpecError::flag(
+            "-e, --env",
+            text,
+            format!("invalid environment variable: {text}"),
+        ));
     }
     if text.contains('=') {
         return Ok(text.to_owned());
@@ -57,7 +61,11 @@ pub(crate) fn labels(files: &[String], flags: &[String]) -> Result<BTreeMap<Stri
 fn add(text: &str, map: &mut BTreeMap<String, String>) -> Result<(), SpecError> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {
-        return Err(SpecError(format!("invalid label format: {text:?}")));
+        return Err(SpecError::flag(
+            "-l, --label",
+            text,
+            format!("invalid label '{text}': empty name"),
+        ));
     }
     map.insert(key.to_owned(), value.to_owned());
     Ok(())
@@ -69,7 +77,7 @@ pub(crate) fn options(flags: &[String]) -> Result<BTreeMap<String, String>, Spec
     for flag in flags {
         let (key, value) = flag
             .split_once('=')
-            .ok_or_else(|| SpecError(format!("invalid option {flag:?}: use KEY=value")))?;
+            .ok_or_else(|| SpecError::value(format!("invalid option {flag:?}: use KEY=value")))?;
         map.insert(key.to_owned(), value.to_owned());
     }
     Ok(map)
@@ -77,11 +85,17 @@ pub(crate) fn options(flags: &[String]) -> Result<BTreeMap<String, String>, Spec
 
 /// Lines that are neither empty nor comments.
 fn read_lines(path: &Path) -> Result<Vec<String>, CliError> {
-    let bytes = fs::read(path)?;
+    let bytes = fs::read(path).map_err(|error| {
+        SpecError::value(format!(
+            "open {}: {}",
+            path.display(),
+            crate::input_stream::plain(&error)
+        ))
+    })?;
     let mut lines = Vec::new();
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = std::str::from_utf8(line).map_err(|_| {
-            SpecError(format!(
+            SpecError::value(format!(
                 "env file {} contains invalid utf8 bytes at line {}",
                 path.display(),
                 number + 1
@@ -98,10 +112,10 @@ fn read_lines(path: &Path) -> Result<Vec<String>, CliError> {
         }
         let name = line.split('=').next().unwrap_or_default();
         if name.is_empty() {
-            return Err(SpecError(format!("no variable name on line '{line}'")).into());
+            return Err(SpecError::value(format!("no variable name on line '{line}'")).into());
         }
         if name.contains(char::is_whitespace) {
-            return Err(SpecError(format!(
+            return Err(SpecError::value(format!(
                 "poorly formatted environment: variable '{name}' contains whitespaces"
             ))
             .into());

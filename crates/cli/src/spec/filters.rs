@@ -15,7 +15,7 @@ pub(crate) fn with(flags: &[String], more: &[(&str, &str)]) -> Result<Option<Str
     for flag in flags {
         let (key, value) = flag
             .split_once('=')
-            .ok_or_else(|| SpecError(format!("invalid filter '{flag}': use KEY=value")))?;
+            .ok_or_else(|| SpecError::value(format!("invalid filter '{flag}': use KEY=value")))?;
         map.entry(key.trim().to_ascii_lowercase())
             .or_default()
             .insert(value.trim().to_owned(), true);
@@ -30,7 +30,7 @@ pub(crate) fn with(flags: &[String], more: &[(&str, &str)]) -> Result<Option<Str
     }
     serde_json::to_string(&map)
         .map(Some)
-        .map_err(|error| SpecError(error.to_string()))
+        .map_err(|error| SpecError::value(error.to_string()))
 }
 
 #[cfg(test)]

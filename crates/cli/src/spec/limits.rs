@@ -27,11 +27,7 @@ pub(crate) fn ulimit(text: &str) -> Result<Value, SpecError> {
         "sigpending",
         "stack",
     ];
-    let bad = |why: String| {
-        SpecError(format!(
-            "invalid argument \"{text}\" for \"--ulimit\" flag: {why}"
-        ))
-    };
+    let bad = |why: String| SpecError::flag("--ulimit", text, why);
     let (name, values) = text
         .split_once('=')
         .ok_or_else(|| bad(format!("invalid ulimit argument: {text}")))?;
@@ -40,7 +36,7 @@ pub(crate) fn ulimit(text: &str) -> Result<Value, SpecError> {
     }
     let number = |text: &str| {
         text.parse::<i64>()
-            .map_err(|_| bad(format!("invalid ulimit value: {text}")))
+            .map_err(|_| bad(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
     };
     let (soft, hard) = match values.split_once(':') {
         Some((soft, hard)) => (number(soft)?, number(hard)?),
@@ -63,11 +59,11 @@ pub(crate) fn device(text: &str) -> Result<Value, SpecError> {
         [host, second] if permissions_fit(second) => (*host, *host, *second),
         [host, inside] => (*host, *inside, "rwm"),
         [host, inside, permissions] if permissions_fit(permissions) => (*host, *inside, *permissions),
-        [_, _, mode] => return Err(SpecError(format!("bad mode specified: {mode}"))),
-        _ => return Err(SpecError(format!("invalid device specification: {text}"))),
+        [_, _, mode] => return Err(SpecError::value(format!("bad mode specified: {mode}"))),
+        _ => return Err(SpecError::value(format!("invalid device specification: {text}"))),
     };
     if !host.starts_with('/') || !inside.starts_with('/') {
-        return Err(SpecError(format!("{text} is not an absolute path")));
+        return Err(SpecError::value(format!("{text} is not an absolute path")));
     }
     Ok(json!({"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": permissions}))
 }
@@ -79,14 +75,16 @@ pub(crate) fn restart(text: &str) -> Result<Value, SpecError> {
         None => (text, None),
     };
     if name.is_empty() && times.is_some() {
-        return Err(SpecError(
+        return Err(SpecError::value(
             "invalid restart policy format: no policy provided before colon".to_owned(),
         ));
     }
     let count = match times {
         None => 0,
         Some(times) => times.parse::<i64>().map_err(|_| {
-            SpecError("invalid restart policy format: maximum retry count must be an integer".to_owned())
+            SpecError::value(
+                "invalid restart policy format: maximum retry count must be an integer".to_owned(),
+            )
         })?,
     };
     Ok(json!({"Name": name, "MaximumRetryCount": count}))
@@ -97,11 +95,14 @@ pub(crate) fn security(text: &str) -> Result<String, CliError> {
     let (key, value) = match text.split_once('=').or_else(|| text.split_once(':')) {
         Some(parts) => parts,
         None if text == "no-new-privileges" => return Ok(text.to_owned()),
-        None => return Err(SpecError(format!("invalid --security-opt: {text:?}")).into()),
+        None => return Err(SpecError::value(format!("Invalid --security-opt: {text:?}")).into()),
     };
     if key == "seccomp" && value != "unconfined" && value != "builtin" {
         let bytes = fs::read(Path::new(value)).map_err(|error| {
-            CliError::Invalid(format!("opening seccomp profile ({value}) failed: {error}"))
+            CliError::Invalid(format!(
+                "opening seccomp profile ({value}) failed: open {value}: {}",
+                crate::input_stream::plain(&error)
+            ))
         })?;
         let profile: Value = serde_json::from_slice(&bytes).map_err(|error| {
             CliError::Invalid(format!(
@@ -115,7 +116,7 @@ pub(crate) fn security(text: &str) -> Result<String, CliError> {
 
 /// Reads `--add-host name:address` (or with `=`).
 pub(crate) fn extra_host(text: &str) -> Result<String, SpecError> {
-    let bad = || SpecError(format!("bad format for add-host: {text:?}"));
+    let bad = || SpecError::flag("--add-host", text, format!("bad format for add-host: {text:?}"));
     let (name, address) = text
         .split_once('=')
         .or_else(|| text.split_once(':'))
@@ -125,7 +126,9 @@ pub(crate) fn extra_host(text: &str) -> Result<String, SpecError> {
         return Err(bad());
     }
     if address != "host-gateway" && address.parse::<std::net::IpAddr>().is_err() {
-        return Err(SpecError(format!("invalid IP address in add-host: {address:?}")));
+        return Err(SpecError::value(format!(
+            "invalid IP address in add-host: {address:?}"
+        )));
     }
     Ok(format!("{name}:{address}"))
 }

@@ -19,9 +19,9 @@ pub(crate) enum Volume {
 /// Reads `-v`; a relative source (`.`, `./x`, `../x`) is taken from `directory`.
 pub(crate) fn volume(spec: &str, directory: &Path) -> Result<Volume, SpecError> {
     let parts: Vec<&str> = spec.split(':').collect();
-    let invalid = || SpecError(format!("invalid spec: {spec}: empty section between colons"));
+    let invalid = || SpecError::value(format!("invalid spec: {spec}: empty section between colons"));
     if parts.len() > 3 {
-        return Err(SpecError(format!("invalid volume specification: {spec}")));
+        return Err(SpecError::value(format!("invalid volume specification: {spec}")));
     }
     if parts.iter().any(|part| part.is_empty()) {
         return Err(invalid());
@@ -61,11 +61,7 @@ pub(crate) fn absolute(directory: &Path, path: &str) -> String {
 
 /// Reads `--mount type=…,source=…,target=…` into the API's mount.
 pub(crate) fn mount(spec: &str, directory: &Path) -> Result<Value, SpecError> {
-    let error = |text: String| {
-        SpecError(format!(
-            "invalid argument \"{spec}\" for \"--mount\" flag: {text}"
-        ))
-    };
+    let error = |text: String| SpecError::flag("--mount", spec, text);
     let (mut kind, mut source, mut target) = ("volume".to_owned(), String::new(), String::new());
     let mut read_only = false;
     let (mut bind, mut volume, mut tmpfs) = (Map::new(), Map::new(), Map::new());
@@ -200,7 +196,7 @@ fn csv(line: &str) -> Vec<String> {
 pub(crate) fn tmpfs(spec: &str) -> Result<(String, String), SpecError> {
     let (path, options) = spec.split_once(':').unwrap_or((spec, ""));
     if !path.starts_with('/') {
-        return Err(SpecError(format!(
+        return Err(SpecError::value(format!(
             "invalid tmpfs path {path:?}: it must be absolute"
         )));
     }

@@ -21,7 +21,7 @@ pub(crate) struct Binding {
 pub(crate) type PortMap = BTreeMap<String, Vec<Binding>>;
 
 fn invalid<T>(message: String) -> Result<T, SpecError> {
-    Err(SpecError(message))
+    Err(SpecError::value(message))
 }
 
 /// Adds what `-p spec` publishes.

@@ -71,8 +71,8 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         }
         ("printf", [Value::Text(format), values @ ..]) => Ok(Value::Text(printf(format, values))),
         ("json", [value]) => serde_json::to_string(value)
-            .map(Value::Text)
-            .map_err(|e| failed(e.to_string())),
+            .map(|text| Value::Text(escape_html(&text)))
+            .map_err(|error| failed(error.to_string())),
         ("join", [list, Value::Text(separator)]) => match list {
             Value::List(items) => {
                 let words: Vec<String> = items.iter().map(ToString::to_string).collect();
@@ -126,6 +126,13 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ("pad", _) => wrong("3"),
         _ => wrong("at least 1"),
     }
+}
+
+/// Go's JSON encoder writes these three as escapes; outside strings they do not occur.
+pub(crate) fn escape_html(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 /// Go's `Sprint`: a blank between operands when neither is text.

@@ -64,7 +64,7 @@ impl Declaration for Build {
     const SHAPE: Shape = Shape {
         operands: Operands::Exactly(1),
         usage: "[OPTIONS] PATH | URL | -",
-        about: "Usage:  docker image build [OPTIONS] PATH | URL | -",
+        about: "Build an image from a Dockerfile",
         aliases: &["image build", "build", "builder build"],
         interspersed: true,
         refused: &[

@@ -178,9 +178,18 @@ impl Summary {
                 ("Mounts", shown.join(",").into()),
                 ("LocalVolumes", local.to_string().into()),
                 ("Networks", networks.join(",").into()),
+                ("Platform", Value::Null),
             ],
             labels,
         )
+    }
+
+    /// The same with the writable layer as its only size.
+    pub(crate) fn without_image_size(&self) -> Self {
+        Self {
+            size_root_fs: None,
+            ..self.clone()
+        }
     }
 
     fn names(&self, trunc: bool) -> String {

@@ -14,11 +14,15 @@ pub(crate) async fn rename(session: &Session, args: Rename) -> Done {
             "Error: Neither old nor new names may be empty".to_owned(),
         ));
     }
-    session
+    let call = session
         .client()?
         .post(format!("/containers/{old}/rename"))
-        .query("name", new)
-        .status()
-        .await?;
+        .query("name", new);
+    if let Err(error) = call.status().await {
+        session.printer.warn(&error.to_string());
+        return Err(CliError::Invalid(format!(
+            "Error: failed to rename container named {old}"
+        )));
+    }
     Ok(ExitStatus::SUCCESS)
 }

@@ -42,10 +42,25 @@ async fn execute(session: &Session, args: &Run) -> Done {
         return Ok(ExitStatus::FAILURE);
     };
     check_pull(args.pull.as_deref())?;
-    let attached = Attached::of(&args.container, args.detach)?;
     let flags = &args.container;
+    if args.detach && !flags.attach.is_empty() {
+        return Err(CliError::plain(
+            "conflicting options: cannot specify both --attach and --detach",
+        ));
+    }
+    if args.rm
+        && flags
+            .restart
+            .as_deref()
+            .is_some_and(|policy| !matches!(policy, "" | "no"))
+    {
+        return Err(CliError::Invalid(
+            "conflicting options: cannot specify both --restart and --rm".to_owned(),
+        ));
+    }
+    let attached = Attached::of(flags, args.detach)?;
     if flags.interactive && flags.tty && attached.stdin && !session.printer.in_is_terminal() {
-        return Err(CliError::Invalid("the input device is not a TTY".to_owned()));
+        return Err(CliError::plain("the input device is not a TTY"));
     }
     let detach_keys = keys(session, args.detach_keys.as_deref())?;
     let extra = Extra {

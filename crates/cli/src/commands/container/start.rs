@@ -74,9 +74,10 @@ pub(crate) async fn start(session: &Session, args: Start) -> Done {
     }
     let status = failures.finish(session);
     if !failed.is_empty() {
-        session
-            .printer
-            .warn(&format!("failed to start containers: {}", failed.join(", ")));
+        session.printer.warn(&format!(
+            "Error: failed to start containers: {}",
+            failed.join(", ")
+        ));
     }
     Ok(status)
 }

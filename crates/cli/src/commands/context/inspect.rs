@@ -9,7 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::session::Session;
-use crate::template::{Template, Value};
+use crate::template::{Template, Value, escape_html};
 
 /// `docker context inspect`.
 pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
@@ -45,7 +45,7 @@ pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
             let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
             let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
             serde::Serialize::serialize(&values, &mut serializer).map_err(std::io::Error::from)?;
-            String::from_utf8_lossy(&out).into_owned() + "\n"
+            escape_html(&String::from_utf8_lossy(&out)) + "\n"
         }
         Some(format) => {
             let format = if format == "json" { "{{json .}}" } else { format };

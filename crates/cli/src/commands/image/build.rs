@@ -22,9 +22,13 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
     let source = args.operands[0].as_str();
     for tag in &args.tag {
         reference(tag).map_err(|error| {
-            CliError::Invalid(format!(
-                "invalid argument {tag:?} for \"-t, --tag\" flag: {error}"
-            ))
+            CliError::Usage {
+                text: format!(
+                    "invalid argument {tag:?} for \"-t, --tag\" flag: {error}\n\nUsage:  {0} build [OPTIONS] PATH | URL | -\n\nRun '{0} build --help' for more information",
+                    session.program
+                ),
+                status: ExitStatus::ENGINE,
+            }
         })?;
     }
     let plain = match args.progress.as_deref() {

@@ -33,6 +33,12 @@ const LAYOUT: Layout = Layout {
     ],
 };
 
+/// Without `--human`: points in time instead of durations.
+const EXACT: Layout = Layout {
+    table: "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+    ..LAYOUT
+};
+
 /// `docker history`.
 pub(crate) async fn history(session: &Session, args: History) -> Done {
     let entries: Vec<Entry> = session
@@ -44,9 +50,10 @@ pub(crate) async fn history(session: &Session, args: History) -> Done {
         .iter()
         .map(|entry| entry.row(!args.no_trunc, args.human))
         .collect();
+    let layout = if args.human { &LAYOUT } else { &EXACT };
     session
         .printer
-        .out(&LAYOUT.render(args.format.as_deref(), args.quiet, &rows)?);
+        .out(&layout.render(args.format.as_deref(), args.quiet, &rows)?);
     Ok(ExitStatus::SUCCESS)
 }
 

@@ -198,7 +198,7 @@ impl Summary {
                 ("Containers", count(self.containers).into()),
                 ("SharedSize", shared.into()),
                 ("UniqueSize", unique.into()),
-                ("VirtualSize", size::short(self.size).into()),
+                ("VirtualSize", size::long(self.size).into()),
             ],
             self.labels.clone().unwrap_or_default(),
         )

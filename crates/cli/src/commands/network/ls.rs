@@ -8,7 +8,7 @@ use crate::args::network::ls::Ls;
 use crate::commands::Done;
 use crate::exit_status::ExitStatus;
 use crate::format::listing::Layout;
-use crate::format::short_id;
+use crate::format::{short_id, time};
 use crate::session::Session;
 use crate::spec::filters::filters;
 use crate::template::Value;
@@ -23,7 +23,7 @@ struct Network {
     created: String,
     internal: bool,
     #[serde(rename = "EnableIPv4")]
-    ipv4: Option<bool>,
+    ipv4: bool,
     #[serde(rename = "EnableIPv6")]
     ipv6: bool,
     labels: Option<BTreeMap<String, String>>,
@@ -90,9 +90,9 @@ impl Network {
                 ("Name", self.name.as_str().into()),
                 ("Driver", self.driver.as_str().into()),
                 ("Scope", self.scope.as_str().into()),
-                ("CreatedAt", self.created.as_str().into()),
+                ("CreatedAt", time::go_form(&self.created).into()),
                 ("Internal", self.internal.to_string().into()),
-                ("IPv4", self.ipv4.unwrap_or(true).to_string().into()),
+                ("IPv4", self.ipv4.to_string().into()),
                 ("IPv6", self.ipv6.to_string().into()),
                 ("Labels", joined.into()),
             ],

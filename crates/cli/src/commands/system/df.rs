@@ -234,7 +234,7 @@ fn verbose(usage: &Usage) -> Result<String, CliError> {
         .containers
         .iter()
         .flatten()
-        .map(|container| container.row(true))
+        .map(|container| container.without_image_size().row(true))
         .collect();
     let volumes: Vec<Value> = usage.volumes.iter().flatten().map(Volume::row).collect();
     let caches: Vec<Value> = usage.build_cache.iter().flatten().map(Cache::row).collect();

@@ -68,7 +68,8 @@ fn server(info: &Value) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: Option<String>| {
         if let Some(value) = value {
-            let _ = writeln!(text, " {label}: {value}");
+            let colon = if label.is_empty() { "" } else { ": " };
+            let _ = writeln!(text, " {label}{colon}{value}");
         }
     };
     let shown = |name: &str| get(info, name).map(ToString::to_string);
@@ -105,6 +106,11 @@ fn server(info: &Value) -> String {
             }
         }
     }
+    let swarm = get(info, "Swarm").and_then(|swarm| get(swarm, "LocalNodeState"));
+    line(
+        "Swarm",
+        swarm.map(ToString::to_string).filter(|text| !text.is_empty()),
+    );
     if let Some(Value::Map(runtimes)) = get(info, "Runtimes") {
         let names: Vec<&str> = runtimes.iter().map(|(name, _)| name.as_str()).collect();
         line("Runtimes", Some(names.join(" ")));
@@ -117,7 +123,7 @@ fn server(info: &Value) -> String {
             let option = option.to_string();
             let mut pairs = option.split(',');
             if let Some(name) = pairs.next().and_then(|pair| pair.strip_prefix("name=")) {
-                line(&format!(" {name}"), Some(String::new()));
+                line("", Some(format!(" {name}")));
             }
             for (key, value) in pairs.filter_map(|pair| pair.split_once('=')) {
                 line(&format!("  {}", capitalised(key)), Some(value.to_owned()));
@@ -191,7 +197,7 @@ mod tests {
         assert_eq!(
             server(&info),
             " Containers: 2\n  Running: 1\n Images: 3\n Server Version: 0.1\n Storage Driver: overlay2\n  Backing Filesystem: extfs\n \
-             Security Options:\n  seccomp:\n   Profile: builtin\n CPUs: 2\n Total Memory: 23.43GiB\n Insecure Registries:\n  127.0.0.0/8\n"
+             Security Options:\n  seccomp\n   Profile: builtin\n CPUs: 2\n Total Memory: 23.43GiB\n Insecure Registries:\n  127.0.0.0/8\n"
                 .replace("\n  Security", "\n Security")
         );
     }
