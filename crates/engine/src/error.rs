@@ -70,6 +70,12 @@ impl EngineError {
         Self::new(ErrorKind::System, message)
     }
 
+    /// The same as a wrong parameter: to a client that creates a container, `NotFound` means the image.
+    pub(crate) fn into_invalid(mut self) -> Self {
+        self.kind = ErrorKind::InvalidParameter;
+        self
+    }
+
     /// Puts words before the message, keeping kind and source.
     pub(crate) fn context(mut self, before: impl std::fmt::Display) -> Self {
         self.message = format!("{before}: {}", self.message);
@@ -178,7 +184,16 @@ impl From<havre_oci::ReferenceError> for EngineError {
     }
 }
 
-/// A container or exec that did not start, in the words Docker's clients look for to choose 125, 126 or 127.
+/// What kept a program from running, with the words before it that runc uses.
+pub(crate) fn process_failure(error: &havre_runtime::StartError) -> String {
+    let message = error.to_string();
+    match message.starts_with("unable to start container process") {
+        true => message,
+        false => format!("unable to start container process: {message}"),
+    }
+}
+
+/// A container that did not start, in the words Docker's clients look for to choose 125, 126 or 127.
 pub(crate) fn start_failure(error: havre_runtime::StartError) -> EngineError {
     use havre_runtime::StartError as E;
     let kind = match &error {
@@ -190,9 +205,12 @@ pub(crate) fn start_failure(error: havre_runtime::StartError) -> EngineError {
     };
     let message = match &error {
         E::Runtime(inner) => chain(inner),
+        // Docker finds the user before it calls its runtime, and says it plainly.
+        E::Setup { message } if message.starts_with("unable to find ") => message.clone(),
         other => format!(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create \
-             failed: {other}: unknown"
+             failed: {}: unknown",
+            process_failure(other)
         ),
     };
     EngineError::new(kind, message).with_source(error)

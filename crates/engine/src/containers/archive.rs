@@ -53,6 +53,8 @@ impl Containers {
             let stat = located.stat(&view.root)?;
             let entries = located.entry_name();
             let stream = archive_stream(move |writer| {
+                // The whole view, not only its root: the mounts must last as long.
+                let view = view;
                 tree::pack(&view.root, &located.resolved, &entries, writer).map(drop)
             })?;
             Ok((stat, stream))
@@ -486,7 +488,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(bytes.len() % 512, 0);
-        assert!(bytes.starts_with(b"var/"));
+        assert!(bytes.windows(17).any(|window| window == b"var/lib/app/data\0"));
         let (sender, receiver) = std::sync::mpsc::channel();
         let endless = archive_stream(move |mut writer| {
             let end = loop {

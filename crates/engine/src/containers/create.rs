@@ -143,7 +143,7 @@ fn create(
     }
     if let NetworkMode::Container(other) = &mode {
         // Remembered by id: names change.
-        let other = inner.table.find(other)?;
+        let other = inner.table.find(other).map_err(EngineError::into_invalid)?;
         host_config.network_mode = format!("container:{}", other.id);
     }
     check_endpoints(&networks, &mode)?;

@@ -14,7 +14,7 @@ use super::table::{Container, lock};
 use super::{
     Attachment, Containers, ExecConfig, ExecStart, ExecView, Inner, Output, Status, attach, names, spec,
 };
-use crate::error::blocking;
+use crate::error::{blocking, process_failure};
 use crate::{EngineError, Result};
 
 /// How long a finished exec can still be inspected.

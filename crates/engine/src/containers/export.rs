@@ -15,7 +15,11 @@ impl Containers {
         let (inner, exported) = (self.0.clone(), container.clone());
         let stream = blocking(move || {
             let view = View::bare(&inner, &exported, op)?;
-            archive_stream(move |writer| tree::pack(&view.root, Path::new(""), b"", writer).map(drop))
+            archive_stream(move |writer| {
+                // The whole view, not only its root: the mount must last as long.
+                let view = view;
+                tree::pack(&view.root, Path::new(""), b"", writer).map(drop)
+            })
         })
         .await?;
         self.0.publish(&container, "export", &[]);
@@ -27,8 +31,10 @@ impl Containers {
         let container = self.find(name)?;
         let inner = self.0.clone();
         blocking(move || {
+            let record = container.read().clone();
             let changes = inner.store.snapshots().changes(&container.id)?;
-            Ok(changes
+            let upper = inner.store.snapshots().get(&container.id)?.upper;
+            Ok(written(changes, &record, &upper)
                 .into_iter()
                 .map(|change| Change {
                     path: change.path.to_string_lossy().into_owned(),
@@ -41,5 +47,102 @@ impl Containers {
                 .collect())
         })
         .await
+    }
+}
+
+/// Without the empty files and directories that only carry a mount, and without the directories above them that changed for
+/// no other reason.
+fn written(
+    changes: Vec<havre_store::Change>,
+    record: &super::record::Record,
+    upper: &Path,
+) -> Vec<havre_store::Change> {
+    const MOUNTED: &[&str] = &[
+        "/dev",
+        "/proc",
+        "/sys",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+    ];
+    let is_mount = |path: &Path| {
+        MOUNTED.iter().any(|mounted| path == Path::new(mounted))
+            || record
+                .mounts
+                .iter()
+                .any(|mount| path == Path::new(&mount.point.destination))
+    };
+    let is_empty = |path: &Path| {
+        let path = upper.join(path.strip_prefix("/").unwrap_or(path));
+        match fs_err::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                fs_err::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none())
+            }
+            Ok(metadata) => metadata.is_file() && metadata.len() == 0,
+            Err(_) => false,
+        }
+    };
+    let mut emptied = std::collections::BTreeSet::new();
+    let kept: Vec<_> = changes
+        .into_iter()
+        .filter(|change| {
+            let only_mount = change.kind == havre_store::ChangeKind::Added
+                && is_mount(&change.path)
+                && is_empty(&change.path);
+            if only_mount {
+                emptied.extend(change.path.ancestors().skip(1).map(Path::to_path_buf));
+            }
+            !only_mount
+        })
+        .collect();
+    let still_needed: std::collections::BTreeSet<_> = kept
+        .iter()
+        .filter(|change| !emptied.contains(&change.path))
+        .flat_map(|change| change.path.ancestors().map(Path::to_path_buf).collect::<Vec<_>>())
+        .collect();
+    kept.into_iter()
+        .filter(|change| !emptied.contains(&change.path) || still_needed.contains(&change.path))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+    use havre_store::{Change as Stored, ChangeKind as Kind};
+
+    use super::*;
+
+    #[test]
+    fn mount_points_are_not_changes() {
+        let upper = tempfile::tempdir().unwrap();
+        for directory in ["etc", "proc", "dev", "opt/app"] {
+            fs::create_dir_all(upper.path().join(directory)).unwrap();
+        }
+        for file in ["etc/hosts", "etc/resolv.conf"] {
+            fs::write(upper.path().join(file), "").unwrap();
+        }
+        fs::write(upper.path().join("opt/app/new"), "x").unwrap();
+        fs::write(upper.path().join("dev/file"), "x").unwrap();
+        let change = |path: &str, kind| Stored {
+            path: path.into(),
+            kind,
+        };
+        let record = super::super::tests::record("aaa1", "web");
+        let changes = vec![
+            change("/dev", Kind::Added),
+            change("/dev/file", Kind::Added),
+            change("/etc", Kind::Modified),
+            change("/etc/hosts", Kind::Added),
+            change("/etc/resolv.conf", Kind::Added),
+            change("/opt", Kind::Modified),
+            change("/opt/app", Kind::Added),
+            change("/opt/app/new", Kind::Added),
+            change("/proc", Kind::Added),
+        ];
+        let shown: Vec<_> = written(changes, &record, upper.path())
+            .iter()
+            .map(|change| change.path.display().to_string())
+            .collect();
+        assert_eq!(shown, ["/dev", "/dev/file", "/opt", "/opt/app", "/opt/app/new"]);
     }
 }

@@ -415,7 +415,7 @@ fn volumes_from(spec: &str, table: &Table) -> Result<Vec<MountRecord>> {
         )));
     }
     let read_only = mode.split(',').any(|option| option == "ro");
-    let container = table.find(container)?;
+    let container = table.find(container).map_err(EngineError::into_invalid)?;
     let record = container.read();
     let mounts = record
         .mounts

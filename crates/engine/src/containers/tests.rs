@@ -63,7 +63,7 @@ fn every_status_can_be_left_except_by_nothing() {
     assert_eq!(error.to_string(), "container is running: Remove is not possible");
 }
 
-fn record(id: &str, name: &str) -> Record {
+pub(super) fn record(id: &str, name: &str) -> Record {
     Record {
         id: id.to_owned(),
         name: name.to_owned(),

@@ -29,7 +29,8 @@ impl NetworkMode {
                     ));
                 }
                 Some(container) => NetworkMode::Container(container.to_owned()),
-                None => return Err(EngineError::not_found(format!("network {text} not found"))),
+                // Not `NotFound`: clients take that for a missing image when they create a container.
+                None => return Err(EngineError::invalid(format!("network {text} not found"))),
             },
         })
     }
