@@ -111,6 +111,10 @@ impl Cgroup {
                 }
             }
             if rounds > 1 {
+                if !is_v2() {
+                    // The frozen die when they are thawed.
+                    let _ = fs_err::write(self.directory("freezer").join("freezer.state"), "THAWED");
+                }
                 std::thread::sleep(Duration::from_millis(1));
             }
         }

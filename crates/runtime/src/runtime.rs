@@ -271,11 +271,15 @@ fn start_error(error: SpecError) -> StartError {
 /// A directory for root alone. Parents that are missing can be passed through: the daemon's socket may be among them.
 fn make_directory(path: &Path, parents: bool) -> Result<(), RuntimeError> {
     let create = |path: &Path, mode, recursive| {
-        std::fs::DirBuilder::new().mode(mode).recursive(recursive).create(path).map_err(|source| RuntimeError::Io {
-            action: "create directory",
-            path: path.to_owned(),
-            source,
-        })
+        std::fs::DirBuilder::new()
+            .mode(mode)
+            .recursive(recursive)
+            .create(path)
+            .map_err(|source| RuntimeError::Io {
+                action: "create directory",
+                path: path.to_owned(),
+                source,
+            })
     };
     if let (true, Some(parent)) = (parents, path.parent()) {
         create(parent, 0o711, true)?;

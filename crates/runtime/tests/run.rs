@@ -348,3 +348,27 @@ fn the_shim_is_small() {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(status.contains("Threads:\t1\n"));
 }
+
+#[test]
+fn a_paused_container_stands_still_and_can_be_deleted() {
+    let bench = Bench::new();
+    let shim = bench.start(&bench.sh("while :; do echo tick; sleep 0.02; done"));
+    let lines = || {
+        fs_err::read_to_string(bench.log_path())
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    eventually("it runs", || lines() > 3);
+    shim.pause().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let before = lines();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(lines(), before);
+    shim.resume().unwrap();
+    eventually("it goes on", || lines() > before + 3);
+    shim.pause().unwrap();
+    let pid = shim.state().unwrap().pid;
+    bench.runtime.delete("c1").unwrap();
+    eventually("it is gone", || fs_err::metadata(format!("/proc/{pid}")).is_err());
+}

@@ -121,8 +121,11 @@ impl Drop for Bench {
     }
 }
 
-/// The example that plays the shim, built with the tests.
+/// The example that plays the shim, built with the tests; or the program named by `HAVRE_TEST_SHIM`.
 pub fn shim_program() -> PathBuf {
+    if let Some(program) = std::env::var_os("HAVRE_TEST_SHIM") {
+        return program.into();
+    }
     let test = std::env::current_exe().unwrap();
     let program = test
         .parent()
