@@ -309,7 +309,11 @@ fn watch_exit(inner: &Arc<Inner>, exec: &Arc<Exec>, shim: havre_runtime::Shim) -
 fn failure(error: StartError) -> EngineError {
     match error {
         StartError::Runtime(error) => error.into(),
-        error => EngineError::invalid(format!("OCI runtime exec failed: exec failed: {error}: unknown"))
-            .with_source(error),
+        StartError::Setup { message } if message.starts_with("unable to find ") => EngineError::invalid(message),
+        error => EngineError::invalid(format!(
+            "OCI runtime exec failed: exec failed: {}: unknown",
+            process_failure(&error)
+        ))
+        .with_source(error),
     }
 }
