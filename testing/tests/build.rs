@@ -30,7 +30,11 @@ fn refused(engine: &TestEngine, dockerfile: &str) -> String {
     let output = build(engine, &[("Dockerfile", dockerfile)], "");
     assert_ne!(output.code, 0, "{output}");
     assert_eq!(engine.ok("images -q test"), "", "nothing half-built is listed");
-    assert_eq!(engine.ok("ps -aq"), "", "no container is left");
+    // dockerd's classic builder keeps the container of a step that failed.
+    assert!(
+        TestEngine::is_dockerd() || engine.ok("ps -aq").is_empty(),
+        "no container is left"
+    );
     output.out() + &output.err()
 }
 
@@ -511,7 +515,7 @@ fn a_failing_command_shows_its_output_and_code() {
         "FROM busybox\nRUN echo before-it-fails; exit 42\nRUN echo never\n",
     );
     assert!(
-        text.contains("before-it-fails") && text.contains("42") && !text.contains("never\n"),
+        text.contains("before-it-fails") && text.contains("42") && !text.contains("Step 3"),
         "{text}"
     );
     assert!(text.contains("returned a non-zero code: 42"), "{text}");
@@ -525,7 +529,14 @@ fn an_invalid_file_is_refused_with_its_line() {
     for (dockerfile, expected) in [
         ("FROM busybox\nNOSUCH thing\n", "unknown instruction: NOSUCH"),
         ("RUN true\n", "no build stage in current context"),
-        ("", "cannot be empty"),
+        (
+            "",
+            if TestEngine::is_dockerd() {
+                "cannot be empty"
+            } else {
+                "no instructions"
+            },
+        ),
         ("FROM busybox\nCOPY one\n", "COPY requires at least two arguments"),
         ("FROM busybox\nEXPOSE notaport\n", "notaport"),
         ("FROM busybox\nENV novalue\n", "ENV must have two arguments"),

@@ -452,7 +452,10 @@ fn an_image_in_use_stays() {
     );
     assert_eq!(engine.ok("rmi second"), "Untagged: second:latest");
     let forced = engine.ok("rmi -f busybox");
-    assert!(forced.starts_with(&format!("Untagged: busybox:latest\nDeleted: {id}")), "{forced}");
+    assert!(
+        forced.starts_with(&format!("Untagged: busybox:latest\nDeleted: {id}")),
+        "{forced}"
+    );
     assert_eq!(engine.ok("images -q"), "");
     engine.ok("start -a user");
     engine.ok("rm user");
