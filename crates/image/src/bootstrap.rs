@@ -296,7 +296,11 @@ fn mmdebstrap(suite: &str, mirror: Option<&str>, with_ca: bool, cas: &[PathBuf])
 /// What the host's apt was told about the age of package lists: a host whose mirror is a snapshot of the past switches
 /// these checks off, and an image that takes its packages from the same mirror has to as well.
 fn host_apt_options() -> Vec<String> {
-    let Ok(output) = Command::new("apt-config").args(["dump", "--no-empty"]).stdin(Stdio::null()).output() else {
+    let Ok(output) = Command::new("apt-config")
+        .args(["dump", "--no-empty"])
+        .stdin(Stdio::null())
+        .output()
+    else {
         return Vec::new();
     };
     let settings = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -305,12 +309,24 @@ fn host_apt_options() -> Vec<String> {
 
 /// The lines of `apt-config dump` that say how old a list may be.
 fn apt_options(settings: &str) -> Vec<String> {
-    const CHECKS: [&str; 4] = ["Check-Valid-Until", "Check-Date", "Max-ValidTime", "Min-ValidTime"];
+    const CHECKS: [&str; 4] = [
+        "Check-Valid-Until",
+        "Check-Date",
+        "Max-ValidTime",
+        "Min-ValidTime",
+    ];
     let is_check = |line: &&str| {
-        let key = line.split_whitespace().next().and_then(|key| key.strip_prefix("Acquire::"));
+        let key = line
+            .split_whitespace()
+            .next()
+            .and_then(|key| key.strip_prefix("Acquire::"));
         key.is_some_and(|key| CHECKS.contains(&key))
     };
-    settings.lines().filter(is_check).map(|line| line.trim_end_matches(';').to_owned()).collect()
+    settings
+        .lines()
+        .filter(is_check)
+        .map(|line| line.trim_end_matches(';').to_owned())
+        .collect()
 }
 
 /// One of mmdebstrap's own hooks, which split their arguments as a shell does.
@@ -347,7 +363,11 @@ fn listen(stderr: impl Read, lines: &mpsc::UnboundedSender<String>) -> Vec<Strin
 
 /// The lines in which the program names its trouble; everything it said was passed on already.
 fn complaint(last: &[String]) -> String {
-    let errors: Vec<&str> = last.iter().map(String::as_str).filter(|line| line.starts_with("E: ")).collect();
+    let errors: Vec<&str> = last
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.starts_with("E: "))
+        .collect();
     match errors.as_slice() {
         [] => last.last().cloned().unwrap_or_default(),
         errors => errors.join("\n"),

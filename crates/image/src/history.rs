@@ -8,7 +8,7 @@ use crate::{ImageError, ImageService};
 /// One row of `history`, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// Image ID, or "<missing>".
+    /// Image ID, or `<missing>`.
     pub id: String,
     pub created: Option<Timestamp>,
     pub created_by: String,

@@ -146,7 +146,14 @@ impl ImageService {
                     continue;
                 }
             }
-            let labels = self.read_config(&image.id)?.config.labels;
+            // One damaged image must not hide the others.
+            let labels = match self.read_config(&image.id) {
+                Ok(config) => config.config.labels,
+                Err(error) => {
+                    tracing::warn!(image = %image.id, %error, "the configuration of an image cannot be read");
+                    BTreeMap::new()
+                }
+            };
             if by_label && !filters.labels_match(&labels) {
                 continue;
             }

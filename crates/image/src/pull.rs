@@ -253,17 +253,8 @@ impl ImageService {
         } else {
             let bytes = repository.read_blob(descriptor, MAX_CONFIG_SIZE).await?;
             let (lease, descriptor, copy) = (lease.clone(), descriptor.clone(), bytes.clone());
-            self.blocking(move |service| {
-                let mut ingest =
-                    service
-                        .store
-                        .content()
-                        .ingest(&descriptor.digest, Some(descriptor.size), &lease)?;
-                ingest.restart()?;
-                ingest.write_all(&copy)?;
-                Ok(ingest.commit()?)
-            })
-            .await?;
+            self.blocking(move |service| service.put_named(&descriptor.digest, &copy, &lease))
+                .await?;
             bytes
         };
         let config = ImageConfig::parse(&bytes).map_err(|source| ImageError::Config {

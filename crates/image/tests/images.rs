@@ -253,7 +253,13 @@ async fn saved_images_load_elsewhere() {
         );
         assert_eq!(fresh.images.resolve("plain:2").await.unwrap().id, plain);
         // The loaded image still has its manifest.
-        let kept = fresh.images.inspect(&name).await.unwrap().manifest.map(|kept| kept.digest);
+        let kept = fresh
+            .images
+            .inspect(&name)
+            .await
+            .unwrap()
+            .manifest
+            .map(|kept| kept.digest);
         assert_eq!(kept.as_ref(), Some(&digest));
         let target = format!("{}/loaded:1", registry.host());
         fresh.images.tag(&name, &parse(&target)).await.unwrap();
@@ -380,7 +386,8 @@ async fn archives_that_are_refused() {
             error.to_string()
         }
     };
-    let rebuilt = |change: &dyn Fn(&str, Vec<u8>) -> Option<Vec<u8>>| -> Vec<(String, Vec<u8>)> {
+    type Change<'a> = &'a dyn Fn(&str, Vec<u8>) -> Option<Vec<u8>>;
+    let rebuilt = |change: Change<'_>| -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
         for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
             let mut entry = entry.unwrap();

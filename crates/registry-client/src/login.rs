@@ -34,7 +34,7 @@ fn domain_of(server: &str) -> &str {
 
 impl Client {
     /// Checks user name and password against a registry. `server` is a domain ("docker.io", "localhost:5000") or one of
-    /// Docker's names of Docker Hub ("https://index.docker.io/v1/", "").
+    /// Docker's names of Docker Hub (`https://index.docker.io/v1/`, "").
     pub async fn login(
         &self,
         server: &str,

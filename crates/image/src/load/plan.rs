@@ -196,10 +196,7 @@ impl ImageService {
 
     /// Whether the blobs of a manifest are all in the store, so that it can be pushed again as it is.
     fn is_kept(&self, manifest: &Manifest) -> bool {
-        manifest
-            .layers
-            .iter()
-            .all(|layer| self.has_blob(&layer.digest))
+        manifest.layers.iter().all(|layer| self.has_blob(&layer.digest))
     }
 
     fn publish_loaded(
