@@ -7,6 +7,8 @@ mod call;
 mod connection;
 mod lines;
 pub(crate) mod stdcopy;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use call::{Body, Call, escape};
 pub(crate) use connection::{Client, Hijacked};
