@@ -95,7 +95,7 @@ impl RunExecutor {
                     Some(endpoint.gateway.into()),
                 )
             }
-            "none" => (NetworkNamespace::Private, None, None),
+            "none" => (NetworkNamespace::Path(self.network.sandbox_create(&request.id)?), None, None),
             "host" => (NetworkNamespace::Host, None, None),
             mode => match mode.strip_prefix("container:") {
                 Some(other) => {

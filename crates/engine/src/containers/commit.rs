@@ -23,7 +23,9 @@ impl Containers {
             )));
         }
         let base = self.0.images.config(&record.image).await?;
-        let mut run = run_config(options.config.as_ref().unwrap_or(&record.config));
+        let mut own = options.config.clone().unwrap_or_default();
+        super::merge::merge(&mut own, &run_config(&record.config))?;
+        let mut run = run_config(&own);
         apply_changes(&mut run, &options.changes)?;
 
         let lease = self.0.store.lease();

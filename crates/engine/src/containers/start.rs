@@ -185,7 +185,7 @@ fn prepare(
                 let pid = spec::running_pid(inner, other, "network")?;
                 NetworkNamespace::Path(PathBuf::from(format!("/proc/{pid}/ns/net")))
             }
-            _ => NetworkNamespace::Private,
+            _ => NetworkNamespace::Path(inner.network.sandbox_create(id)?),
         };
         let rootfs = rootfs()?;
         files::write(store, record, mode, None)?;

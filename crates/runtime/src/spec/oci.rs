@@ -71,6 +71,9 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
         source,
     })?;
     let user = resolve_user(&rootfs, &spec.user, &spec.additional_groups)?;
+    // The primary group is listed as well, so that dropping it cannot gain what the group is denied (CVE-2022-36109).
+    let mut groups = vec![user.gid];
+    groups.extend(user.additional_gids.iter().filter(|gid| **gid != user.gid));
     let capabilities = capability::select(&spec.cap_add, &spec.cap_drop, spec.privileged)?;
     let (mounts, root_propagation) = mount::mounts(spec, cgroup_path)?;
     let (devices, device_rules) = device::devices(spec)?;
@@ -78,7 +81,7 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
 
     let mut process = json!({
         "terminal": spec.tty,
-        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": user.additional_gids},
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": groups},
         "args": spec.args,
         "env": environment(spec, &user),
         "cwd": cwd,
