@@ -97,17 +97,18 @@ impl ImageService {
         } else {
             selector.clone()
         };
-        progress.emit(ProgressEvent::of(
-            name,
-            format!("Pulling from {}", reference.path()),
-        ));
+        // Said once the registry has it: what fails before is an error and nothing else.
+        let announce =
+            || progress.emit(ProgressEvent::of(name.clone(), format!("Pulling from {}", reference.path())));
 
         let wanted = options.platform.clone().unwrap_or_else(Platform::host);
         if let Some(pulled) = self.known(repository, reference, &selector, options).await? {
+            announce();
             progress.emit(ProgressEvent::line(format!("Digest: {}", pulled.digest)));
             return Ok(pulled);
         }
         let selected = self.select(repository, reference, &selector, &wanted).await?;
+        announce();
         let lease = self.lease();
         let config = self
             .fetch_config(repository, reference, &selected.manifest, &lease)
