@@ -181,20 +181,39 @@ pub fn run_as_init(program: &CStr, args: &[CString], env: &[CString], failed: im
     }
 }
 
-/// Gives unused memory back to the kernel: pages of program and libraries that are mapped but not needed at rest (they
-/// are faulted in again from the page cache when they are), and free heap.
-pub fn shrink() {
-    if let Ok(mappings) = fs_err::read_to_string("/proc/self/smaps") {
-        drop_clean_mappings(&mappings);
+/// Memory a process can do without while it rests: pages of program and libraries that are mapped but not modified
+/// (they are faulted in again from the page cache when they are needed).
+#[derive(Debug)]
+pub struct IdleMemory {
+    ranges: Vec<(usize, usize)>,
+}
+
+impl IdleMemory {
+    /// Gives free heap back to the kernel, and finds what [`IdleMemory::release`] will give back.
+    pub fn find() -> Self {
+        let ranges = fs_err::read_to_string("/proc/self/smaps")
+            .map_or_else(|_| Vec::new(), |text| clean_mappings(&text));
+        #[cfg(target_env = "gnu")]
+        // SAFETY: malloc_trim only returns free memory.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+        IdleMemory { ranges }
     }
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim only returns free memory.
-    unsafe {
-        libc::malloc_trim(0);
+
+    /// To be called right before resting: every function called afterwards brings its pages back.
+    pub fn release(self) {
+        for (start, end) in &self.ranges {
+            // SAFETY: private mappings of files without a modified page, as the kernel has reported them; a program
+            // that only maps and unmaps through its allocator does not replace them. Dropping their pages loses
+            // nothing.
+            unsafe { libc::madvise(*start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
     }
 }
 
-fn drop_clean_mappings(smaps: &str) {
+fn clean_mappings(smaps: &str) -> Vec<(usize, usize)> {
+    let mut clean = Vec::new();
     let mut candidate = None;
     for line in smaps.lines() {
         let mut fields = line.split_ascii_whitespace();
@@ -203,10 +222,8 @@ fn drop_clean_mappings(smaps: &str) {
         };
         if first == "Anonymous:" {
             // Nothing in it was ever written, relocations included: it is the file's own contents.
-            if let (Some((start, end)), "0") = (candidate.take(), second) {
-                // SAFETY: a private mapping of a file without a modified page, in a range the kernel has just
-                // reported: dropping its pages loses nothing.
-                unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+            if second == "0" {
+                clean.extend(candidate.take());
             }
         } else if let Some((start, end)) = first.split_once('-') {
             let hexadecimal = |text: &str| usize::from_str_radix(text, 16);
@@ -218,6 +235,7 @@ fn drop_clean_mappings(smaps: &str) {
             };
         }
     }
+    clean
 }
 
 /// The number of a descriptor, for `/proc/self/fd` paths.

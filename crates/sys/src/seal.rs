@@ -131,7 +131,11 @@ mod tests {
         let path = crate::process::fd_path(&fd);
         assert!(Command::new(&path).arg0("true").status().unwrap().success());
         let writable = std::fs::OpenOptions::new().write(true).open(&path);
-        assert!(writable.and_then(|mut file| std::io::Write::write(&mut file, b"x")).is_err());
+        assert!(
+            writable
+                .and_then(|mut file| std::io::Write::write(&mut file, b"x"))
+                .is_err()
+        );
     }
 
     // Needs root: a detached mount.

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use havre_sys::{process, tty};
+use havre_sys::process::{self, IdleMemory};
+use havre_sys::tty;
 use libcontainer::container::Container;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -45,6 +46,8 @@ pub(super) struct Server {
     /// Who waits for the container's end.
     waiting: Vec<UnixStream>,
     busy: bool,
+    /// To be given back before the next rest.
+    idle: Option<IdleMemory>,
     done: bool,
 }
 
@@ -98,6 +101,7 @@ impl Server {
             connections: Vec::new(),
             waiting: Vec::new(),
             busy: true,
+            idle: None,
             done: false,
         })
     }
@@ -162,6 +166,9 @@ impl Server {
             tv_sec: timeout.as_secs() as _,
             tv_nsec: timeout.subsec_nanos() as _,
         });
+        if let Some(idle) = self.idle.take() {
+            idle.release();
+        }
         let count = match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(count) => count,
             Err(rustix::io::Errno::INTR) => return Ok(()),
@@ -171,7 +178,7 @@ impl Server {
         drop(fds);
         if count == 0 && self.busy {
             self.busy = false;
-            process::shrink();
+            self.idle = Some(IdleMemory::find());
         } else if count > 0 {
             self.busy = true;
         }
