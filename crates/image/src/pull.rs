@@ -98,8 +98,12 @@ impl ImageService {
             selector.clone()
         };
         // Said once the registry has it: what fails before is an error and nothing else.
-        let announce =
-            || progress.emit(ProgressEvent::of(name.clone(), format!("Pulling from {}", reference.path())));
+        let announce = || {
+            progress.emit(ProgressEvent::of(
+                name.clone(),
+                format!("Pulling from {}", reference.path()),
+            ))
+        };
 
         let wanted = options.platform.clone().unwrap_or_else(Platform::host);
         if let Some(pulled) = self.known(repository, reference, &selector, options).await? {

@@ -94,7 +94,17 @@ impl Engine {
                 ]
                 .iter()
                 .map(|word| (*word).to_owned())
-                .chain(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime", "runc"].map(str::to_owned))
+                .chain(
+                    [
+                        "--storage-driver",
+                        "overlay",
+                        "--cgroup-manager",
+                        "cgroupfs",
+                        "--runtime",
+                        "runc",
+                    ]
+                    .map(str::to_owned),
+                )
                 .collect();
                 // Podman asks for more open files than a process without CAP_SYS_RESOURCE may have.
                 let settings = folder.join("containers.conf");
