@@ -337,7 +337,11 @@ impl TryFrom<HostConfigBody> for HostConfig {
             masked_paths: body.masked_paths,
             readonly_paths: body.readonly_paths,
             init: body.init,
-            resources: body.resources.into(),
+            resources: Resources {
+                // 0 and below mean no limit, which is nothing to remember (but lifts one in an update).
+                pids_limit: body.resources.pids_limit.filter(|limit| *limit > 0),
+                ..body.resources.into()
+            },
         })
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn bootstrap(
         mirror: body.mirror.filter(|mirror| !mirror.is_empty()),
     };
     Ok(message::respond(|lines| async move {
-        let id = engine.images().service().bootstrap(&request, &lines).await?;
+        let id = engine.images().bootstrap(&request, &lines).await?;
         lines.send(&Message::aux(json!({"ID": id})));
         Ok(())
     })
