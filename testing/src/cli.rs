@@ -267,6 +267,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// File name of the program that ran.
+    pub fn program(&self) -> String {
+        self.shown.split(' ').next().unwrap_or_default().to_owned()
+    }
+
     pub fn out(&self) -> String {
         String::from_utf8_lossy(&self.stdout)
             .trim_end_matches('\n')
