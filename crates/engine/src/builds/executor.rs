@@ -15,6 +15,7 @@ use havre_runtime::spec::{
 use havre_runtime::{AttachRequest, Runtime, RuntimeError, StartError};
 use havre_store::Store;
 
+use crate::containers::mountpoints;
 use crate::error::start_failure;
 use crate::{Containers, EngineError};
 
@@ -38,6 +39,9 @@ struct Step<'a> {
     executor: &'a RunExecutor,
     id: &'a str,
     files: PathBuf,
+    rootfs: &'a Path,
+    /// Mount points the runtime makes in the root file system: no part of the layer.
+    made: Vec<String>,
 }
 
 impl Drop for Step<'_> {
@@ -45,6 +49,9 @@ impl Drop for Step<'_> {
         let RunExecutor { runtime, network, .. } = self.executor;
         if let Err(error) = runtime.delete(self.id) {
             tracing::warn!(step = self.id, %error, "cannot remove the container of a build step");
+        }
+        if let Err(error) = mountpoints::remove(self.rootfs, &self.made) {
+            tracing::warn!(step = self.id, %error, "mount points stay in the layer of a build step");
         }
         if let Err(error) = network.sandbox_remove(self.id) {
             tracing::warn!(step = self.id, %error, "cannot remove the network of a build step");
@@ -95,7 +102,11 @@ impl RunExecutor {
                     Some(endpoint.gateway.into()),
                 )
             }
-            "none" => (NetworkNamespace::Path(self.network.sandbox_create(&request.id)?), None, None),
+            "none" => (
+                NetworkNamespace::Path(self.network.sandbox_create(&request.id)?),
+                None,
+                None,
+            ),
             "host" => (NetworkNamespace::Host, None, None),
             mode => match mode.strip_prefix("container:") {
                 Some(other) => {
@@ -210,14 +221,22 @@ impl Executor for RunExecutor {
             .root()
             .join("build")
             .join(format!("run-{}", request.id));
-        let step = Step {
+        let mut step = Step {
             executor: self,
             id: &request.id,
             files,
+            rootfs: &request.rootfs,
+            made: Vec::new(),
         };
         if self.killed().contains(&request.id) {
             return Err(ExecError::Cancelled);
         }
+        let io = |context: &str| {
+            let context = context.to_owned();
+            |source| ExecError::Io { context, source }
+        };
+        step.made =
+            mountpoints::missing(&request.rootfs).map_err(io("look into the step's root file system"))?;
         let spec = self
             .spec(&request, &step.files)
             .map_err(|error| ExecError::Start {

@@ -153,6 +153,13 @@ fn create(
     }
     spec::check_devices(&host_config)?;
     super::start::port_requests(&config, &host_config)?;
+    if host_config.ipc_mode.is_empty() {
+        host_config.ipc_mode = "private".to_owned();
+    }
+    if host_config.cgroupns_mode.is_empty() {
+        let private = inner.settings.cgroup_v2 && !host_config.privileged;
+        host_config.cgroupns_mode = if private { "private" } else { "host" }.to_owned();
+    }
     if host_config.shm_size == 0 {
         host_config.shm_size = spec::DEFAULT_SHM;
     }
@@ -201,6 +208,7 @@ fn create(
         restart_count: 0,
         stopped_by_user: false,
         network: None,
+        mountpoints: Vec::new(),
     };
     let stored = encode(&record)
         .and_then(|body| Ok(inner.store.meta().put_document(KIND, &id, Some(&name), &body)?));
@@ -210,6 +218,11 @@ fn create(
     }
     undo.done = true;
     drop(undo);
+    if record.mounts.iter().any(|mount| mount.owned)
+        && let Err(error) = inner.volumes.confirm(&id)
+    {
+        tracing::warn!(container = id, %error, "cannot confirm anonymous volumes");
+    }
     let container = inner.table.insert(Container::new(record));
     if let Err(error) = inner.store.meta().touch_image(&image.id) {
         tracing::warn!(image = %image.id, %error, "cannot note the use of an image");

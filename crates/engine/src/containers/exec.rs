@@ -199,7 +199,8 @@ fn run(inner: &Arc<Inner>, exec: &Arc<Exec>, start: &ExecStart) -> Result<Option
     let started = match shim.exec(&spec) {
         Ok(started) => started,
         Err(error) => {
-            let code = i64::from(error.exit_code());
+            // 125 is the status of an engine that fails; an exec that cannot start is 126 or 127, as in Docker.
+            let code = i64::from(error.exit_code()).max(126);
             exec.progress.send_replace(Progress::Ended {
                 pid: 0,
                 code,
@@ -309,9 +310,11 @@ fn watch_exit(inner: &Arc<Inner>, exec: &Arc<Exec>, shim: havre_runtime::Shim) -
 fn failure(error: StartError) -> EngineError {
     match error {
         StartError::Runtime(error) => error.into(),
-        StartError::Setup { message } if message.starts_with("unable to find ") => EngineError::invalid(message),
+        StartError::Setup { message } if message.starts_with("unable to find ") => {
+            EngineError::invalid(message)
+        }
         error => EngineError::invalid(format!(
-            "OCI runtime exec failed: exec failed: {}: unknown",
+            "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
             process_failure(&error)
         ))
         .with_source(error),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use super::table::{Container, lock};
-use super::{Inner, RestartPolicyName, Status, Transition, WaitCondition, remove, start};
+use super::{Inner, RestartPolicyName, Status, Transition, WaitCondition, mountpoints, remove, start};
 use crate::Result;
 
 /// The first automatic restart waits this long; every further one twice as long as the one before.
@@ -133,13 +133,26 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
     }
 }
 
-/// Runtime, namespace and mount of a container that has ended.
+/// Takes down what a container has beside its record while it runs: runtime, namespace, mount. Does what it can.
 pub(super) fn clean_up(inner: &Inner, id: &str) {
     if let Err(error) = inner.runtime.delete(id) {
         tracing::warn!(container = id, %error, "cannot remove the runtime state of a container");
     }
     if let Err(error) = inner.network.sandbox_remove(id) {
         tracing::warn!(container = id, %error, "cannot remove the network namespace of a container");
+    }
+    if let Some(container) = inner.table.get(id) {
+        let made = container.read().mountpoints.clone();
+        let merged = inner
+            .store
+            .snapshots()
+            .find(id)
+            .ok()
+            .flatten()
+            .map(|snapshot| snapshot.merged);
+        if let Some(Err(error)) = merged.map(|merged| mountpoints::remove(&merged, &made)) {
+            tracing::debug!(container = id, %error, "mount points stay behind");
+        }
     }
     if let Err(error) = inner.store.snapshots().unmount(id) {
         tracing::warn!(container = id, %error, "cannot unmount the root file system of a container");

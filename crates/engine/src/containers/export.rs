@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::archive::{View, archive_stream};
-use super::{Change, ChangeKind, Containers, tree};
+use super::{Change, ChangeKind, Containers, mountpoints, tree};
 use crate::error::blocking;
 use crate::{ByteStream, Result};
 
@@ -50,28 +50,13 @@ impl Containers {
     }
 }
 
-/// Without the empty files and directories that only carry a mount, and without the directories above them that changed for
-/// no other reason.
+/// Without the mount points that are there only while it runs, and without the directories above them that changed for no
+/// other reason.
 fn written(
     changes: Vec<havre_store::Change>,
     record: &super::record::Record,
     upper: &Path,
 ) -> Vec<havre_store::Change> {
-    const MOUNTED: &[&str] = &[
-        "/dev",
-        "/proc",
-        "/sys",
-        "/etc/hostname",
-        "/etc/hosts",
-        "/etc/resolv.conf",
-    ];
-    let is_mount = |path: &Path| {
-        MOUNTED.iter().any(|mounted| path == Path::new(mounted))
-            || record
-                .mounts
-                .iter()
-                .any(|mount| path == Path::new(&mount.point.destination))
-    };
     let is_empty = |path: &Path| {
         let path = upper.join(path.strip_prefix("/").unwrap_or(path));
         match fs_err::symlink_metadata(&path) {
@@ -87,7 +72,7 @@ fn written(
         .into_iter()
         .filter(|change| {
             let only_mount = change.kind == havre_store::ChangeKind::Added
-                && is_mount(&change.path)
+                && mountpoints::is_one(&change.path, &record.mountpoints)
                 && is_empty(&change.path);
             if only_mount {
                 emptied.extend(change.path.ancestors().skip(1).map(Path::to_path_buf));
@@ -127,7 +112,11 @@ mod tests {
             path: path.into(),
             kind,
         };
-        let record = super::super::tests::record("aaa1", "web");
+        let mut record = super::super::tests::record("aaa1", "web");
+        record.mountpoints = ["dev", "proc", "etc/hosts", "etc/resolv.conf"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         let changes = vec![
             change("/dev", Kind::Added),
             change("/dev/file", Kind::Added),

@@ -37,6 +37,15 @@ fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<Contain
     if host_config.runtime.is_empty() {
         host_config.runtime = super::RUNTIME.to_owned();
     }
+    if !host_config.privileged {
+        let defaults = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        host_config
+            .masked_paths
+            .get_or_insert_with(|| defaults(&havre_runtime::spec::MASKED_PATHS));
+        host_config
+            .readonly_paths
+            .get_or_insert_with(|| defaults(&havre_runtime::spec::READONLY_PATHS));
+    }
     Ok(ContainerView {
         id: record.id.clone(),
         created: record.created,

@@ -25,6 +25,7 @@ mod list;
 mod logs;
 mod merge;
 mod model;
+pub(crate) mod mountpoints;
 mod mounts;
 mod names;
 mod record;

@@ -165,7 +165,9 @@ fn from_bind(bind: &Bind, id: &str, volumes: &Volumes) -> Result<MountRecord> {
             .map_err(|error| in_volume_spec(error, &bind.spec))?;
         volume_record(volume, bind.destination.clone(), false)
     };
-    record.point.mode.clone_from(&bind.mode);
+    if record.point.kind == MountKind::Bind || !bind.mode.is_empty() {
+        record.point.mode.clone_from(&bind.mode);
+    }
     record.point.rw = !bind.read_only;
     record.copy &= !bind.no_copy;
     Ok(record)
@@ -352,7 +354,7 @@ fn tmpfs_record(destination: String, options: Vec<String>, mode: String) -> Moun
 fn from_tmpfs(target: &str, options: &str) -> Result<MountRecord> {
     if !target.starts_with('/') {
         return Err(EngineError::invalid(format!(
-            "invalid mount config for type \"tmpfs\": invalid mount path: '{target}' mount path must be absolute"
+            "invalid mount path: '{target}' mount path must be absolute"
         )));
     }
     let words: Result<Vec<String>> = options

@@ -38,6 +38,9 @@ pub(crate) struct Record {
     /// The connection to the network while it runs.
     #[serde(default)]
     pub network: Option<NetworkRecord>,
+    /// What the runtime made in the root file system to mount over it, relative to the root.
+    #[serde(default)]
+    pub mountpoints: Vec<String>,
 }
 
 /// Where it is in its life, and how it came there.

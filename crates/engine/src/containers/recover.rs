@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use havre_runtime::{Reattached, Shim};
+use havre_runtime::{Reattached, Shim, ShimState};
 
 use super::record::{KIND, Record};
 use super::table::Container;
@@ -25,23 +25,25 @@ impl Containers {
             for mount in record.mounts.iter().filter(|mount| mount.is_volume()) {
                 inner.volumes.hold(&mount.point.name, &record.id);
             }
+            if record.mounts.iter().any(|mount| mount.owned) {
+                inner.volumes.confirm(&record.id)?;
+            }
             inner.table.reserve(&record.name, &record.id)?;
             inner.table.insert(Container::new(record));
         }
 
-        let mut found = Vec::new();
-        let mut in_runtime: BTreeSet<String> = inner.runtime.list()?.into_iter().collect();
-        for container in inner.table.all() {
-            in_runtime.remove(&container.id);
-            let state = find(inner, &container)?;
-            found.push((container, state));
-        }
-        for stray in in_runtime {
+        let mut strays: BTreeSet<String> = inner.runtime.list()?.into_iter().collect();
+        let found = find_all(inner, &mut strays);
+        for stray in strays {
             tracing::info!(
                 container = stray,
                 "removing what is left of a container without a record"
             );
-            exit::clean_up(inner, &stray);
+            let inner = inner.clone();
+            // Not awaited: a shim that hangs takes its time to be given up.
+            std::thread::Builder::new()
+                .name("recover".to_owned())
+                .spawn(move || exit::clean_up(&inner, &stray))?;
         }
 
         // Live endpoints first, so that nobody else is given their addresses and ports.
@@ -60,41 +62,95 @@ impl Containers {
         for snapshot in inner.store.snapshots().list()? {
             if inner.table.get(&snapshot.id).is_none() {
                 tracing::info!(snapshot = snapshot.id, "removing a snapshot without a container");
+                inner.volumes.drop_unconfirmed(&snapshot.id)?;
                 inner.store.snapshots().remove(&snapshot.id)?;
             }
         }
         for (container, state) in found {
-            if let Err(error) = settle(inner, &container, state) {
-                tracing::error!(container = container.id, %error, "cannot recover a container");
+            let op = container.op.clone().try_lock_owned();
+            let op = op.map_err(|_| {
+                EngineError::system(format!("container {} is busy at the start", container.id))
+            })?;
+            let in_background = matches!(state, Found::Hung);
+            let inner = inner.clone();
+            let settle = move || {
+                let _op = op;
+                if let Err(error) = settle(&inner, &container, state) {
+                    tracing::error!(container = container.id, %error, "cannot recover a container");
+                }
+            };
+            if in_background {
+                std::thread::Builder::new()
+                    .name("recover".to_owned())
+                    .spawn(settle)?;
+            } else {
+                settle();
             }
         }
         Ok(())
     }
 }
 
-enum Found {
-    /// Runs; its state may say otherwise if the daemon died during its start.
-    Live(Box<(Shim, havre_runtime::ShimState)>),
-    Ended(havre_runtime::ExitStatus),
-    /// Does not run, and nothing of it is in the runtime.
-    Nothing,
+/// Asks all shims at the same time. Leaves in `strays` what belongs to no container.
+fn find_all(inner: &Inner, strays: &mut BTreeSet<String>) -> Vec<(Arc<Container>, Found)> {
+    let (known, gone): (Vec<_>, Vec<_>) = inner
+        .table
+        .all()
+        .into_iter()
+        .partition(|container| strays.remove(&container.id));
+    let mut found: Vec<_> = gone
+        .into_iter()
+        .map(|container| (container, Found::Nothing))
+        .collect();
+    std::thread::scope(|scope| {
+        for some in known.chunks(ASKED_AT_ONCE) {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|container| (container, scope.spawn(move || find(inner, container))))
+                .collect();
+            for (container, answer) in asked {
+                found.push((container.clone(), answer.join().unwrap_or(Found::Hung)));
+            }
+        }
+    });
+    found
 }
 
-fn find(inner: &Inner, container: &Container) -> Result<Found> {
-    Ok(match inner.runtime.reattach(&container.id)? {
-        Reattached::Exited(status) => Found::Ended(status),
-        Reattached::Gone => Found::Nothing,
-        Reattached::Running(shim) => match shim.state() {
-            Ok(state) if state.exit.is_some() => state.exit.map_or(Found::Nothing, Found::Ended),
-            Ok(state) if state.started_at.is_some() => Found::Live(Box::new((shim, state))),
-            // Made, never started: the start was interrupted.
-            Ok(_) => Found::Nothing,
-            Err(error) => {
-                tracing::warn!(container = container.id, %error, "a shim does not answer");
-                Found::Nothing
-            }
-        },
-    })
+/// Shims asked at the same time; one that hangs delays only its own group.
+const ASKED_AT_ONCE: usize = 64;
+
+enum Found {
+    /// Runs; its state may say otherwise if the daemon died during its start.
+    Live(Box<(Shim, ShimState)>),
+    Ended(havre_runtime::ExitStatus),
+    /// Does not run.
+    Nothing,
+    /// Its shim does not answer; whatever it was doing, it has no program running.
+    Hung,
+}
+
+fn find(inner: &Inner, container: &Container) -> Found {
+    let state = match inner.runtime.reattach(&container.id) {
+        Ok(Reattached::Exited(status)) => return Found::Ended(status),
+        Ok(Reattached::Gone) => return Found::Nothing,
+        Ok(Reattached::Running(shim)) => shim.state().map(|state| (shim, state)),
+        Err(error) => Err(error),
+    };
+    match state {
+        Ok((
+            _,
+            ShimState {
+                exit: Some(status), ..
+            },
+        )) => Found::Ended(status),
+        Ok((shim, state)) if state.started_at.is_some() => Found::Live(Box::new((shim, state))),
+        // Made, never started: the start was interrupted.
+        Ok(_) => Found::Nothing,
+        Err(error) => {
+            tracing::warn!(container = container.id, %error, "a shim does not answer");
+            Found::Hung
+        }
+    }
 }
 
 fn has_endpoint(inner: &Inner, id: &str) -> bool {
@@ -107,8 +163,8 @@ fn has_endpoint(inner: &Inner, id: &str) -> bool {
     })
 }
 
+/// The caller holds `op`.
 fn settle(inner: &Arc<Inner>, container: &Arc<Container>, state: Found) -> Result<()> {
-    let _op = container.op.blocking_lock();
     let before = container.read().clone();
     if before.state.status == Status::Removing {
         container.change(|record| record.state.status = Status::Dead);
@@ -141,7 +197,7 @@ fn settle(inner: &Arc<Inner>, container: &Arc<Container>, state: Found) -> Resul
             exit::handle(inner, container, &status);
             after_boot(inner, container)
         }
-        Found::Nothing => {
+        Found::Nothing | Found::Hung => {
             if before.state.status.is_live() {
                 // The machine went down with it: restart policies decide below, not the exit.
                 container.stopping.store(true, Ordering::SeqCst);
@@ -159,7 +215,7 @@ fn settle(inner: &Arc<Inner>, container: &Arc<Container>, state: Found) -> Resul
 }
 
 /// The daemon died between the start and its record.
-fn adopt(inner: &Inner, container: &Container, state: &havre_runtime::ShimState) -> Result<()> {
+fn adopt(inner: &Inner, container: &Container, state: &ShimState) -> Result<()> {
     let network = inner.network.endpoint(&container.id);
     let sandbox = inner.network.sandbox_path(&container.id);
     container.update(&inner.store, |record| {

@@ -152,6 +152,13 @@ pub(super) fn remove(inner: &Arc<Inner>, container: &Arc<Container>, volumes: bo
         // Stored, so that a daemon that dies now takes the volumes along at its next start.
         container.transit(&inner.store, Transition::Remove, |_| ())?;
     }
+    // Before the record goes: nobody would remember them after it.
+    inner.volumes.release(id);
+    for name in owned {
+        if let Err(error) = inner.volumes.delete(name) {
+            tracing::debug!(volume = name, %error, "an anonymous volume stays");
+        }
+    }
     if let Err(error) = inner.store.meta().delete_document(KIND, id) {
         let error = EngineError::from(error);
         container.change(|record| {
@@ -164,12 +171,6 @@ pub(super) fn remove(inner: &Arc<Inner>, container: &Arc<Container>, volumes: bo
         });
         container.notify(&[WaitCondition::Removed], Some(error.to_string()));
         return Err(error);
-    }
-    inner.volumes.release(id);
-    for name in owned {
-        if let Err(error) = inner.volumes.delete(name) {
-            tracing::debug!(volume = name, %error, "an anonymous volume stays");
-        }
     }
     inner.table.remove(id);
     lock(&container.pending).clear();

@@ -13,7 +13,7 @@ use super::table::{Container, lock};
 use super::validate::NetworkMode;
 use super::{
     Config, Containers, EndpointView, HostConfig, Inner, Port, PortBinding, PortProtocol, Status, Transition,
-    WaitCondition, attach, exit, files, remove, spec,
+    WaitCondition, attach, exit, files, mountpoints, remove, spec,
 };
 use crate::error::{blocking, start_failure};
 use crate::networks;
@@ -110,7 +110,7 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
     let (shim, network, state) = match started {
         Ok(started) => started,
         Err(error) => {
-            undo(inner, &record.id);
+            exit::clean_up(inner, &record.id);
             return Err(error);
         }
     };
@@ -128,7 +128,7 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
     });
     if let Err(error) = stored {
         // It cannot be remembered as running, so it must not run.
-        undo(inner, &record.id);
+        exit::clean_up(inner, &record.id);
         container.change(|live| *live = record);
         return Err(error);
     }
@@ -148,20 +148,6 @@ pub(super) fn publish_network(inner: &Inner, action: &str, name: &str, id: &str,
     );
 }
 
-/// Takes down whatever a failed start had made.
-fn undo(inner: &Inner, id: &str) {
-    let warn = |what: &str, error: &dyn std::fmt::Display| tracing::warn!(container = id, %error, "undoing a start: {what}");
-    if let Err(error) = inner.runtime.delete(id) {
-        warn("runtime", &error);
-    }
-    if let Err(error) = inner.network.sandbox_remove(id) {
-        warn("network", &error);
-    }
-    if let Err(error) = inner.store.snapshots().unmount(id) {
-        warn("root file system", &error);
-    }
-}
-
 /// Root file system, files, network and shim; the program does not run yet.
 fn prepare(
     inner: &Inner,
@@ -176,7 +162,14 @@ fn prepare(
     }
     let rootfs = || {
         let snapshot = store.snapshots().get(id)?;
-        Ok::<_, EngineError>(store.snapshots().mount(&snapshot)?)
+        let rootfs = store.snapshots().mount(&snapshot)?;
+        let made = mountpoints::missing(&rootfs)?;
+        // Stored with the rest when it has started. What an earlier start left behind stays on the list.
+        container.change(|record| {
+            record.mountpoints.retain(|old| !made.contains(old));
+            record.mountpoints.extend(made);
+        });
+        Ok::<_, EngineError>(rootfs)
     };
     if *mode != NetworkMode::Bridge {
         let namespace = match mode {

@@ -80,6 +80,7 @@ pub(super) fn record(id: &str, name: &str) -> Record {
         restart_count: 0,
         stopped_by_user: false,
         network: None,
+        mountpoints: Vec::new(),
     }
 }
 

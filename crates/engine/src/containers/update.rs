@@ -17,7 +17,7 @@ impl Containers {
         }
         if !names::is_valid(&new) {
             return Err(EngineError::invalid(format!(
-                "Error when allocating new name: Invalid container name ({new}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                "Error when allocating new name: Invalid container name (/{new}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )));
         }
         let op = container.op.clone().lock_owned().await;

@@ -421,10 +421,12 @@ fn resources(host: &HostConfig) -> Result<()> {
             "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
         ));
     }
-    if r.nano_cpus > 0 && (r.cpu_quota != 0 || r.cpu_period != 0) {
-        return invalid(
-            "Conflicting options: Nano CPUs and CPU Quota or Period cannot both be set".to_owned(),
-        );
+    for (given, name) in [(r.cpu_period, "Period"), (r.cpu_quota, "Quota")] {
+        if r.nano_cpus > 0 && given != 0 {
+            return invalid(format!(
+                "conflicting options: Nano CPUs and CPU {name} cannot both be set"
+            ));
+        }
     }
     if r.cpu_period != 0 && !(1000..=1_000_000).contains(&r.cpu_period) {
         return invalid(
@@ -437,9 +439,31 @@ fn resources(host: &HostConfig) -> Result<()> {
     if r.cpu_shares < 0 {
         return invalid(format!("shares: invalid value: {}", r.cpu_shares));
     }
-    for (name, set) in [("CPUs", &r.cpuset_cpus), ("memory nodes", &r.cpuset_mems)] {
-        if !is_cpu_set(set) {
+    for (name, what, set, list) in [
+        ("cpus", "CPUs", &r.cpuset_cpus, "/sys/devices/system/cpu/online"),
+        (
+            "mems",
+            "memory nodes",
+            &r.cpuset_mems,
+            "/sys/devices/system/node/online",
+        ),
+    ] {
+        let Some(wanted) = number_set(set) else {
             return invalid(format!("Invalid value {set} for cpuset {name}"));
+        };
+        // A machine without memory nodes has no such file; its kernel judges then.
+        let Ok(online) = fs_err::read_to_string(list) else {
+            continue;
+        };
+        let online = online.trim();
+        let available = number_set(online).unwrap_or_default();
+        if wanted
+            .iter()
+            .any(|(first, last)| !available.iter().any(|(from, to)| from <= first && last <= to))
+        {
+            return invalid(format!(
+                "Requested {what} are not available - requested {set}, available: {online}"
+            ));
         }
     }
     if r.blkio_weight != 0 && !(10..=1000).contains(&r.blkio_weight) {
@@ -465,14 +489,16 @@ fn resources(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-/// Numbers and ranges, such as `0-2,7`; empty is no restriction.
-fn is_cpu_set(text: &str) -> bool {
-    let number = |text: &str| text.parse::<u32>().ok();
-    text.is_empty()
-        || text.split(',').all(|part| match part.split_once('-') {
-            None => number(part).is_some(),
-            Some((first, last)) => matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b),
+/// First and last of the numbers and ranges in a list such as `0-2,7`; empty is no restriction.
+fn number_set(text: &str) -> Option<Vec<(u32, u32)>> {
+    let parts = text.split(',').filter(|_| !text.is_empty());
+    parts
+        .map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+            (first <= last).then_some((first, last))
         })
+        .collect()
 }
 
 #[cfg(test)]

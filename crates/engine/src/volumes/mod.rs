@@ -249,6 +249,9 @@ impl Volumes {
             entry.users.extend(user.map(str::to_owned));
             return Ok(entry.volume.clone());
         }
+        if anonymous && let Some(container) = user {
+            note_unconfirmed(&self.0.store, container, &name)?;
+        }
         let directory = self.0.store.layout().volumes().join(&name);
         let data = directory.join("_data");
         fs::create_dir_all(&data)?;
@@ -282,6 +285,30 @@ impl Volumes {
             .events
             .publish(Event::new(EventType::Volume, "create", name).with("driver", "local"));
         Ok(volume)
+    }
+
+    /// A container exists with its anonymous volumes.
+    pub(crate) fn confirm(&self, container: &str) -> Result<()> {
+        match fs::remove_dir_all(unconfirmed(&self.0.store, container)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The creation of a container was interrupted: its anonymous volumes go.
+    pub(crate) fn drop_unconfirmed(&self, container: &str) -> Result<()> {
+        for entry in fs::read_dir(unconfirmed(&self.0.store, container))
+            .into_iter()
+            .flatten()
+        {
+            if let Some(name) = entry?.file_name().to_str() {
+                match self.delete(name) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes a volume nobody uses.
@@ -331,6 +358,18 @@ impl Volumes {
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Names of anonymous volumes made for a container that is still being created, as empty files beside its snapshot.
+fn unconfirmed(store: &Store, container: &str) -> std::path::PathBuf {
+    store.layout().container(container).join("volumes")
+}
+
+fn note_unconfirmed(store: &Store, container: &str, volume: &str) -> Result<()> {
+    let directory = unconfirmed(store, container);
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(volume), "")?;
+    Ok(())
 }
 
 fn no_such_volume(name: &str) -> EngineError {
