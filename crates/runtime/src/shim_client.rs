@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Request};
 use crate::spec::ExecSpec;
 use crate::stats::Stats;
+
+/// How long a shim may take to tell its state; one that was left alone in the middle of a creation can hang.
+const STATE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a container or an exec ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +83,7 @@ impl Shim {
 
     /// Also answers when the shim has ended with its container; the process ids are then 0.
     pub fn state(&self) -> Result<ShimState, RuntimeError> {
-        match self.call(&Request::State) {
+        match self.call_within(&Request::State, Some(STATE_PATIENCE)) {
             Ok((Reply::State(state), _)) => Ok(state),
             Ok((reply, _)) => Err(self.unexpected(reply)),
             Err(RuntimeError::ShimGone { .. }) => {
@@ -217,19 +221,37 @@ impl Shim {
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let sent = protocol::send(&stream, &Request::Shutdown);
         match sent.and_then(|()| protocol::receive::<Reply>(&stream)) {
             Ok(_) => Ok(()),
             // It ends by closing the connection.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // It hangs: its process id is the peer's.
-                let credentials = rustix::net::sockopt::socket_peercred(&stream)?;
-                rustix::process::kill_process(credentials.pid, rustix::process::Signal::KILL)
-                    .map_err(Into::into)
+                self.kill_hung()
             }
             Err(_) => Ok(()),
         }
+    }
+
+    /// Ends a shim that does not answer. It is known by its command line only: it did not live to tell its process id.
+    fn kill_hung(&self) -> io::Result<()> {
+        for entry in fs_err::read_dir("/proc")?.flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let Ok(line) = fs_err::read(entry.path().join("cmdline")) else {
+                continue;
+            };
+            let mut words = line.split(|byte| *byte == 0).rev().filter(|word| !word.is_empty());
+            if words.next() == Some(self.id.as_bytes())
+                && line.starts_with(b"havre\0")
+                && let Some(pid) = rustix::process::Pid::from_raw(pid)
+            {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+            }
+        }
+        Ok(())
     }
 
     /// The exit status on disk, if the container has ended.
@@ -268,9 +290,15 @@ impl Shim {
     }
 
     fn call(&self, request: &Request) -> Result<(Reply, UnixStream), RuntimeError> {
+        self.call_within(request, None)
+    }
+
+    /// With a limit, a shim that does not answer in time is as good as gone, and an error of kind `WouldBlock`.
+    fn call_within(&self, request: &Request, limit: Option<Duration>) -> Result<(Reply, UnixStream), RuntimeError> {
         let socket = self.socket();
         let attempt = || {
             let stream = protocol::connect(&socket)?;
+            stream.set_read_timeout(limit)?;
             protocol::send(&stream, request)?;
             let reply = protocol::receive(&stream)?;
             Ok((reply, stream))

@@ -46,7 +46,8 @@ fn run() -> io::Result<()> {
     match container::create(&setup) {
         Ok((container, pid, streams)) => {
             let server = server::Server::new(setup, listener, children, container, pid, streams)?;
-            protocol::send(&daemon, &Reply::State(server.state()))?;
+            // A daemon that died meanwhile gets no answer; its successor finds a container that was never started.
+            let _ = protocol::send(&daemon, &Reply::State(server.state()));
             drop(daemon);
             server.serve()
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shim_client::AttachRequest;
 
+pub use oci::{MASKED_PATHS, READONLY_PATHS};
 pub use user::{User, resolve_user};
 
 pub(crate) use capability::all as all_capabilities;

@@ -16,7 +16,8 @@ use super::{
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const MASKED_PATHS: [&str; 11] = [
+/// Hidden unless the container is privileged or says otherwise; Docker's list.
+pub const MASKED_PATHS: [&str; 11] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -30,7 +31,8 @@ const MASKED_PATHS: [&str; 11] = [
     "/sys/firmware",
 ];
 const MASKED_WHEN_PRESENT: [&str; 1] = ["/sys/devices/virtual/powercap"];
-const READONLY_PATHS: [&str; 5] = [
+/// Read-only unless the container is privileged or says otherwise; Docker's list.
+pub const READONLY_PATHS: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
