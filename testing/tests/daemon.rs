@@ -94,6 +94,12 @@ fn errors_have_dockers_status_and_shape() {
         ("DELETE", "/images/busybox", 409, "must force"),
     ] {
         let answer = engine.api(method, target).expect("answer");
+        // dockerd before 25 calls a number that is none its own mistake.
+        let status = if TestEngine::is_dockerd() && target.ends_with("limit=x") {
+            500
+        } else {
+            status
+        };
         assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
         if status == 304 {
             continue;
