@@ -5,6 +5,7 @@ mod device;
 mod filter;
 mod mount;
 mod oci;
+mod place;
 mod seccomp;
 mod user;
 
@@ -296,6 +297,11 @@ pub enum SpecError {
     Rootfs { path: PathBuf, source: std::io::Error },
     #[error("invalid mount path: '{path}' mount path must be absolute")]
     MountPath { path: String },
+    /// A place the runtime needs for itself, or one the image has made unfit.
+    #[error("cannot mount at {path}: {reason}")]
+    MountPoint { path: String, reason: &'static str },
+    #[error("cannot mount at {path}: {source}")]
+    ResolveMountPoint { path: String, source: std::io::Error },
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .path.display())]
     BindSource { path: PathBuf, source: std::io::Error },
     #[error("invalid tmpfs option {option:?} for {destination}")]

@@ -1,8 +1,10 @@
 //! Mounts of a container: Docker's own and those asked for.
 
+use std::os::fd::AsFd;
+
 use serde_json::{Value, json};
 
-use super::{ContainerSpec, MountKind, NamespaceMode, Propagation, SpecError};
+use super::{ContainerSpec, MountKind, NamespaceMode, Propagation, SpecError, place};
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": kind, "source": source, "options": options})
@@ -11,8 +13,10 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value
 /// `mounts` of the specification, in the order they are made, and the propagation of the root.
 pub(super) fn mounts(
     spec: &ContainerSpec,
+    rootfs: impl AsFd,
     cgroup_path: &str,
 ) -> Result<(Vec<Value>, &'static str), SpecError> {
+    place::check_own(&rootfs)?;
     let sys = if spec.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -71,15 +75,15 @@ pub(super) fn mounts(
         }
     }
     let mut root_propagation = "private";
-    let mut asked = Vec::new();
-    for mount in &spec.mounts {
-        asked.push((clean(&mount.destination)?, mount));
-    }
+    let mut asked = place_all(spec, rootfs)?;
     // A mount on a directory inside another mount comes after it, whatever order they were given in.
     asked.sort_by_key(|(destination, _)| destination.matches('/').count());
     for (destination, asked) in asked {
-        // Ours give way to what the user wants at the same place, as Docker's do (`--tmpfs /dev/shm:size=1g`).
-        mounts.retain(|default| default["destination"] != destination.as_str());
+        // Ours give way to what the user wants at or above the same place, as Docker's do (`--tmpfs /dev/shm:size=1g`).
+        mounts.retain(|default| {
+            let default = default["destination"].as_str().unwrap_or_default();
+            default != destination && !is_inside(default, &destination)
+        });
         match &asked.kind {
             MountKind::Bind {
                 source,
@@ -149,6 +153,41 @@ pub(super) fn mounts(
         }
     }
     Ok((mounts, root_propagation))
+}
+
+/// Every mount asked for with the place it really has.
+fn place_all(spec: &ContainerSpec, rootfs: impl AsFd) -> Result<Vec<(String, &super::Mount)>, SpecError> {
+    let mut asked = Vec::new();
+    for mount in &spec.mounts {
+        asked.push((clean(&mount.destination)?, mount));
+    }
+    asked.sort_by_key(|(destination, _)| destination.matches('/').count());
+    let mut placed: Vec<(String, String)> = Vec::with_capacity(asked.len());
+    let mut mounts = Vec::with_capacity(asked.len());
+    for (destination, mount) in asked {
+        // Inside another mount the image's links are out of sight; the runtime follows those it finds there then.
+        let above = placed
+            .iter()
+            .rev()
+            .find(|(above, _)| is_inside(&destination, above));
+        let real = match above {
+            Some((above, real)) => format!("{real}{}", &destination[above.len()..]),
+            None => place::resolve(&rootfs, &destination)?,
+        };
+        let source = match &mount.kind {
+            MountKind::Bind { source, .. } => Some(source.as_path()),
+            MountKind::Tmpfs { .. } => None,
+        };
+        place::check_asked(&real, source)?;
+        placed.push((destination, real.clone()));
+        mounts.push((real, mount));
+    }
+    Ok(mounts)
+}
+
+fn is_inside(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The container's own cgroup at `/sys/fs/cgroup`.
@@ -271,7 +310,13 @@ mod tests {
             mounts,
             ..ContainerSpec::new("x", "/", vec!["a".into()])
         };
-        super::mounts(&spec, "/havre/x")
+        let rootfs = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/a/b/c", rootfs.path().join("link")).unwrap();
+        let rootfs = std::fs::OpenOptions::new()
+            .read(true)
+            .open(rootfs.path())
+            .unwrap();
+        super::mounts(&spec, &rootfs, "/havre/x")
     }
 
     fn tmpfs(destination: &str, options: &[&str]) -> Mount {
@@ -311,6 +356,21 @@ mod tests {
         assert_eq!(names.iter().filter(|name| **name == "/dev/shm").count(), 1);
         let position = |name: &str| names.iter().position(|n| *n == name).unwrap();
         assert!(position("/data") < position("/data/deep/er"));
+        // Sorted by where they really are.
+        let (mounts, _) = made(vec![tmpfs("/link/x", &[]), tmpfs("/link", &[])]).unwrap();
+        let names: Vec<_> = mounts
+            .iter()
+            .rev()
+            .take(2)
+            .map(|mount| &mount["destination"])
+            .collect();
+        assert_eq!(names, ["/a/b/c/x", "/a/b/c"]);
+        // What is ours beneath goes with it.
+        let (mounts, _) = made(vec![tmpfs("/sys", &[])]).unwrap();
+        let ours = |mount: &Value| mount["destination"].as_str().unwrap().starts_with("/sys/");
+        assert!(!mounts.iter().any(ours));
+        assert!(made(vec![tmpfs("/dev", &[])]).is_err());
+        assert!(made(vec![tmpfs("/proc/self", &[])]).is_err());
         assert!(made(vec![tmpfs("relative", &[])]).is_err());
         assert!(made(vec![tmpfs("/..", &[])]).is_err());
     }

@@ -77,7 +77,7 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     let mut groups = vec![user.gid];
     groups.extend(user.additional_gids.iter().filter(|gid| **gid != user.gid));
     let capabilities = capability::select(&spec.cap_add, &spec.cap_drop, spec.privileged)?;
-    let (mounts, root_propagation) = mount::mounts(spec, cgroup_path)?;
+    let (mounts, root_propagation) = mount::mounts(spec, &rootfs, cgroup_path)?;
     let (devices, device_rules) = device::devices(spec)?;
     let cwd = working_directory(spec, &rootfs)?;
 
