@@ -295,6 +295,7 @@ fn created_started_stopped_started_removed() {
         "life",
         "starting what runs changes nothing"
     );
+    eventually("it speaks", || engine.ok("logs life") == "again");
     let refused = engine.fails(1, "rm life");
     assert!(
         refused.contains("container is running") || refused.contains("remove a running container"),

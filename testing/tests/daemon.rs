@@ -94,8 +94,8 @@ fn errors_have_dockers_status_and_shape() {
         ("DELETE", "/images/busybox", 409, "must force"),
     ] {
         let answer = engine.api(method, target).expect("answer");
-        // dockerd before 25 calls a number that is none its own mistake.
-        let status = if TestEngine::is_dockerd() && target.ends_with("limit=x") {
+        // dockerd before 25 calls a parameter that makes no sense its own mistake.
+        let status = if TestEngine::is_dockerd() && target.ends_with("=x") {
             500
         } else {
             status
