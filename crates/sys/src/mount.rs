@@ -2,15 +2,15 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
-    mount_bind, mount_bind_recursive, mount_change, mount_remount, move_mount,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    mount, mount_change, mount_remount, move_mount, open_tree,
 };
 use rustix::process::chdir;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -181,23 +181,63 @@ fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Shows `source` (a file or directory) at `target`, which must exist.
-pub fn bind(source: &Path, target: &Path, options: BindOptions) -> Result<(), MountError> {
-    let done = if options.recursive {
-        mount_bind_recursive(source, target)
-    } else {
-        mount_bind(source, target)
+/// A bind mount that goes when this value does; see [`bind_at`].
+#[derive(Debug)]
+pub struct Bound {
+    /// The root of the mount itself.
+    tree: OwnedFd,
+    target: PathBuf,
+}
+
+/// Shows `source` at an open file or directory (`O_PATH` will do): whatever happens meanwhile to the names that led to the
+/// target, nothing else is covered, and nothing else is uncovered in the end. `shown` is the target's name in messages.
+pub fn bind_at(
+    source: &Path,
+    target: impl AsFd,
+    shown: &Path,
+    options: BindOptions,
+) -> Result<Bound, MountError> {
+    let failed = |errno| MountError::new("bind mount at", shown, errno);
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if options.recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let tree = open_tree(CWD, source, flags).map_err(failed)?;
+    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&tree, "", target.as_fd(), "", empty).map_err(failed)?;
+    let bound = Bound {
+        tree,
+        target: shown.to_path_buf(),
     };
-    done.map_err(|errno| MountError::new("bind mount at", target, errno))?;
     if options.read_only {
         let flags = MountFlags::BIND | MountFlags::RDONLY;
-        if let Err(errno) = mount_remount(target, flags, "") {
-            // Never leave a writable mount where a read-only one was asked for.
-            let _ = rustix::mount::unmount(target, UnmountFlags::DETACH);
-            return Err(MountError::new("make read-only", target, errno));
+        mount_remount(bound.own_path(), flags, "")
+            .map_err(|errno| MountError::new("make read-only", shown, errno))?;
+    }
+    Ok(bound)
+}
+
+impl Bound {
+    /// A name of the mount's root that no rename changes.
+    fn own_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.tree.as_raw_fd())
+    }
+
+    fn detach(&self) -> Result<(), MountError> {
+        match rustix::mount::unmount(self.own_path(), UnmountFlags::DETACH) {
+            // Gone already, with the mount it was in.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(MountError::new("unmount", &self.target, errno)),
         }
     }
-    Ok(())
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Err(error) = self.detach() {
+            tracing::warn!(error = %error.source, "{error}");
+        }
+    }
 }
 
 /// Mounts a tmpfs with options as of mount(8), `size=64m,mode=1777`.
@@ -317,25 +357,47 @@ mod tests {
         check_stack(&deep, 3, overlay_by_fsconfig);
     }
 
+    fn path_fd(path: &Path) -> OwnedFd {
+        open_path(path).unwrap()
+    }
+
     #[test]
     fn read_only_bind_refuses_writes() {
         let dir = tempfile::tempdir().unwrap();
         let [source, target] = ["source", "target"].map(|name| dir.path().join(name));
         fs::create_dir(&source).unwrap();
         fs::create_dir(&target).unwrap();
-        bind(
-            &source,
-            &target,
-            BindOptions {
-                read_only: true,
-                ..BindOptions::default()
-            },
-        )
-        .unwrap();
-        let _guard = Mounted(target.clone());
+        let options = BindOptions {
+            read_only: true,
+            ..BindOptions::default()
+        };
+        let bound = bind_at(&source, path_fd(&target), &target, options).unwrap();
         assert!(fs::write(target.join("file"), "x").is_err());
         fs::write(source.join("file"), "x").unwrap();
         assert_eq!(fs::read_to_string(target.join("file")).unwrap(), "x");
+        drop(bound);
+        assert!(!is_mount_point(&target).unwrap() && !target.join("file").exists());
+    }
+
+    #[test]
+    fn a_target_swapped_for_a_link_moves_no_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        let [source, target, away, precious] =
+            ["source", "target", "away", "precious"].map(|name| dir.path().join(name));
+        for made in [&source, &target, &precious] {
+            fs::create_dir(made).unwrap();
+        }
+        let open = path_fd(&target);
+        fs::rename(&target, &away).unwrap();
+        std::os::unix::fs::symlink(&precious, &target).unwrap();
+        let bound = bind_at(&source, open, &target, BindOptions::default()).unwrap();
+        assert!(is_mount_point(&away).unwrap() && !is_mount_point(&precious).unwrap());
+        // Nor is anything else unmounted in the end.
+        let guard = bind_at(&source, path_fd(&precious), &precious, BindOptions::default()).unwrap();
+        drop(bound);
+        assert!(is_mount_point(&precious).unwrap() && !is_mount_point(&away).unwrap());
+        drop(guard);
+        assert!(!is_mount_point(&precious).unwrap());
     }
 
     #[test]

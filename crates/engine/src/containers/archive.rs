@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use havre_oci::compression;
 use havre_sys::mount;
-use havre_sys::rooted::{Mode, Root};
+use havre_sys::rooted::{Mode, OFlags, Root};
 use jiff::Timestamp;
 use rustix::fs::{FileType, Stat};
 use tokio::sync::{OwnedMutexGuard, mpsc};
@@ -240,28 +240,29 @@ impl View {
 struct Mounted {
     inner: Arc<Inner>,
     id: String,
-    inside: Vec<PathBuf>,
+    inside: Vec<mount::Bound>,
 }
 
 impl Mounted {
+    /// Running containers may share what is mounted here and change it at any time, so the target is held by descriptor: a
+    /// directory swapped for a link afterwards cannot move the mount elsewhere (GHSA-rg2x-37c3-w2rh).
     fn bind(&mut self, root: &Root, mount: &super::record::MountRecord) -> Result<()> {
         let source = Path::new(&mount.point.source);
         let destination = Path::new(&mount.point.destination);
-        let target = match (source.is_dir(), root.resolve(destination)) {
+        let target = match (
+            source.is_dir(),
+            root.open_at(destination, OFlags::PATH, Mode::empty()),
+        ) {
             (_, Ok(target)) => target,
-            (true, Err(_)) => {
-                root.ensure_dir(destination, Mode::from_raw_mode(0o755))?;
-                root.resolve(destination)?
-            }
+            (true, Err(_)) => root.ensure_dir(destination, Mode::from_raw_mode(0o755))?,
             (false, Err(_)) => return Ok(()),
         };
-        let target = root.path().join(target.strip_prefix("/").unwrap_or(&target));
         let options = mount::BindOptions {
             recursive: mount.recursive,
             read_only: !mount.point.rw,
         };
-        mount::bind(source, &target, options).map_err(mount_failure)?;
-        self.inside.push(target);
+        let bound = mount::bind_at(source, &target, destination, options).map_err(mount_failure)?;
+        self.inside.push(bound);
         Ok(())
     }
 }
@@ -272,10 +273,8 @@ fn mount_failure(error: mount::MountError) -> EngineError {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        for target in self.inside.iter().rev() {
-            if let Err(error) = mount::unmount(target, true) {
-                tracing::warn!(container = self.id, %error, "cannot unmount after a copy");
-            }
+        while let Some(bound) = self.inside.pop() {
+            drop(bound);
         }
         if let Err(error) = self.inner.store.snapshots().unmount(&self.id) {
             tracing::warn!(container = self.id, %error, "cannot unmount after a copy");
