@@ -18,6 +18,7 @@ mod flight;
 mod history;
 mod import;
 mod inspect;
+mod labels;
 mod list;
 mod load;
 mod lookup;

@@ -114,6 +114,8 @@ impl ImageService {
             HashMap::new()
         };
 
+        let ids: HashSet<Digest> = images.iter().map(|image| image.id.clone()).collect();
+        self.labels.trim(ids.len(), |image| ids.contains(image));
         let mut rows = Vec::new();
         for image in images {
             let created = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
@@ -147,8 +149,9 @@ impl ImageService {
                 }
             }
             // One damaged image must not hide the others.
-            let labels = match self.read_config(&image.id) {
-                Ok(config) => config.config.labels,
+            let read = || Ok(self.read_config(&image.id)?.config.labels);
+            let labels = match self.labels.get(&image.id, read) {
+                Ok(labels) => labels,
                 Err(error) => {
                     tracing::warn!(image = %image.id, %error, "the configuration of an image cannot be read");
                     BTreeMap::new()

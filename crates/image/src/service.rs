@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::ImageError;
 use crate::flight::Flights;
+use crate::labels::LabelCache;
 
 /// How much runs at once.
 #[derive(Debug, Clone)]
@@ -43,6 +44,7 @@ pub struct ImageService {
     pub(crate) flights: Arc<Flights>,
     /// Permits of unpackers and compressors.
     pub(crate) workers: Arc<Semaphore>,
+    pub(crate) labels: Arc<LabelCache>,
 }
 
 impl std::fmt::Debug for ImageService {
@@ -67,6 +69,7 @@ impl ImageService {
             limits,
             flights: Arc::default(),
             workers,
+            labels: Arc::default(),
         }
     }
 
