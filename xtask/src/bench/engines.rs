@@ -1,6 +1,7 @@
 //! The three engines, each with a root of its own on the volume it was given.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -178,31 +179,54 @@ impl Engine {
         &self.folder
     }
 
-    /// Proportional set size in bytes of the daemon (with what it started beside containers) and, on average, of what
-    /// stays behind for each running container.
-    pub(super) fn memory(&self, containers: u64) -> Outcome<(Option<u64>, u64)> {
-        let (daemons, shims): (&[&str], &[&str]) = match self.name.as_str() {
-            "havre" => (&["havre\0daemon"], &["havre\0shim"]),
-            "docker" => (&["dockerd", "containerd\0"], &["containerd-shim"]),
-            _ => (&[], &["conmon"]),
-        };
-        let (mut daemon, mut shim) = (0, 0);
+    /// Proportional set size in bytes of the daemon (with what it started beside containers), and what on average stays
+    /// behind for each of these running containers.
+    pub(super) fn memory(&self, containers: &[String]) -> Outcome<(Option<u64>, u64)> {
+        let mut processes = BTreeMap::new();
         for entry in fs::read_dir("/proc")? {
             let path = entry?.path();
-            let Ok(line) = fs::read(path.join("cmdline")) else {
+            let Some(pid) = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse::<u32>().ok())
+            else {
                 continue;
             };
-            let line = String::from_utf8_lossy(&line).into_owned();
-            if !line.contains(&*self.folder.to_string_lossy()) && !line.contains("containerd-shim") {
+            let (Ok(line), Ok(stat)) = (
+                fs::read(path.join("cmdline")),
+                fs::read_to_string(path.join("stat")),
+            ) else {
                 continue;
-            }
-            if shims.iter().any(|name| line.contains(name)) {
-                shim += proportional_set(&path);
-            } else if daemons.iter().any(|name| line.contains(name)) {
-                daemon += proportional_set(&path);
-            }
+            };
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+            processes.insert(
+                pid,
+                (
+                    String::from_utf8_lossy(&line).into_owned(),
+                    parent.unwrap_or(0_u32),
+                    path,
+                ),
+            );
         }
-        Ok(((!daemons.is_empty()).then_some(daemon), shim / containers.max(1)))
+        // Shims and monitors carry the full ID of their container among their arguments; so may what it runs, which is
+        // their child.
+        let names = |line: &str| containers.iter().any(|id| line.contains(id.as_str()));
+        let shims = processes.values().filter(|(line, parent, _)| {
+            names(line)
+                && !processes
+                    .get(parent)
+                    .is_some_and(|(parent_line, ..)| names(parent_line))
+        });
+        let shims: u64 = shims.map(|(.., path)| proportional_set(path)).sum();
+        let daemon = self.daemon.as_ref().map(|daemon| {
+            let own = |pid: &u32, parent: u32| *pid == daemon.id() || parent == daemon.id();
+            let all = processes
+                .iter()
+                .filter(|(pid, (line, parent, _))| own(pid, *parent) && !names(line));
+            all.map(|(_, (.., path))| proportional_set(path)).sum()
+        });
+        Ok((daemon, shims / (containers.len() as u64).max(1)))
     }
 
     pub(super) fn stop(mut self) {

@@ -168,7 +168,7 @@ fn memory(engine: &Engine, results: &mut Results) -> Outcome {
         .map(|_| engine.run(&["run", "-d", "--network", "none", "bench-base", "sleep", "1000"]))
         .collect::<Outcome<_>>()?;
     std::thread::sleep(Duration::from_secs(2));
-    let (daemon, shim) = engine.memory(count)?;
+    let (daemon, shim) = engine.memory(&ids)?;
     if let Some(daemon) = daemon {
         results.bytes("memory of the daemon, PSS", &engine.name, daemon);
     }
