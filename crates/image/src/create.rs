@@ -1,7 +1,7 @@
 //! New images from layers the store already has.
 
 use havre_oci::{Digest, ImageConfig, MAX_LAYERS, Reference};
-use havre_store::{Image, Lease};
+use havre_store::{Image, Lease, Names};
 use jiff::Timestamp;
 
 use crate::{ImageError, ImageService};
@@ -50,11 +50,14 @@ impl ImageService {
         config.rootfs.diff_ids.clone_from(&layers);
         let id = self.store.content().put(&config.to_bytes(), lease)?;
         let image = self.image_row(id, None, &config, parent)?;
-        let meta = self.store.meta();
-        meta.put_image(&image)?;
-        for tag in tags {
-            meta.set_reference(&tag.with_default_tag().canonical(), &image.id, None, &command)?;
-        }
+        let names = Names {
+            references: tags
+                .into_iter()
+                .map(|tag| tag.with_default_tag().canonical())
+                .collect(),
+            ..Names::default()
+        };
+        self.store.meta().publish_image(&image, &names, &command)?;
         Ok(image)
     }
 

@@ -6,7 +6,7 @@ mod transfer;
 
 use havre_oci::{Digest, Document, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type};
 use havre_registry_client::{Credentials, Repository, Resolved};
-use havre_store::{Image, Lease};
+use havre_store::{Image, Lease, Names};
 
 use crate::{ImageError, ImageService, Progress, ProgressEvent};
 
@@ -300,11 +300,13 @@ impl ImageService {
             let image = service.image_row(id, Some(manifest), &config, parent)?;
             let top = &selected.top.descriptor;
             let before = service.find_reference(&reference)?.map(|image| image.id);
-            meta.put_image(&image)?;
-            meta.add_repo_digest(&reference.repository(), &top.digest, &image.id)?;
-            if reference.tag().is_some() && reference.digest().is_none() {
-                meta.set_reference(&reference.canonical(), &image.id, Some(top), "pull")?;
-            }
+            let tagged = reference.tag().is_some() && reference.digest().is_none();
+            let names = Names {
+                references: tagged.then(|| reference.canonical()).into_iter().collect(),
+                target: Some(top),
+                repo_digest: Some((reference.repository(), &top.digest)),
+            };
+            meta.publish_image(&image, &names, "pull")?;
             let up_to_date = before.as_ref() == Some(&image.id);
             let pulled = Pulled {
                 image: image.id,

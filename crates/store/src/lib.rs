@@ -30,7 +30,7 @@ pub use error::{ApplyError, Result, StoreError};
 pub use layers::{Layer, LayerStore, LayerTar, Limits};
 pub use lease::Lease;
 pub use meta::{
-    CacheEntry, CacheRecord, Document, Image, Lookup, Meta, Reference, ReferenceChange, RepoDigest,
+    CacheEntry, CacheRecord, Document, Image, Lookup, Meta, Names, Reference, ReferenceChange, RepoDigest,
 };
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
 pub use store::Store;

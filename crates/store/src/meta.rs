@@ -15,7 +15,7 @@ mod snapshots;
 pub use build_cache::{CacheEntry, CacheRecord};
 pub use documents::Document;
 pub use images::{Image, Lookup};
-pub use references::{Reference, ReferenceChange, RepoDigest};
+pub use references::{Names, Reference, ReferenceChange, RepoDigest};
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

@@ -5,7 +5,7 @@ use std::io::Read;
 use havre_oci::{
     Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, Reference, media_type,
 };
-use havre_store::{Image, Lease};
+use havre_store::{Image, Lease, Names};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -218,7 +218,6 @@ impl ImageService {
         // A manifest that is known already is what a registry has.
         let manifest = known.and_then(|image| image.manifest).or(descriptor);
         let image: Image = self.image_row(ready.config_digest.clone(), manifest, &ready.config, parent)?;
-        meta.put_image(&image)?;
         for name in &ready.names {
             let canonical = name.canonical();
             if let Some(old) = meta.reference(&canonical)?.filter(|old| old.image != image.id) {
@@ -228,12 +227,16 @@ impl ImageService {
                     old.image
                 )));
             }
-            meta.set_reference(&canonical, &image.id, None, "load")?;
             loaded.push(Loaded {
                 image: image.id.clone(),
                 reference: Some(name.clone()),
             });
         }
+        let names = Names {
+            references: ready.names.iter().map(Reference::canonical).collect(),
+            ..Names::default()
+        };
+        meta.publish_image(&image, &names, "load")?;
         if ready.names.is_empty() {
             loaded.push(Loaded {
                 image: image.id,

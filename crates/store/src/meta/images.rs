@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use havre_oci::{Descriptor, Digest, Platform};
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::{
     Meta, descriptor_json, digest, integer, json, json_or_null, missing_layer, nanoseconds, now, parsed,
@@ -72,6 +72,39 @@ fn layers_of(connection: &Connection, id: &Digest) -> rusqlite::Result<Vec<Diges
         .collect()
 }
 
+/// Inserts or replaces an image's row within a transaction.
+pub(super) fn insert_image(transaction: &Transaction<'_>, image: &Image) -> rusqlite::Result<Result<()>> {
+    if let Some(diff_id) = missing_layer(transaction, &image.layers)? {
+        return Ok(Err(StoreError::LayerNotFound {
+            diff_id: diff_id.clone(),
+        }));
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO images (id, manifest, size, created, platform, added, last_used, parent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (id) DO UPDATE SET manifest = coalesce(excluded.manifest, manifest),
+                 size = excluded.size, created = excluded.created, platform = excluded.platform,
+                 parent = coalesce(excluded.parent, parent)",
+        )?
+        .execute((
+            image.id.as_str(),
+            descriptor_json(image.manifest.as_ref())?,
+            integer(image.size),
+            image.created.map(|at| at.to_string()),
+            to_json(&image.platform)?,
+            nanoseconds(image.added),
+            image.last_used.map(nanoseconds),
+            image.parent.as_ref().map(Digest::as_str),
+        ))?;
+    transaction
+        .prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
+        .execute([image.id.as_str()])?;
+    let insert = "INSERT INTO image_layers (image, position, diff_id) VALUES (?1, ?2, ?3)";
+    put_layers(transaction, insert, image.id.as_str(), &image.layers)?;
+    Ok(Ok(()))
+}
+
 impl Meta {
     /// Inserts or replaces an image's row. `added` and `last_used` of an existing row stay. Its layers must exist.
     pub fn put_image(&self, image: &Image) -> Result<()> {
@@ -80,37 +113,7 @@ impl Meta {
                 .into_iter()
                 .chain(image.manifest.as_ref().map(|manifest| &manifest.digest)),
         );
-        self.write("put an image", |transaction| {
-            if let Some(diff_id) = missing_layer(transaction, &image.layers)? {
-                return Ok(Err(StoreError::LayerNotFound {
-                    diff_id: diff_id.clone(),
-                }));
-            }
-            transaction
-                .prepare_cached(
-                    "INSERT INTO images (id, manifest, size, created, platform, added, last_used, parent)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                     ON CONFLICT (id) DO UPDATE SET manifest = coalesce(excluded.manifest, manifest),
-                         size = excluded.size, created = excluded.created, platform = excluded.platform,
-                         parent = coalesce(excluded.parent, parent)",
-                )?
-                .execute((
-                    image.id.as_str(),
-                    descriptor_json(image.manifest.as_ref())?,
-                    integer(image.size),
-                    image.created.map(|at| at.to_string()),
-                    to_json(&image.platform)?,
-                    nanoseconds(image.added),
-                    image.last_used.map(nanoseconds),
-                    image.parent.as_ref().map(Digest::as_str),
-                ))?;
-            transaction
-                .prepare_cached("DELETE FROM image_layers WHERE image = ?1")?
-                .execute([image.id.as_str()])?;
-            let insert = "INSERT INTO image_layers (image, position, diff_id) VALUES (?1, ?2, ?3)";
-            put_layers(transaction, insert, image.id.as_str(), &image.layers)?;
-            Ok(Ok(()))
-        })
+        self.write("put an image", |transaction| insert_image(transaction, image))
     }
 
     /// The image, if it is there.

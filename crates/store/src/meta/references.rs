@@ -3,8 +3,9 @@
 use havre_oci::{Descriptor, Digest};
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
+use super::images::{Image, insert_image};
 use super::{Meta, descriptor_json, digest, json_or_null, now, timestamp};
 use crate::{Result, StoreError};
 
@@ -69,7 +70,95 @@ fn repo_digest(row: &Row<'_>) -> rusqlite::Result<RepoDigest> {
 const APPEND_HISTORY: &str =
     "INSERT INTO ref_history (name, image, target, command, at) VALUES (?1, ?2, ?3, ?4, ?5)";
 
+/// What [`Meta::publish_image`] makes visible together with an image.
+#[derive(Clone, Debug, Default)]
+pub struct Names<'a> {
+    /// Canonical names with tags.
+    pub references: Vec<String>,
+    /// What the registry answered for these names.
+    pub target: Option<&'a Descriptor>,
+    /// Repository and digest under which a registry serves the image.
+    pub repo_digest: Option<(String, &'a Digest)>,
+}
+
+fn insert_reference(
+    transaction: &Transaction<'_>,
+    name: &str,
+    image: &Digest,
+    target: Option<&Descriptor>,
+    command: &str,
+) -> rusqlite::Result<Result<()>> {
+    if !transaction
+        .prepare_cached("SELECT 1 FROM images WHERE id = ?1")?
+        .exists([image.as_str()])?
+    {
+        return Ok(Err(StoreError::ImageNotFound { id: image.clone() }));
+    }
+    let (now, target) = (now(), descriptor_json(target)?);
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO refs (name, image, target, updated) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((name, image.as_str(), &target, now))?;
+    transaction.prepare_cached(APPEND_HISTORY)?.execute((
+        name,
+        Some(image.as_str()),
+        &target,
+        command,
+        now,
+    ))?;
+    Ok(Ok(()))
+}
+
+fn insert_repo_digest(
+    transaction: &Transaction<'_>,
+    repository: &str,
+    digest: &Digest,
+    image: &Digest,
+) -> rusqlite::Result<Result<()>> {
+    if !transaction
+        .prepare_cached("SELECT 1 FROM images WHERE id = ?1")?
+        .exists([image.as_str()])?
+    {
+        return Ok(Err(StoreError::ImageNotFound { id: image.clone() }));
+    }
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO repo_digests (repository, digest, image) VALUES (?1, ?2, ?3)",
+        )?
+        .execute((repository, digest.as_str(), image.as_str()))?;
+    Ok(Ok(()))
+}
+
 impl Meta {
+    /// Puts an image and its names in one transaction: whoever looks, even after a crash, sees all of it or nothing.
+    pub fn publish_image(&self, image: &Image, names: &Names<'_>, command: &str) -> Result<()> {
+        let manifest = image.manifest.as_ref().map(|manifest| &manifest.digest);
+        let target = names.target.map(|target| &target.digest);
+        let served = names.repo_digest.as_ref().map(|(_, digest)| *digest);
+        self.leases.touch(
+            [&image.id]
+                .into_iter()
+                .chain(manifest)
+                .chain(target)
+                .chain(served),
+        );
+        self.write("publish an image", |transaction| {
+            if let Err(error) = insert_image(transaction, image)? {
+                return Ok(Err(error));
+            }
+            if let Some((repository, digest)) = &names.repo_digest
+                && let Err(error) = insert_repo_digest(transaction, repository, digest, &image.id)?
+            {
+                return Ok(Err(error));
+            }
+            for name in &names.references {
+                if let Err(error) = insert_reference(transaction, name, &image.id, names.target, command)? {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+
     /// Lets `name` stand for `image` and appends to its history. The image must exist.
     pub fn set_reference(
         &self,
@@ -80,26 +169,7 @@ impl Meta {
     ) -> Result<()> {
         self.leases.touch(target.map(|target| &target.digest));
         self.write("set a reference", |transaction| {
-            if !transaction
-                .prepare_cached("SELECT 1 FROM images WHERE id = ?1")?
-                .exists([image.as_str()])?
-            {
-                return Ok(Err(StoreError::ImageNotFound { id: image.clone() }));
-            }
-            let (now, target) = (now(), descriptor_json(target)?);
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO refs (name, image, target, updated) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute((name, image.as_str(), &target, now))?;
-            transaction.prepare_cached(APPEND_HISTORY)?.execute((
-                name,
-                Some(image.as_str()),
-                &target,
-                command,
-                now,
-            ))?;
-            Ok(Ok(()))
+            insert_reference(transaction, name, image, target, command)
         })
     }
 
@@ -180,18 +250,7 @@ impl Meta {
     pub fn add_repo_digest(&self, repository: &str, digest: &Digest, image: &Digest) -> Result<()> {
         self.leases.touch([digest]);
         self.write("note a repository digest", |transaction| {
-            if !transaction
-                .prepare_cached("SELECT 1 FROM images WHERE id = ?1")?
-                .exists([image.as_str()])?
-            {
-                return Ok(Err(StoreError::ImageNotFound { id: image.clone() }));
-            }
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO repo_digests (repository, digest, image) VALUES (?1, ?2, ?3)",
-                )?
-                .execute((repository, digest.as_str(), image.as_str()))?;
-            Ok(Ok(()))
+            insert_repo_digest(transaction, repository, digest, image)
         })
     }
 
