@@ -27,7 +27,11 @@ fn difference(engine: &TestEngine, line: &str) -> Option<String> {
     let [official, own] = [Program::Docker, Program::Havre].map(|program| engine.cmd_of(program, line).run());
     // The client's name in usage and error lines is the program's.
     let program = own.program();
-    let neutral = |text: String| text.replace(&program, "docker").replace("havre", "docker").replace("Havre", "docker");
+    let neutral = |text: String| {
+        text.replace(&program, "docker")
+            .replace("havre", "docker")
+            .replace("Havre", "docker")
+    };
     let theirs = (neutral(official.out()), neutral(official.err()), official.code);
     let ours = (neutral(own.out()), neutral(own.err()), own.code);
     (theirs != ours).then(|| format!("{own}\n{official}\n"))
