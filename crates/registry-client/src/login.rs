@@ -26,7 +26,7 @@ impl LoginResult {
     }
 }
 
-/// The registry's name in what people and clients write: "https://index.docker.io/v1/", "", "http://host:5000/".
+/// The registry's name in what people and clients write: `https://index.docker.io/v1/`, nothing, `http://host:5000/`.
 fn domain_of(server: &str) -> &str {
     let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()

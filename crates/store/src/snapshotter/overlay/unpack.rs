@@ -2,7 +2,7 @@
 //!
 //! Nobody vouches for the archive. Everything is made relative to a descriptor of its parent directory, which is reached
 //! from the root component by component without following links. The descriptors of the current ancestors are kept
-//! ([`Cursor`]), so that an archive in the usual order costs one path step per entry. A link among the parents is resolved
+//! (`Cursor`), so that an archive in the usual order costs one path step per entry. A link among the parents is resolved
 //! by the kernel within the layer, as Docker does.
 
 use std::io::{self, Read, Write};
