@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use havre_api::Listener;
@@ -117,6 +118,7 @@ async fn serve(args: &Daemon) -> Result<(), CliError> {
         .map_err(|error| CliError::Invalid(with_sources(&error)))?;
     let mut listeners =
         vec![Listener::unix(&socket).map_err(|error| CliError::Invalid(with_sources(&error)))?];
+    let bound = fs_err::metadata(&socket).ok().map(|file| file.ino());
     for address in addresses {
         tracing::warn!(%address, "listening without authentication: whoever reaches it is root on this machine");
         listeners.push(
@@ -140,6 +142,10 @@ async fn serve(args: &Daemon) -> Result<(), CliError> {
         tracing::info!("ending; containers go on");
     };
     let result = havre_api::serve(engine.clone(), listeners, ended).await;
+    // Another daemon may have taken the place meanwhile: only our own socket goes.
+    if bound.is_some() && fs_err::metadata(&socket).ok().map(|file| file.ino()) == bound {
+        let _ = fs_err::remove_file(&socket);
+    }
     engine.shutdown().await;
     Ok(result?)
 }

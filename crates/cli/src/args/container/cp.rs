@@ -23,7 +23,7 @@ pub(crate) struct Cp {
 impl Declaration for Cp {
     const SHAPE: Shape = Shape {
         operands: Operands::Exactly(2),
-        usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+        usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\t{path} [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         about: "Copy files/folders between a container and the local filesystem",
         aliases: &["container cp", "cp"],
         interspersed: true,
