@@ -47,6 +47,12 @@ impl<const N: usize> Args for [&str; N] {
     }
 }
 
+impl Args for &[&str] {
+    fn words(&self) -> Vec<String> {
+        self.iter().map(|word| (*word).to_owned()).collect()
+    }
+}
+
 impl Args for Vec<String> {
     fn words(&self) -> Vec<String> {
         self.clone()
