@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::stats::Stats;
 
-const ROOT: &str = "/sys/fs/cgroup";
+pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 /// How long a cgroup may stay busy after its last process was killed.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);

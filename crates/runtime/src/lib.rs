@@ -15,6 +15,7 @@
 //!   shim.err                      what the shim said, if ever
 //! ```
 
+mod anticipation;
 mod cgroup;
 pub mod error;
 pub mod logs;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use havre_sys::seal::SealedProgram;
 
+use crate::anticipation::Anticipation;
 use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Setup};
@@ -35,6 +36,7 @@ pub struct Runtime {
     config: RuntimeConfig,
     program: SealedProgram,
     filters: Filters,
+    anticipation: Anticipation,
 }
 
 /// What became of a container while the daemon was away.
@@ -69,12 +71,20 @@ impl Runtime {
             config,
             program,
             filters: Filters::default(),
+            anticipation: Anticipation::default(),
         })
+    }
+
+    /// A container or a further process will probably be made within the next 100 ms: what takes the kernel a while,
+    /// once, is begun. Returns at once.
+    pub fn anticipate(&self) {
+        self.anticipation.begin();
     }
 
     /// Starts a shim and creates the container in it: namespaces, mounts and cgroups exist, the program does not run
     /// until [`Shim::start`]. On failure nothing is left.
     pub fn create(&self, spec: &ContainerSpec) -> Result<Shim, StartError> {
+        self.anticipate();
         spec::check_id(&spec.id).map_err(RuntimeError::from)?;
         let shim = self.shim(&spec.id);
         let directory = self.directory(&spec.id);

@@ -22,6 +22,8 @@ const NAME_ATTEMPTS: u32 = 10;
 impl Containers {
     /// Creates a container. The image must be here ("No such image" otherwise).
     pub async fn create(&self, mut request: CreateContainer) -> Result<Created> {
+        // Most containers are started right after.
+        self.0.runtime.anticipate();
         if let Some(name) = &mut request.name {
             let bare = name.strip_prefix('/').unwrap_or(name).to_owned();
             if !names::is_valid(&bare) {

@@ -106,6 +106,8 @@ impl Containers {
     pub async fn exec_create(&self, name: &str, config: ExecConfig) -> Result<String> {
         let container = self.find(name)?;
         must_run(&container)?;
+        // It is started right after.
+        self.0.runtime.anticipate();
         if config.cmd.first().is_none_or(String::is_empty) {
             return Err(EngineError::invalid("No exec command specified"));
         }
@@ -127,6 +129,7 @@ impl Containers {
     pub async fn exec_start(&self, id: &str, start: ExecStart) -> Result<Option<Attachment>> {
         let exec = self.0.execs.get(id)?;
         must_run(&exec.container)?;
+        self.0.runtime.anticipate();
         let claimed = exec.progress.send_if_modified(|progress| {
             let free = *progress == Progress::Created;
             if free {
