@@ -272,7 +272,11 @@ impl TestEngine {
     /// Loads an image under a name; without a tag it is `latest`.
     pub fn load(&self, image: &Image, name: &str) {
         let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        let name = &if tagged { name.to_owned() } else { format!("{name}:latest") };
+        let name = &if tagged {
+            name.to_owned()
+        } else {
+            format!("{name}:latest")
+        };
         let archive = image.docker_archive(&[name]);
         let answer = http::over_unix(
             &self.socket,

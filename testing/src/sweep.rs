@@ -8,7 +8,7 @@ use fs_err as fs;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Ends every process whose command line names the directory, or that lives in a cgroup of one of the containers.
+/// Ends every process whose command line names the directory or a container, or that lives in a container's cgroup.
 pub(crate) fn processes(dir: &Path, containers: &[String]) {
     let marker = dir.to_string_lossy().into_owned();
     let patience = Instant::now() + Duration::from_secs(5);
@@ -36,10 +36,12 @@ fn matching(marker: &str, containers: &[String]) -> Vec<Pid> {
         .filter(|pid| {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let contains = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
-            contains(&read("cmdline"), marker) && !contains(&read("comm"), "cargo") || {
-                let cgroup = read("cgroup");
-                containers.iter().any(|id| contains(&cgroup, id))
-            }
+            let (cmdline, cgroup) = (read("cmdline"), read("cgroup"));
+            let of_engine = contains(&cmdline, marker) && !contains(&read("comm"), "cargo");
+            of_engine
+                || containers
+                    .iter()
+                    .any(|id| contains(&cgroup, id) || contains(&cmdline, id))
         })
         .filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
         .collect()
