@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use havre_oci::{Digest, Document};
 
 use crate::lease::State;
+use crate::reserve::Reserve;
 use crate::{Image, Result, Store};
 
 /// What a collection removed, or would remove.
@@ -42,7 +43,9 @@ impl Store {
     /// Removes every blob, layer and partial download that no image, reference, snapshot, build cache record or lease
     /// reaches. The space comes back in the background ([`Store::wait_for_trash`]).
     pub fn collect(&self) -> Result<Freed> {
-        self.sweep_unreachable(true)
+        let freed = self.sweep_unreachable(true)?;
+        Reserve::new(self.layout().reserve()).fill();
+        Ok(freed)
     }
 
     /// What [`Store::collect`] would free now, without doing it.

@@ -4,6 +4,7 @@
 //! <root>/                          0700, one process at a time
 //!   format.json                    version and feature flags
 //!   lock                           flock(2) held by the owner, with its process id
+//!   reserve                        6 MiB given up when the disk is full, so that something can be deleted
 //!   synced                         boot and time of the last syncfs: what is newer may not survive a power cut
 //!   meta.db                        SQLite, WAL (+ meta.db-wal, meta.db-shm)
 //!   content/sha256/ab/<hex>        immutable blobs; sha512 likewise; ab = first two digits
@@ -73,6 +74,10 @@ impl Layout {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
     }
 
     pub(crate) fn synced(&self) -> PathBuf {

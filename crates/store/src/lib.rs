@@ -18,6 +18,7 @@ pub mod layout;
 mod lease;
 mod lock;
 mod meta;
+mod reserve;
 mod snapshots;
 mod snapshotter;
 mod store;

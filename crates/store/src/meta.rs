@@ -28,6 +28,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 use crate::layout::Layout;
 use crate::lease::Leases;
+use crate::reserve::Reserve;
 use crate::{Result, StoreError};
 
 /// The database of a store. Any thread may call its functions.
@@ -36,6 +37,7 @@ pub struct Meta {
     path: PathBuf,
     connection: Mutex<Connection>,
     leases: Arc<Leases>,
+    reserve: Reserve,
 }
 
 impl Meta {
@@ -47,6 +49,7 @@ impl Meta {
             path,
             connection: Mutex::new(connection),
             leases,
+            reserve: Reserve::new(layout.reserve()),
         })
     }
 
@@ -57,6 +60,16 @@ impl Meta {
     ) -> Result<T> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         work(&connection).map_err(failed(&self.path, action))
+    }
+
+    /// As [`Meta::write`], for what has to work on a full disk too: that something ended, and deleting.
+    fn write_reserved<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>,
+    ) -> Result<T> {
+        self.reserve.make_room();
+        self.write(action, work)
     }
 
     /// Runs `work` in a transaction; an error of either kind rolls it back.
@@ -79,7 +92,8 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(rusqlite::Error) -> 
     move |source| match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::NoSpace {
             path: path.to_path_buf(),
-            source: std::io::Error::new(std::io::ErrorKind::StorageFull, source),
+            // SQLite says no more than this.
+            source: rustix::io::Errno::NOSPC.into(),
         },
         _ => StoreError::Database { action, source },
     }

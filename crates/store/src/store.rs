@@ -11,6 +11,7 @@ use havre_sys::mount;
 use crate::layout::{Format, Layout};
 use crate::lease::Leases;
 use crate::lock::RootLock;
+use crate::reserve::Reserve;
 use crate::snapshotter::{Overlay, Snapshotter};
 use crate::sync::{self, Syncer};
 use crate::trash::Trash;
@@ -86,6 +87,8 @@ impl Store {
                 .map_err(StoreError::at("set the mode of", path))
         };
         private(&root)?;
+        let reserve = Reserve::new(layout.reserve());
+        reserve.make_room();
         let lock = RootLock::acquire(&layout)?;
         check_format(&layout)?;
         for dir in layout.directories() {
@@ -110,6 +113,7 @@ impl Store {
             _lock: lock,
         };
         store.sweep()?;
+        reserve.fill();
         Ok(store)
     }
 

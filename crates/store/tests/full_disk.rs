@@ -171,3 +171,38 @@ fn a_commit_that_doesnt_fit_keeps_the_snapshot() {
         .unwrap();
     assert_eq!(layer.size, 5 << 20);
 }
+
+/// Even to delete, the database writes: there must be room for that, and for opening the store again.
+#[test]
+fn a_disk_others_filled_can_be_cleaned_up() {
+    let disk = SmallDisk::mount("64m");
+    let ballast = |name: &str| {
+        let mut file = fs::File::create(disk.path().join(name)).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    };
+    let store = Store::open(disk.path()).unwrap();
+    let layer = support::apply(&store, &layer_tar("file", &vec![1; 8 << 20]), &store.lease());
+    let body = "x".repeat(1000);
+    for id in 0..200 {
+        store
+            .meta()
+            .put_document("thing", &id.to_string(), None, &body)
+            .unwrap();
+    }
+    drop(store);
+    // Without a journal that has room of its own from before.
+    ballast("ballast");
+    let store = Store::open(disk.path()).unwrap();
+    for id in 0..200 {
+        assert!(store.meta().delete_document("thing", &id.to_string()).unwrap());
+    }
+    let freed = store.collect().unwrap();
+    assert_eq!(freed.layers, [layer.diff_id]);
+    store.wait_for_trash();
+    assert!(disk.free() >= 8 << 20);
+    // What was laid aside is laid aside again as soon as there is room.
+    fs::remove_file(disk.path().join("ballast")).unwrap();
+    assert!(!disk.path().join("reserve").exists());
+    store.collect().unwrap();
+    assert!(disk.path().join("reserve").exists());
+}

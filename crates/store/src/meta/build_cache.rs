@@ -121,7 +121,7 @@ impl Meta {
 
     /// Forgets a record; whether there was one.
     pub fn cache_delete(&self, key: &str) -> Result<bool> {
-        self.write("delete a build cache record", |transaction| {
+        self.write_reserved("delete a build cache record", |transaction| {
             let deleted = transaction
                 .prepare_cached("DELETE FROM cache WHERE key = ?1")?
                 .execute([key])?;

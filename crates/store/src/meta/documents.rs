@@ -77,7 +77,7 @@ impl Meta {
 
     /// Replaces the body of a document that exists.
     pub fn update_document(&self, kind: &str, id: &str, body: &str) -> Result<()> {
-        self.write("update a document", |transaction| {
+        self.write_reserved("update a document", |transaction| {
             let updated = transaction
                 .prepare_cached("UPDATE documents SET body = ?3 WHERE kind = ?1 AND id = ?2")?
                 .execute([kind, id, body])?;
@@ -141,7 +141,7 @@ impl Meta {
 
     /// Deletes a document; whether there was one.
     pub fn delete_document(&self, kind: &str, id: &str) -> Result<bool> {
-        self.write("delete a document", |transaction| {
+        self.write_reserved("delete a document", |transaction| {
             let deleted = transaction
                 .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND id = ?2")?
                 .execute([kind, id])?;

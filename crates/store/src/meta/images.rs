@@ -195,7 +195,7 @@ impl Meta {
 
     /// Deletes the row, its references (with a line of history each) and repository digests; whether there was one.
     pub fn delete_image(&self, id: &Digest, command: &str) -> Result<bool> {
-        self.write("delete an image", |transaction| {
+        self.write_reserved("delete an image", |transaction| {
             let id = id.as_str();
             transaction
                 .prepare_cached(

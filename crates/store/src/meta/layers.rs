@@ -62,7 +62,7 @@ impl Meta {
 
     /// Deletes a layer's row; whether there was one.
     pub(crate) fn delete_layer(&self, diff_id: &Digest) -> Result<bool> {
-        self.write("delete a layer", |transaction| {
+        self.write_reserved("delete a layer", |transaction| {
             let deleted = transaction
                 .prepare_cached("DELETE FROM layers WHERE diff_id = ?1")?
                 .execute([diff_id.as_str()]);
@@ -80,7 +80,7 @@ impl Meta {
 
     /// Forgets a layer whose files are lost, with every image, snapshot and record that needs it. Returns the images.
     pub(crate) fn forget_layer(&self, diff_id: &Digest) -> Result<Vec<String>> {
-        self.write("forget a lost layer", |transaction| {
+        self.write_reserved("forget a lost layer", |transaction| {
             let lost = diff_id.as_str();
             let images: Vec<String> = transaction
                 .prepare_cached("SELECT DISTINCT image FROM image_layers WHERE diff_id = ?1")?

@@ -207,7 +207,7 @@ impl Meta {
 
     /// Removes the name and appends to its history; what it stood for.
     pub fn delete_reference(&self, name: &str, command: &str) -> Result<Option<Reference>> {
-        self.write("delete a reference", |transaction| {
+        self.write_reserved("delete a reference", |transaction| {
             let deleted = transaction
                 .prepare_cached(&format!("DELETE FROM refs WHERE name = ?1 RETURNING {COLUMNS}"))?
                 .query_row([name], reference)
@@ -292,7 +292,7 @@ impl Meta {
 
     /// Forgets a repository digest; whether there was one.
     pub fn delete_repo_digest(&self, repository: &str, digest: &Digest) -> Result<bool> {
-        self.write("forget a repository digest", |transaction| {
+        self.write_reserved("forget a repository digest", |transaction| {
             let deleted = transaction
                 .prepare_cached("DELETE FROM repo_digests WHERE repository = ?1 AND digest = ?2")?
                 .execute([repository, digest.as_str()])?;

@@ -52,7 +52,7 @@ impl Meta {
     }
 
     pub(crate) fn delete_snapshot(&self, id: &str) -> Result<bool> {
-        self.write("delete a snapshot", |transaction| {
+        self.write_reserved("delete a snapshot", |transaction| {
             let deleted = transaction
                 .prepare_cached("DELETE FROM snapshots WHERE id = ?1")?
                 .execute([id])?;

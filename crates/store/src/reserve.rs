@@ -1,0 +1,53 @@
+//! Space laid aside, so that a disk others have filled can still be cleaned up: even to delete, the database writes first.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rustix::fs::FallocateFlags;
+
+/// Bytes laid aside: more than the database's journal takes before it is written back (1000 pages of 4 KiB).
+const SIZE: u64 = 6 << 20;
+/// Nothing is laid aside on a disk with less room than this.
+const PLENTY: u64 = 8 * SIZE;
+/// With less room than this the reserve is given up.
+const SCARCE: u64 = 256 << 10;
+
+/// A file of no use but its size.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    path: PathBuf,
+}
+
+impl Reserve {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Lays the space aside again, if there is plenty.
+    pub(crate) fn fill(&self) {
+        if self.path.exists() || self.available().is_none_or(|free| free < PLENTY) {
+            return;
+        }
+        let filled = fs::File::create(&self.path).and_then(|file| {
+            rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SIZE)?;
+            Ok(())
+        });
+        if let Err(error) = filled {
+            tracing::debug!(%error, "no space is laid aside");
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Gives the space up when the disk is full.
+    pub(crate) fn make_room(&self) {
+        if self.available().is_some_and(|free| free < SCARCE) && fs::remove_file(&self.path).is_ok() {
+            tracing::warn!(path = %self.path.display(), "the disk is full: gave up the space laid aside for cleaning up");
+        }
+    }
+
+    fn available(&self) -> Option<u64> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        let status = rustix::fs::statvfs(directory).ok()?;
+        Some(status.f_bavail * status.f_frsize)
+    }
+}
