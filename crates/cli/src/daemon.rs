@@ -55,6 +55,7 @@ pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> 
             tracing::warn!(%error, "stays in the session of the client that started it");
         }
     }
+    crate::rest::watch();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(&args));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));

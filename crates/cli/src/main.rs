@@ -32,6 +32,7 @@ mod output_file;
 mod parse;
 mod printer;
 mod progress;
+mod rest;
 mod session;
 mod settings;
 mod shuttle;

@@ -189,10 +189,25 @@ pub struct IdleMemory {
 }
 
 impl IdleMemory {
-    /// Gives free heap back to the kernel, and finds what [`IdleMemory::release`] will give back.
+    /// Gives free heap back to the kernel, and finds what [`IdleMemory::release`] will give back: pages of the program
+    /// and its libraries. For processes of one thread.
     pub fn find() -> Self {
+        Self::among(None)
+    }
+
+    /// The same for a process of several threads, one of which may just be loading a library: pages of the program
+    /// alone.
+    pub fn of_program() -> Self {
+        use std::os::unix::fs::MetadataExt;
+        match fs_err::metadata("/proc/self/exe") {
+            Ok(program) => Self::among(Some(program.ino())),
+            Err(_) => IdleMemory { ranges: Vec::new() },
+        }
+    }
+
+    fn among(inode: Option<u64>) -> Self {
         let ranges = fs_err::read_to_string("/proc/self/smaps")
-            .map_or_else(|_| Vec::new(), |text| clean_mappings(&text));
+            .map_or_else(|_| Vec::new(), |text| clean_mappings(&text, inode));
         #[cfg(target_env = "gnu")]
         // SAFETY: malloc_trim only returns free memory.
         unsafe {
@@ -212,7 +227,8 @@ impl IdleMemory {
     }
 }
 
-fn clean_mappings(smaps: &str) -> Vec<(usize, usize)> {
+/// Mappings of files without a page of their own; of the file `inode` only, when given.
+fn clean_mappings(smaps: &str, inode: Option<u64>) -> Vec<(usize, usize)> {
     let mut clean = Vec::new();
     let mut candidate = None;
     for line in smaps.lines() {
@@ -228,7 +244,8 @@ fn clean_mappings(smaps: &str) -> Vec<(usize, usize)> {
         } else if let Some((start, end)) = first.split_once('-') {
             let hexadecimal = |text: &str| usize::from_str_radix(text, 16);
             // Offset, device, inode: only mappings of files.
-            let file = fields.nth(2).is_some_and(|inode| inode != "0");
+            let file = fields.nth(2).and_then(|field| field.parse::<u64>().ok());
+            let file = file.is_some_and(|file| file != 0 && inode.is_none_or(|inode| file == inode));
             candidate = match (hexadecimal(start), hexadecimal(end)) {
                 (Ok(start), Ok(end)) if file && matches!(second, "r-xp" | "r--p") => Some((start, end)),
                 _ => None,
@@ -277,5 +294,39 @@ pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mappings_that_are_the_file_itself_can_be_dropped() {
+        let smaps = "\
+            00400000-00500000 r-xp 00000000 08:01 17 /bin/program\nRss: 4 kB\nAnonymous: 0 kB\n\
+            00500000-00600000 r--p 00100000 08:01 17 /bin/program\nAnonymous: 4 kB\n\
+            00600000-00700000 rw-p 00200000 08:01 17 /bin/program\nAnonymous: 0 kB\n\
+            7f0000000000-7f0000001000 r--p 00000000 08:01 18 /lib/library.so\nAnonymous: 0 kB\n\
+            7f0000002000-7f0000003000 r-xp 00000000 00:00 0 [vdso]\nAnonymous: 0 kB\n\
+            7f0000004000-7f0000005000 r--s 00000000 08:01 17 /bin/program\nAnonymous: 0 kB\n";
+        let program = (0x40_0000, 0x50_0000);
+        assert_eq!(
+            clean_mappings(smaps, None),
+            [program, (0x7f00_0000_0000, 0x7f00_0000_1000)]
+        );
+        assert_eq!(clean_mappings(smaps, Some(17)), [program]);
+        assert_eq!(clean_mappings(smaps, Some(19)), []);
+    }
+
+    #[test]
+    fn a_process_goes_on_after_its_idle_memory_was_released() {
+        let threads: Vec<_> = (0..4)
+            .map(|_| std::thread::spawn(|| (0..50_u32).map(|n| format!("{n}").len()).sum::<usize>()))
+            .collect();
+        IdleMemory::of_program().release();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), 90);
+        }
     }
 }

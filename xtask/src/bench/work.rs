@@ -167,7 +167,8 @@ fn memory(engine: &Engine, results: &mut Results) -> Outcome {
     let ids: Vec<String> = (0..count)
         .map(|_| engine.run(&["run", "-d", "--network", "none", "bench-base", "sleep", "1000"]))
         .collect::<Outcome<_>>()?;
-    std::thread::sleep(Duration::from_secs(2));
+    // At rest, not just after work.
+    std::thread::sleep(Duration::from_secs(6));
     let (daemon, shim) = engine.memory(&ids)?;
     if let Some(daemon) = daemon {
         results.bytes("memory of the daemon, PSS", &engine.name, daemon);
