@@ -128,7 +128,13 @@ fn errors_have_dockers_status_and_shape() {
         b"{\"Image\":",
     )
     .expect("answer");
-    assert_eq!(broken.status, 400, "{}", broken.text());
+    // An unexpected end is dockerd's own mistake before 25, too.
+    assert_eq!(
+        broken.status,
+        if TestEngine::is_dockerd() { 500 } else { 400 },
+        "{}",
+        broken.text()
+    );
     let wrong = engine.post("/containers/create", &json!({"Image": 7}));
     assert_eq!(wrong.status, 400, "{}", wrong.text());
 }
