@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::leftover::Leftover;
 use crate::listener::Listener;
 use crate::{routes, version};
 
@@ -108,7 +111,12 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = router.clone();
-    let service = service_fn(move |request| dispatch(router.clone(), request));
+    let endless = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&endless);
+    let service = service_fn(move |request: Request<Incoming>| {
+        noted.store(is_endless(request.uri().path()), Ordering::Relaxed);
+        dispatch(router.clone(), request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -121,6 +129,10 @@ where
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
+                // Nobody knows when such an answer would end: it is cut.
+                if endless.load(Ordering::Relaxed) {
+                    return;
+                }
                 // The request in flight goes on; there is no next one.
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -130,6 +142,13 @@ where
             tracing::debug!(%error, "connection ended");
         }
     });
+}
+
+/// Whether an answer may last as long as a container, or for ever.
+fn is_endless(path: &str) -> bool {
+    ["/events", "/wait", "/logs", "/stats", "/attach"]
+        .iter()
+        .any(|end| path.ends_with(end))
 }
 
 /// Takes the version off the path, routes, and puts on the headers every answer has.
@@ -147,13 +166,20 @@ pub(crate) async fn answer(mut router: Router, mut request: Request<Body>) -> Re
     });
     let mut response = match split {
         Ok((version, Ok(uri))) => {
-            tracing::debug!(method = %request.method(), %uri, %version, "request");
+            // Without the query: build arguments may be secrets.
+            tracing::debug!(method = %request.method(), path = uri.path(), %version, "request");
             *request.uri_mut() = uri;
             request.extensions_mut().insert(version);
-            match router.call(request).await {
+            let (parts, body) = request.into_parts();
+            let (body, leftover) = Leftover::split(body);
+            let response = match router.call(Request::from_parts(parts, body)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
+            };
+            if response.status().is_client_error() || response.status().is_server_error() {
+                leftover.drain().await;
             }
+            response
         }
         Ok((_, Err(_))) => crate::error::ApiError::page_not_found().into_response(),
         Err(error) => error.into_response(),

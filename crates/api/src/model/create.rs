@@ -387,7 +387,11 @@ impl TryFrom<MountBody> for Mount {
             "image" => MountKind::Image,
             "npipe" => MountKind::Npipe,
             "cluster" => MountKind::Cluster,
-            other => return Err(ApiError::bad_request(format!("mount type unknown: {other:?}"))),
+            other => {
+                return Err(ApiError::bad_request(format!(
+                    "invalid mount config for type {other:?}: mount type unknown"
+                )));
+            }
         };
         Ok(Self {
             kind,
@@ -545,7 +549,7 @@ mod tests {
         );
         assert_eq!(
             (host.resources.memory_swappiness, host.resources.pids_limit),
-            (None, Some(0))
+            (None, None)
         );
         assert!(!host.resources.blkio_devices);
         assert_eq!(host.mounts[0].volume_options.as_ref().unwrap().driver, "local");
