@@ -44,7 +44,7 @@ impl CopyIn {
         let refused = |text: String| Err(CliError::Invalid(text));
         if !meta.is_dir() {
             match into {
-                None if path.ends_with('/') => return refused("destination directory must exist".to_owned()),
+                None if path.ends_with('/') => return refused("no such directory".to_owned()),
                 Some(false) if path.ends_with('/') => return refused("not a directory".to_owned()),
                 _ => {}
             }
@@ -234,11 +234,11 @@ pub(crate) fn target(local: &Path, name: &str, directory: bool, contents: bool) 
         Ok(_) => Ok(local.to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if trailing && !directory {
-                return refused("destination directory must exist".to_owned());
+                return refused("no such directory".to_owned());
             }
             let parent = local.parent().filter(|parent| !parent.as_os_str().is_empty());
             if parent.is_some_and(|parent| !parent.is_dir()) {
-                let parent = parent.unwrap_or(Path::new("."));
+                let parent = std::path::absolute(parent.unwrap_or(Path::new(".")))?;
                 return refused(format!(
                     "invalid output path: directory {:?} does not exist",
                     parent.display().to_string()

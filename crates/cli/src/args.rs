@@ -2,6 +2,7 @@
 //!
 //! A declaration is a clap argument struct plus its [`Shape`]: the words Docker uses about the command.
 
+pub(crate) mod builder;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod daemon;

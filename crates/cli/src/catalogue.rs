@@ -159,6 +159,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["tag", "image tag"] => args::image::tag::Tag, commands::image::tag::tag;
     ["top", "container top"] => args::container::top::Top, commands::container::top::top;
     ["wait", "container wait"] => args::container::wait::Wait, commands::container::wait::wait;
+    ["builder prune"] => args::builder::prune::Prune, commands::builder::prune::prune;
     ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;
     ["container prune"] => args::container::prune::Prune, commands::container::prune::prune;
     ["context inspect"] => args::context::inspect::Inspect, commands::context::inspect::inspect;

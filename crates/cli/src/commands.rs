@@ -1,5 +1,6 @@
 //! What the commands do: each takes its declaration, talks to the engine, and prints.
 
+pub(crate) mod builder;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod image;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use http_body_util::BodyExt;
 
 use crate::client::Body;
@@ -67,7 +68,13 @@ pub(crate) async fn write_body(
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut file = fs::File::create(&aside)?;
+    // As Docker's client: an archive may hold secrets, so it is its owner's alone.
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)?;
     let result = tokio::select! {
         result = copy(&mut body, &mut file) => result,
         _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),

@@ -102,7 +102,9 @@ fn usage_error(path: &str, shape: &Shape, message: &str) -> CliError {
 
 /// `docker run [OPTIONS] IMAGE`.
 pub(crate) fn usage_line(path: &str, shape: &Shape) -> String {
-    format!("{path} {}", shape.usage.replace("{path}", path)).trim_end().to_owned()
+    format!("{path} {}", shape.usage.replace("{path}", path))
+        .trim_end()
+        .to_owned()
 }
 
 /// Flags that Docker knows and this engine does not act upon.

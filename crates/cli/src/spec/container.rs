@@ -232,7 +232,7 @@ fn host_config(flags: &ContainerFlags, directory: &std::path::Path) -> Result<Fi
     }
     let mut tmpfs = Map::new();
     for spec in &flags.tmpfs {
-        let (path, options) = mounts::tmpfs(spec)?;
+        let (path, options) = mounts::tmpfs(spec);
         tmpfs.insert(path, options.into());
     }
     if !tmpfs.is_empty() {

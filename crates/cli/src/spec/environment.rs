@@ -116,7 +116,8 @@ fn read_lines(path: &Path) -> Result<Vec<String>, CliError> {
         }
         if name.contains(char::is_whitespace) {
             return Err(SpecError::value(format!(
-                "poorly formatted environment: variable '{name}' contains whitespaces"
+                "invalid env file ({}): variable '{name}' contains whitespaces",
+                path.display()
             ))
             .into());
         }

@@ -21,7 +21,8 @@ pub(crate) fn volume(spec: &str, directory: &Path) -> Result<Volume, SpecError> 
     let parts: Vec<&str> = spec.split(':').collect();
     let invalid = || SpecError::value(format!("invalid spec: {spec}: empty section between colons"));
     if parts.len() > 3 {
-        return Err(SpecError::value(format!("invalid volume specification: {spec}")));
+        // The engine says what is wrong with it.
+        return Ok(Volume::Bind(spec.to_owned()));
     }
     if parts.iter().any(|part| part.is_empty()) {
         return Err(invalid());
@@ -29,8 +30,7 @@ pub(crate) fn volume(spec: &str, directory: &Path) -> Result<Volume, SpecError> 
     let &[source, target, ..] = parts.as_slice() else {
         return Ok(Volume::Anonymous(spec.to_owned()));
     };
-    let relative = source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
-    let source = if relative {
+    let source = if is_relative(source) {
         absolute(directory, source)
     } else {
         source.to_owned()
@@ -40,6 +40,10 @@ pub(crate) fn volume(spec: &str, directory: &Path) -> Result<Volume, SpecError> 
         .map(|options| format!(":{options}"))
         .unwrap_or_default();
     Ok(Volume::Bind(format!("{source}:{target}{options}")))
+}
+
+fn is_relative(source: &str) -> bool {
+    source == "." || source == ".." || source.starts_with("./") || source.starts_with("../")
 }
 
 /// Joins and cleans lexically, as Go's `filepath.Abs`.
@@ -137,19 +141,9 @@ pub(crate) fn mount(spec: &str, directory: &Path) -> Result<Value, SpecError> {
             )));
         }
     }
-    match kind.as_str() {
-        "bind" if source.is_empty() => return Err(error("source is required for type=bind".to_owned())),
-        "bind" => source = absolute(directory, &source),
-        "volume" => {}
-        "tmpfs" if !source.is_empty() => {
-            return Err(error("source is not allowed for type=tmpfs".to_owned()));
-        }
-        "tmpfs" => {}
-        other => {
-            return Err(error(format!(
-                "mount type '{other}' is not supported: use bind, volume or tmpfs"
-            )));
-        }
+    // As Docker's client: a path that starts with a point is the client's, everything else the engine judges.
+    if kind == "bind" && is_relative(&source) {
+        source = absolute(directory, &source);
     }
     let mut mount = Map::new();
     mount.insert("Type".into(), kind.clone().into());
@@ -193,14 +187,9 @@ fn csv(line: &str) -> Vec<String> {
 }
 
 /// Reads `--tmpfs /path[:options]`.
-pub(crate) fn tmpfs(spec: &str) -> Result<(String, String), SpecError> {
+pub(crate) fn tmpfs(spec: &str) -> (String, String) {
     let (path, options) = spec.split_once(':').unwrap_or((spec, ""));
-    if !path.starts_with('/') {
-        return Err(SpecError::value(format!(
-            "invalid tmpfs path {path:?}: it must be absolute"
-        )));
-    }
-    Ok((path.to_owned(), options.to_owned()))
+    (path.to_owned(), options.to_owned())
 }
 
 #[cfg(test)]
@@ -220,7 +209,8 @@ mod tests {
         assert_eq!(volume(".:/b", dir()), bind("/home/me:/b"));
         assert_eq!(volume("data:/b", dir()), bind("data:/b"));
         assert_eq!(volume("/b", dir()), Ok(Volume::Anonymous("/b".to_owned())));
-        for wrong in ["a:", ":/b", "", "a:b:c:d"] {
+        assert_eq!(volume("a:b:c:d", dir()), bind("a:b:c:d"));
+        for wrong in ["a:", ":/b", ""] {
             assert!(volume(wrong, dir()).is_err(), "{wrong}");
         }
     }
@@ -229,7 +219,7 @@ mod tests {
     fn mounts() {
         assert_eq!(
             mount(
-                "type=bind,src=sub,dst=/x,readonly,bind-propagation=rshared",
+                "type=bind,src=./sub,dst=/x,readonly,bind-propagation=rshared",
                 dir()
             )
             .unwrap(),
@@ -249,10 +239,7 @@ mod tests {
             json!({"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1_048_576,"Mode":0o1770}})
         );
         for (spec, words) in [
-            ("type=bind,target=/x", "source is required"),
             ("type=bind,source=/x", "target is required"),
-            ("type=nfs,target=/x", "mount type 'nfs' is not supported"),
-            ("type=tmpfs,source=/a,target=/x", "source is not allowed"),
             (
                 "type=tmpfs,target=/x,volume-nocopy",
                 "cannot mix 'volume-*' options",

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::args::container::create::Create;
 use crate::commands::Done;
 use crate::commands::image::pull;
+use crate::commands::image::tag::reference;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::session::Session;
@@ -80,6 +81,10 @@ pub(super) async fn make(session: &Session, request: &Request<'_>) -> Result<Str
         return Err(CliError::Invalid(format!(
             "container ID file found, make sure the other container isn't running or delete {path}"
         )));
+    }
+    let is_id = request.image.len() == 64 && request.image.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_id && !request.image.starts_with("sha256:") {
+        reference(request.image)?;
     }
     if request.pull == Some("always") {
         fetch(session, request).await?;

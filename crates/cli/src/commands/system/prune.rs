@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::args::system::prune::Prune;
-use crate::commands::{Done, container, image, prompt, volume};
+use crate::commands::{Done, builder, container, image, prompt, volume};
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::format::size;
@@ -15,15 +15,6 @@ use crate::spec::filters::filters;
 struct Networks {
     #[serde(default)]
     networks_deleted: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Cache {
-    #[serde(default)]
-    caches_deleted: Option<Vec<String>>,
-    #[serde(default)]
-    space_reclaimed: i64,
 }
 
 /// `docker system prune`.
@@ -109,17 +100,5 @@ async fn cache(session: &Session, args: &Prune) -> Result<(String, i64), CliErro
         .filter(|filter| filter.starts_with("until="))
         .cloned()
         .collect();
-    let cache: Cache = session
-        .client()?
-        .post("/build/prune")
-        .query_if("all", args.all)
-        .query_some("filters", filters(&until)?)
-        .answer()
-        .await?;
-    let deleted = cache.caches_deleted.unwrap_or_default();
-    let mut text = String::new();
-    if !deleted.is_empty() {
-        text = format!("Deleted build cache objects:\n{}\n\n", deleted.join("\n"));
-    }
-    Ok((text, cache.space_reclaimed))
+    builder::prune::remove(session, &until, args.all, 0).await
 }

@@ -1,0 +1,3 @@
+//! Declarations of the `builder` commands, one file each.
+
+pub(crate) mod prune;

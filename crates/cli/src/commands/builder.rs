@@ -1,0 +1,3 @@
+//! Commands on the build cache.
+
+pub(crate) mod prune;
