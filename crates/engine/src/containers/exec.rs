@@ -317,7 +317,7 @@ fn failure(error: StartError) -> EngineError {
             EngineError::invalid(message)
         }
         error => EngineError::invalid(format!(
-            "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
+            "OCI runtime exec failed: exec failed: {}: unknown",
             process_failure(&error)
         ))
         .with_source(error),

@@ -1,6 +1,6 @@
 //! `-v`, `--mount`, `--tmpfs`, `--volumes-from` and the image's VOLUMEs as one list of mounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fs_err as fs;
@@ -31,24 +31,35 @@ pub(crate) fn resolve(
             by_destination.insert(mount.point.destination.clone(), mount);
         }
     }
-    let mut explicit = BTreeMap::new();
-    let mut add = |mount: MountRecord| match explicit.insert(mount.point.destination.clone(), mount) {
-        Some(double) => Err(EngineError::invalid(format!(
-            "Duplicate mount point: {}",
-            double.point.destination
-        ))),
-        None => Ok(()),
+    let binds = host
+        .binds
+        .iter()
+        .map(|bind| parse_bind(bind))
+        .collect::<Result<Vec<_>>>()?;
+    // Before the first volume is made.
+    let mut taken = BTreeSet::new();
+    let targets = host.mounts.iter().map(|mount| &mount.target);
+    for destination in binds
+        .iter()
+        .map(|bind| bind.destination.clone())
+        .chain(targets.chain(host.tmpfs.keys()).map(|target| clean(target)))
+    {
+        if let Some(double) = taken.replace(destination) {
+            return Err(EngineError::invalid(format!("Duplicate mount point: {double}")));
+        }
+    }
+    let mut add = |mount: MountRecord| {
+        by_destination.insert(mount.point.destination.clone(), mount);
     };
-    for bind in &host.binds {
-        add(from_bind(&parse_bind(bind)?, id, volumes)?)?;
+    for bind in &binds {
+        add(from_bind(bind, id, volumes)?);
     }
     for mount in &host.mounts {
-        add(from_mount(mount, id, volumes)?)?;
+        add(from_mount(mount, id, volumes)?);
     }
     for (target, options) in &host.tmpfs {
-        add(from_tmpfs(target, options)?)?;
+        add(from_tmpfs(target, options)?);
     }
-    by_destination.extend(explicit);
     for target in &config.volumes {
         let destination = destination(target)?;
         if by_destination.contains_key(&destination) {
@@ -116,7 +127,12 @@ fn parse_bind(spec: &str) -> Result<Bind> {
     let mut bind = Bind {
         spec: spec.to_owned(),
         source: source.to_owned(),
-        destination: destination(target)?,
+        destination: destination(target).map_err(|error| {
+            EngineError::invalid(format!(
+                "invalid volume specification: '{spec}': invalid mount config for type \"{}\": {error}",
+                if source.starts_with('/') { "bind" } else { "volume" }
+            ))
+        })?,
         mode: mode.to_owned(),
         read_only: false,
         no_copy: false,
