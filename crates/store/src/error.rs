@@ -37,7 +37,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The file system is full, or the quota is used up.
-    #[error("no space left on device: {}", path.display())]
+    #[error("no space left on device: {}: make room there, for instance with `system prune`", path.display())]
     NoSpace {
         /// What was being written.
         path: PathBuf,
