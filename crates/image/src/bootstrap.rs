@@ -94,6 +94,9 @@ impl ImageService {
             Some(reference) => vec![reference.clone().with_default_tag()],
             None => source.names()?,
         };
+        if let Some(mirror) = request.mirror.as_deref().filter(|mirror| !is_mirror(mirror)) {
+            return Err(ImageError::BootstrapMirror(mirror.to_owned()));
+        }
         let host_cas = host_cas();
         let with_ca = request.with_host_ca.unwrap_or(!host_cas.is_empty());
         if with_ca && matches!(source, Source::Debian { .. }) {
@@ -238,6 +241,14 @@ impl ImageService {
         let tar = busybox_tar(&binary, &commands).map_err(failed)?;
         self.apply_any(tar.as_slice(), lease)
     }
+}
+
+/// An address, and nothing that mmdebstrap would take for an option, a file or a line of sources.list.
+fn is_mirror(text: &str) -> bool {
+    let known = ["http://", "https://", "file://", "copy://"];
+    known.iter().any(|scheme| text.starts_with(scheme))
+        && text.len() <= 2048
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Certificates the host's administrator added.
@@ -502,6 +513,27 @@ mod tests {
             "busybox:1",
         ] {
             assert!(Source::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_is_an_address() {
+        for good in [
+            "http://deb.debian.org/debian",
+            "https://m/x",
+            "file:///srv/debian",
+        ] {
+            assert!(is_mirror(good), "{good}");
+        }
+        for bad in [
+            "",
+            "-",
+            "--setup-hook=sh",
+            "/etc/passwd",
+            "deb http://m x main",
+            "http://m/\ndeb x",
+        ] {
+            assert!(!is_mirror(bad), "{bad}");
         }
     }
 

@@ -117,6 +117,10 @@ pub enum ImageError {
 
     #[error("cannot bootstrap {0:?}: expected debian, debian:SUITE or busybox")]
     BootstrapSource(String),
+    #[error(
+        "invalid mirror {0:?}: expected an address that begins with http://, https://, file:// or copy://"
+    )]
+    BootstrapMirror(String),
     #[error("{program} is not installed; install it with: apt-get install {package}")]
     MissingProgram { program: String, package: String },
     #[error("{program} failed ({status}): {output}")]
@@ -182,6 +186,7 @@ impl ImageError {
             | Self::TagWithDigest
             | Self::Archive(_)
             | Self::BootstrapSource(_)
+            | Self::BootstrapMirror(_)
             | Self::NotAnImage { .. }
             | Self::UnsupportedOs { .. }
             | Self::Config { .. }
