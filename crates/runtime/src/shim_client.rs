@@ -226,9 +226,7 @@ impl Shim {
         match sent.and_then(|()| protocol::receive::<Reply>(&stream)) {
             Ok(_) => Ok(()),
             // It ends by closing the connection.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.kill_hung()
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.kill_hung(),
             Err(_) => Ok(()),
         }
     }
@@ -243,7 +241,10 @@ impl Shim {
             let Ok(line) = fs_err::read(entry.path().join("cmdline")) else {
                 continue;
             };
-            let mut words = line.split(|byte| *byte == 0).rev().filter(|word| !word.is_empty());
+            let mut words = line
+                .split(|byte| *byte == 0)
+                .rev()
+                .filter(|word| !word.is_empty());
             if words.next() == Some(self.id.as_bytes())
                 && line.starts_with(b"havre\0")
                 && let Some(pid) = rustix::process::Pid::from_raw(pid)
@@ -294,7 +295,11 @@ impl Shim {
     }
 
     /// With a limit, a shim that does not answer in time is as good as gone, and an error of kind `WouldBlock`.
-    fn call_within(&self, request: &Request, limit: Option<Duration>) -> Result<(Reply, UnixStream), RuntimeError> {
+    fn call_within(
+        &self,
+        request: &Request,
+        limit: Option<Duration>,
+    ) -> Result<(Reply, UnixStream), RuntimeError> {
         let socket = self.socket();
         let attempt = || {
             let stream = protocol::connect(&socket)?;
