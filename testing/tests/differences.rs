@@ -1,6 +1,6 @@
 //! What once differed from Docker: one test for each difference that somebody could trip over. Needs root.
 
-use havre_testing::TestEngine;
+use havre_testing::{Program, TestEngine};
 
 #[test]
 fn an_exec_that_cannot_start_says_so_as_runc() {
@@ -28,7 +28,7 @@ fn a_refused_copy_reaches_a_client_that_still_sends() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("big");
     fs_err::write(&file, vec![b'x'; 4 << 20]).expect("a file");
-    for program in [havre_testing::Program::Havre, havre_testing::Program::Docker] {
+    for program in [Program::Havre, Program::Docker] {
         let source = file.to_str().expect("UTF-8");
         let refused = engine
             .cmd_of(program, ["cp", source, "box:/data/big"])
@@ -99,4 +99,51 @@ fn builder_prune_empties_the_cache() {
     let gone = engine.ok("builder prune -af");
     assert!(gone.contains("Deleted build cache objects:\n"), "{gone}");
     assert_eq!(engine.ok("builder prune -af"), "Total reclaimed space: 0B");
+}
+
+#[test]
+fn contents_are_copied_into_a_directory_of_another_name() {
+    let engine = TestEngine::with_busybox();
+    let dir = engine.files("source", &[("f", "text")]);
+    let source = dir.to_str().expect("UTF-8");
+    engine.ok("create --name box busybox true");
+    engine.ok(["cp", source, "box:/made"]);
+    for program in [Program::Havre, Program::Docker] {
+        let target = tempfile::tempdir().expect("a directory");
+        // Neither exists: Docker's client puts the new name in the place of `.` and `/` in the names of the entries.
+        for (from, name, file) in [("box:/made/.", "contents", "f"), ("box:/", "all", "made/f")] {
+            let made = target.path().join(name);
+            let words = ["cp", from, made.to_str().expect("UTF-8")];
+            engine.cmd_of(program, words).ok();
+            let text = fs_err::read_to_string(made.join(file)).expect("a copy");
+            assert_eq!(text, "text", "{program:?}: {from}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_stops_reading_ends_well() {
+    let engine = TestEngine::with_busybox();
+    for program in [Program::Havre, Program::Docker] {
+        let output = engine
+            .cmd_of(
+                program,
+                [
+                    "run",
+                    "-i",
+                    "--rm",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    "exec 0<&-; echo closed",
+                ],
+            )
+            .stdin(vec![b'x'; 8 << 20])
+            .run();
+        assert_eq!(
+            (output.code, output.out().as_str()),
+            (0, "closed"),
+            "{program:?}: {output}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -16,6 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::stdcopy;
 use crate::version::ApiVersion;
+
+/// How long a client may take to close its side once the output has ended.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The media type of a stream: frames carry a name of their own since API 1.42.
 pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
@@ -125,12 +129,17 @@ where
             tracing::debug!(%error, "the client stopped listening");
         },
         left = forward_input => match left {
-            Left::Detached => {}
+            Left::Detached => return,
             Left::Ended => {
                 let _ = forward_output.await;
             }
         },
     }
+    // Closed before all is read, the connection would be reset, and a client that still sends would take the program's end
+    // for a failure.
+    let mut rest = vec![0; 32 << 10];
+    let drain = async { while matches!(reader.read(&mut rest).await, Ok(1..)) {} };
+    let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
 /// How the input side ended.

@@ -324,12 +324,10 @@ impl Located {
         Ok(Located { base, resolved, stat })
     }
 
-    /// The name its entry has in the archive; nothing when its own entries stand at the top.
+    /// The name its entry has in the archive. For `.` and `/`, too: Docker's client replaces the base by the name of its
+    /// target and puts `f` for `./f`, and `bin` for `/bin`, beside the target.
     fn entry_name(&self) -> Vec<u8> {
-        match self.base.as_str() {
-            "." | "/" => Vec::new(),
-            base => base.as_bytes().to_vec(),
-        }
+        self.base.as_bytes().to_vec()
     }
 
     fn stat(&self, root: &Root) -> Result<PathStat> {

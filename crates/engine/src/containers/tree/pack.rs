@@ -34,7 +34,7 @@ pub(crate) fn pack<W: Write>(root: &Root, path: &Path, name: &[u8], writer: W) -
         for child in children.into_iter().rev() {
             let child_path = path.join(&child);
             let mut child_name = name.clone();
-            if !child_name.is_empty() {
+            if !child_name.is_empty() && !child_name.ends_with(b"/") {
                 child_name.push(b'/');
             }
             child_name.extend_from_slice(child.as_bytes());
