@@ -1,6 +1,6 @@
 //! `ps`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use havre_oci::Digest;
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ impl Containers {
         }
         let inner = self.0.clone();
         blocking(move || {
-            let names = CurrentNames::read(&inner)?;
+            let names = CurrentNames::read(&inner, &records)?;
             let now = Timestamp::now();
             records
                 .into_iter()
@@ -240,34 +240,47 @@ fn seconds(text: &str) -> Option<(i64, i32)> {
     Some((seconds.parse().ok()?, nanos.parse().ok()?))
 }
 
-/// Which image every name stands for now: `ps` shows the id once a name has moved on.
-struct CurrentNames(std::collections::HashMap<String, Digest>);
+/// Which image each name that the containers were made by stands for now: `ps` shows the id once a name has moved on.
+struct CurrentNames(HashMap<String, Digest>);
 
 impl CurrentNames {
-    fn read(inner: &super::Inner) -> Result<Self> {
-        let references = inner.store.meta().references()?;
-        Ok(CurrentNames(
-            references
-                .into_iter()
-                .map(|reference| (reference.name, reference.image))
-                .collect(),
-        ))
+    fn read(inner: &super::Inner, records: &[Record]) -> Result<Self> {
+        let written: BTreeSet<&str> = records
+            .iter()
+            .map(|record| record.config.image.as_str())
+            .collect();
+        let mut names = HashMap::new();
+        for written in written {
+            let Some(name) = tagged_name(written) else {
+                continue;
+            };
+            if let Some(reference) = inner.store.meta().reference(&name)? {
+                names.insert(name, reference.image);
+            }
+        }
+        Ok(Self(names))
     }
 
     fn show(&self, written: &str, image: &Digest) -> String {
-        let Ok(reference) = havre_oci::Reference::parse(written) else {
+        let Some(name) = tagged_name(written) else {
             return written.to_owned();
         };
-        if reference.digest().is_some() {
-            return written.to_owned();
-        }
-        match self.0.get(&reference.with_default_tag().canonical()) {
+        match self.0.get(&name) {
             Some(current) if current != image => image.to_string(),
             None if image.hex().starts_with(written) => written.to_owned(),
             None => image.to_string(),
             Some(_) => written.to_owned(),
         }
     }
+}
+
+/// The full name of a reference that can move; `None` for one with a digest and for what is no reference.
+fn tagged_name(written: &str) -> Option<String> {
+    let reference = havre_oci::Reference::parse(written).ok()?;
+    reference
+        .digest()
+        .is_none()
+        .then(|| reference.with_default_tag().canonical())
 }
 
 /// Bytes written, and bytes with the image.
