@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
-use super::container_flags::ContainerFlags;
+use super::container_flags::{ContainerFlags, REFUSED};
 
 #[derive(Args, Debug)]
 pub(crate) struct Create {
@@ -41,47 +41,7 @@ impl Declaration for Create {
         about: "Create a new container",
         aliases: &["container create", "create"],
         interspersed: false,
-        refused: &[
-            "annotation",
-            "blkio-weight",
-            "blkio-weight-device",
-            "cpu-count",
-            "cpu-percent",
-            "cpu-rt-period",
-            "cpu-rt-runtime",
-            "device-cgroup-rule",
-            "device-read-bps",
-            "device-read-iops",
-            "device-write-bps",
-            "device-write-iops",
-            "disable-content-trust",
-            "gpus",
-            "health-cmd",
-            "health-interval",
-            "health-retries",
-            "health-start-interval",
-            "health-start-period",
-            "health-timeout",
-            "io-maxbandwidth",
-            "io-maxiops",
-            "ip",
-            "ip6",
-            "isolation",
-            "kernel-memory",
-            "link",
-            "link-local-ip",
-            "mac-address",
-            "memory-swappiness",
-            "network-alias",
-            "no-healthcheck",
-            "oom-kill-disable",
-            "runtime",
-            "storage-opt",
-            "use-api-socket",
-            "userns",
-            "volume-driver",
-            "volumes-from",
-        ],
+        refused: REFUSED,
     };
 
     fn operands(&self) -> &[String] {
