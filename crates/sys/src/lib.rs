@@ -6,6 +6,8 @@
 
 pub mod atomic;
 pub mod cgroup_device;
+pub mod erofs;
+mod loop_device;
 pub mod mount;
 pub mod netns;
 pub mod process;

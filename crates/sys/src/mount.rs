@@ -29,7 +29,7 @@ pub struct MountError {
 }
 
 impl MountError {
-    fn new(action: &'static str, target: &Path, errno: Errno) -> Self {
+    pub(crate) fn new(action: &'static str, target: &Path, errno: Errno) -> Self {
         Self {
             action,
             target: target.to_path_buf(),
@@ -77,7 +77,7 @@ pub enum Propagation {
 pub const MAX_LOWER: usize = 500;
 
 /// Longest string fsconfig takes, without the final zero.
-const MAX_OPTION: usize = 255;
+pub(crate) const MAX_OPTION: usize = 255;
 
 /// Mounts an overlay at `target`.
 ///
