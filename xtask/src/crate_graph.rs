@@ -36,13 +36,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("havre-registry-client", &[]),
     ("havre-runtime", &["havre-sys"]),
     ("havre-network", &["havre-sys"]),
-    ("havre-store", &["havre-sys"]),
+    ("havre-store", &["havre-erofs", "havre-sys"]),
+    ("havre-erofs", &[]),
     ("havre-sys", &[]),
     ("havre-oci", &[]),
 ];
 
 /// Crates with no async runtime beneath them.
 const BLOCKING: &[&str] = &[
+    "havre-erofs",
     "havre-oci",
     "havre-sys",
     "havre-store",
