@@ -6,7 +6,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
 # What the binary is built with and runs on, and what only the tests and the benchmark compare with.
-RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static docker-registry curl
+RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static erofs-utils docker-registry curl
 TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils
 BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 

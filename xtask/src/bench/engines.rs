@@ -175,6 +175,13 @@ impl Engine {
         }
     }
 
+    pub(super) fn push_args<'a>(&self, reference: &'a str) -> Vec<&'a str> {
+        match self.name.as_str() {
+            "podman" => vec!["push", "-q", "--tls-verify=false", reference],
+            _ => vec!["push", "-q", reference],
+        }
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }

@@ -4,8 +4,11 @@
 //! a shared file system would carry one engine's litter into the next one's time. What is timed is always the whole
 //! client process, as a person would wait for it.
 
+mod archive;
 mod engines;
 mod images;
+mod plot;
+mod pydev;
 mod table;
 mod volume;
 mod work;
@@ -24,7 +27,7 @@ struct Options {
 }
 
 const USAGE: &str = "usage: xtask bench [--havre PATH] [--rounds N] [--engines havre,docker,podman] \
-                     [--only pull,run,exec,starts,build,save,lists,memory] [--scratch DIR]";
+                     [--only pull,run,exec,starts,build,save,rmi,lists,memory] [--scratch DIR]";
 
 pub(crate) fn run(args: Vec<String>) -> Outcome {
     let options = parse(args)?;
@@ -33,7 +36,7 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
     }
     fs_err::create_dir_all(&options.scratch)?;
     let registry = images::Registry::start(&options.scratch)?;
-    let images = images::ensure(&options.scratch, &registry)?;
+    let images = images::ensure(&options.scratch, &options.havre, &registry)?;
     let mut results = table::Results::default();
     for round in 1..=options.rounds {
         for name in &options.engines {
@@ -45,7 +48,9 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
         }
     }
     println!("{}", results.markdown(&options.engines));
-    results.save(&PathBuf::from("bench-results"))
+    let folder = PathBuf::from("bench-results");
+    results.save(&folder)?;
+    results.plot(&folder.join("speed.svg"), &options.engines)
 }
 
 fn parse(args: Vec<String>) -> Outcome<Options> {

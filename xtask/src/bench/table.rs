@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 use fs_err as fs;
 
+use super::plot::{self, Bars};
 use crate::Outcome;
 
 /// Samples by row and engine. Times are seconds, memory is bytes.
@@ -78,6 +79,35 @@ impl Results {
             }
         }
         text
+    }
+
+    /// The ratios as a picture: times only, rows that every engine was measured in at least once.
+    pub(super) fn plot(&self, path: &Path, engines: &[String]) -> Outcome {
+        let others: Vec<&str> = engines
+            .iter()
+            .map(String::as_str)
+            .filter(|name| *name != "havre")
+            .collect();
+        let rows: Vec<Bars> = self
+            .rows
+            .iter()
+            .filter(|row| !row.ends_with("(bytes)"))
+            .filter_map(|row| {
+                let own = self.median(row, "havre")?;
+                let ratios = others
+                    .iter()
+                    .map(|other| Some(self.median(row, other)? / own))
+                    .collect();
+                Some(Bars {
+                    work: row.clone(),
+                    ratios,
+                })
+            })
+            .collect();
+        if rows.is_empty() || others.is_empty() {
+            return Ok(());
+        }
+        plot::draw(path, &others, &rows)
     }
 
     /// Every sample as JSON, for comparing runs.

@@ -7,7 +7,13 @@ use std::{
 
 use fs_err as fs;
 
-use super::{engines::Engine, images::Images, table::Results, volume::done};
+use super::{
+    archive,
+    engines::Engine,
+    images::{Images, Registry},
+    table::Results,
+    volume::done,
+};
 use crate::Outcome;
 
 /// How often the short rows are repeated within a round.
@@ -15,6 +21,7 @@ const REPEATS: usize = 7;
 const TAGS: usize = 500;
 const CONTAINERS: usize = 200;
 const STARTS: usize = 50;
+const IMAGES: usize = 1000;
 
 const DOCKERFILE: &str = "FROM bench-base\nENV GREETING=hello\nCOPY app.txt /app/app.txt\nRUN cat /app/app.txt > /app/copy.txt\n\
                           WORKDIR /app\nCMD [\"/bin/cat\", \"/app/copy.txt\"]\n";
@@ -27,7 +34,10 @@ pub(super) fn all(engine: &Engine, images: &Images, only: &[String], results: &m
         pull(engine, images, results)?;
     }
     if wanted("save") {
-        save_and_load(engine, images, results)?;
+        save_load_push(engine, images, results)?;
+    }
+    if wanted("rmi") {
+        remove_images(engine, images, results)?;
     }
     if wanted("run") {
         repeat(
@@ -72,33 +82,55 @@ pub(super) fn all(engine: &Engine, images: &Images, only: &[String], results: &m
 fn pull(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
     for (row, reference) in [
         ("pull debian, one layer", &images.debian),
-        ("pull 1 GB of many files, eight layers", &images.many),
+        ("pull pydev, nine layers", &images.pydev),
         ("pull one file of 1 GiB", &images.big),
     ] {
         settle()?;
         results.time(row, &engine.name, engine.time(&engine.pull_args(reference))?);
     }
+    engine.run(&["rmi", "-f", &images.pydev])?;
+    let again = engine.time(&engine.pull_args(&images.pydev))?;
+    results.time("pull pydev right after removing it", &engine.name, again);
     Ok(())
 }
 
-fn save_and_load(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
-    engine.run(&engine.pull_args(&images.many))?;
-    let archive = engine.folder().join("many.tar");
+/// Save, load, and push what was loaded: nobody has its compressed layers then.
+fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
+    engine.run(&engine.pull_args(&images.pydev))?;
+    let archive = engine.folder().join("pydev.tar");
     let path = archive.to_string_lossy().into_owned();
     settle()?;
-    results.time(
-        "save 1 GB of many files",
-        &engine.name,
-        engine.time(&["save", "-o", &path, &images.many])?,
-    );
-    engine.run(&["rmi", "-f", &images.many])?;
+    let saved = engine.time(&["save", "-o", &path, &images.pydev])?;
+    results.time("save pydev", &engine.name, saved);
+    engine.run(&["rmi", "-f", &images.pydev])?;
     settle()?;
-    results.time(
-        "load it after removing it",
-        &engine.name,
-        engine.time(&["load", "-q", "-i", &path])?,
-    );
-    Ok(fs::remove_file(archive)?)
+    let loaded = engine.time(&["load", "-q", "-i", &path])?;
+    results.time("load pydev after removing it", &engine.name, loaded);
+    fs::remove_file(archive)?;
+
+    let registry = Registry::start(&engine.folder().join("registry"))?;
+    let target = registry.reference("pydev");
+    engine.run(&["tag", &images.pydev, &target])?;
+    for row in ["push pydev, nothing there yet", "the same again"] {
+        settle()?;
+        results.time(row, &engine.name, engine.time(&engine.push_args(&target))?);
+    }
+    engine.run(&["rmi", &target]).map(drop)
+}
+
+/// Removes many images of a layer of their own each, and starts a container right behind it.
+fn remove_images(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
+    let archive = engine.folder().join("images.tar");
+    let names = archive::write(&archive, IMAGES)?;
+    engine.run(&["load", "-q", "-i", &archive.to_string_lossy()])?;
+    fs::remove_file(archive)?;
+    settle()?;
+    let mut args = vec!["rmi"];
+    args.extend(names.iter().map(String::as_str));
+    results.time("rmi of 1,000 images", &engine.name, engine.time(&args)?);
+    let run = engine.time(&["run", "--rm", "--network", "none", &images.busybox, "true"])?;
+    results.time("run --rm true right after it, none", &engine.name, run);
+    Ok(())
 }
 
 fn concurrent_starts(engine: &Engine, results: &mut Results) -> Outcome {
