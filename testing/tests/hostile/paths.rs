@@ -1,5 +1,5 @@
 //! Images whose directories and files are not what they seem: whatever the engine does in a container's tree as root stays
-//! in that tree. Needs root.
+//! in that tree.
 
 use std::path::PathBuf;
 

@@ -1,0 +1,107 @@
+//! Limits have their effect: memory, processes, processors, ulimits; and the first process reaps.
+
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use havre_testing::TestEngine;
+
+#[test]
+fn memory_has_a_limit() {
+    let engine = TestEngine::with_busybox();
+    let eater = "x=a; while true; do x=$x$x; done";
+    let output = engine.run([
+        "run", "--name", "eater", "-m", "32m", "busybox", "sh", "-c", eater,
+    ]);
+    assert_eq!(output.code, 137, "{output}");
+    let state = engine.inspect("eater");
+    assert_eq!(state["State"]["OOMKilled"], true, "{}", state["State"]);
+    assert_eq!(state["HostConfig"]["Memory"], 32 << 20);
+    let little = engine.fails(125, "run --rm -m 1m busybox true");
+    assert!(little.contains("Minimum memory limit allowed is 6MB"), "{little}");
+}
+
+#[test]
+fn processes_have_a_limit() {
+    let engine = TestEngine::with_busybox();
+    let script = "for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; wait";
+    let output = engine.run(["run", "--rm", "--pids-limit", "4", "busybox", "sh", "-c", script]);
+    assert!(output.err().contains("can't fork"), "{output}");
+}
+
+#[test]
+fn processors_have_a_limit() {
+    let engine = TestEngine::with_busybox();
+    // The limit is read where the kernel keeps it, through either cgroup version.
+    engine.ok("run -d --name box --cpus 0.5 --cpu-shares 512 busybox sleep 100");
+    let pid = engine.inspect("box")["State"]["Pid"].as_u64().expect("a pid");
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    let found = groups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        match controllers {
+            "" => fs::read_to_string(format!("/sys/fs/cgroup{path}/cpu.max")).ok(),
+            _ if controllers.split(',').any(|one| one == "cpu") => {
+                let read = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu{path}/{file}")).ok();
+                Some(format!(
+                    "{} {}",
+                    read("cpu.cfs_quota_us")?.trim(),
+                    read("cpu.cfs_period_us")?
+                ))
+            }
+            _ => None,
+        }
+    });
+    assert_eq!(found.as_deref().map(str::trim), Some("50000 100000"), "{groups}");
+    let many = engine.fails(125, "run --rm --cpus 1000 busybox true");
+    assert!(many.to_lowercase().contains("range of cpus is from"), "{many}");
+}
+
+#[test]
+fn resource_limits() {
+    let engine = TestEngine::with_busybox();
+    let files = engine.ok([
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=123:456",
+        "busybox",
+        "sh",
+        "-c",
+        "ulimit -n; ulimit -H -n",
+    ]);
+    assert_eq!(files, "123\n456");
+    let bad = engine.fails(125, "run --rm --ulimit nosuch=1 busybox true");
+    assert!(bad.contains("invalid ulimit type: nosuch"), "{bad}");
+}
+
+#[test]
+fn an_init_reaps() {
+    let engine = TestEngine::with_busybox();
+    engine.ok([
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "(sleep 0.1 &) ; exec sleep 100",
+    ]);
+    let first = engine.ok("exec box cat /proc/1/cmdline");
+    assert!(
+        !first.starts_with("sleep") && !first.starts_with("sh"),
+        "the program is not the first process: {first}"
+    );
+    std::thread::sleep(Duration::from_millis(400));
+    let zombies = engine.ok([
+        "exec",
+        "box",
+        "sh",
+        "-c",
+        "grep -l '^State:.Z' /proc/[0-9]*/status || true",
+    ]);
+    assert_eq!(zombies, "");
+    let clock = Instant::now();
+    engine.ok("stop box");
+    assert!(clock.elapsed() < Duration::from_secs(5), "signals pass through");
+}

@@ -1,0 +1,10 @@
+//! Containers, end to end, one module per subject. Needs root.
+
+mod confinement;
+mod files;
+mod inspection;
+mod lifecycle;
+mod limits;
+mod mounts;
+mod run;
+mod streams;
