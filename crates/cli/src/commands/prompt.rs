@@ -1,18 +1,46 @@
-//! Asking before something is removed.
+//! Asking before something is removed, and telling what that gave back.
 
 use std::io::{self, BufRead};
 
+use crate::commands::Done;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
+use crate::format::size;
 use crate::session::Session;
 
 /// Shows `warning` and asks; no answer, or any but yes, ends the command, successfully as in Docker.
 pub(super) fn confirm(session: &Session, warning: &str) -> Result<(), CliError> {
-    session.printer.out(&format!("{warning} [y/N] "));
+    session
+        .printer
+        .out(&format!("{warning}Are you sure you want to continue? [y/N] "));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
     Err(CliError::Silent(ExitStatus::SUCCESS))
+}
+
+/// A `prune`: asks unless `force`, lets `removal` run (it gives what went, in words, and the bytes that came back), and
+/// shows both.
+pub(super) async fn prune(
+    session: &Session,
+    force: bool,
+    warning: &str,
+    removal: impl Future<Output = Result<(String, i64), CliError>>,
+) -> Done {
+    if !force {
+        confirm(session, warning)?;
+    }
+    let (text, freed) = removal.await?;
+    session.printer.out(&text);
+    Ok(reclaimed(session, freed))
+}
+
+/// The last line of a `prune`.
+pub(super) fn reclaimed(session: &Session, freed: i64) -> ExitStatus {
+    session
+        .printer
+        .line(&format!("Total reclaimed space: {}", size::long(freed)));
+    ExitStatus::SUCCESS
 }

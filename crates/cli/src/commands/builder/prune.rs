@@ -5,8 +5,6 @@ use serde::Deserialize;
 use crate::args::builder::prune::Prune;
 use crate::commands::{Done, prompt};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
-use crate::format::size;
 use crate::session::Session;
 use crate::spec::filters::filters;
 
@@ -21,21 +19,14 @@ struct Pruned {
 
 /// `docker builder prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
-    if !args.force {
-        let warning = if args.all {
-            "WARNING! This will remove all build cache."
-        } else {
-            "WARNING! This will remove all dangling build cache."
-        };
-        prompt::confirm(session, &format!("{warning} Are you sure you want to continue?"))?;
-    }
+    let warning = if args.all {
+        "WARNING! This will remove all build cache. "
+    } else {
+        "WARNING! This will remove all dangling build cache. "
+    };
     let keep = args.keep_storage.map_or(0, |size| size.0);
-    let (text, freed) = remove(session, &args.filter, args.all, keep).await?;
-    session.printer.out(&text);
-    session
-        .printer
-        .line(&format!("Total reclaimed space: {}", size::long(freed)));
-    Ok(ExitStatus::SUCCESS)
+    let removal = remove(session, &args.filter, args.all, keep);
+    prompt::prune(session, args.force, warning, removal).await
 }
 
 /// Removes, and gives what was removed and how many bytes came back.

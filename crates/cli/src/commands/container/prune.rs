@@ -5,8 +5,6 @@ use serde::Deserialize;
 use crate::args::container::prune::Prune;
 use crate::commands::{Done, prompt};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
-use crate::format::size;
 use crate::session::Session;
 use crate::spec::filters::filters;
 
@@ -21,18 +19,8 @@ struct Pruned {
 
 /// `docker container prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
-    if !args.force {
-        prompt::confirm(
-            session,
-            "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?",
-        )?;
-    }
-    let (text, freed) = remove(session, &args.filter).await?;
-    session.printer.out(&text);
-    session
-        .printer
-        .line(&format!("Total reclaimed space: {}", size::long(freed)));
-    Ok(ExitStatus::SUCCESS)
+    let warning = "WARNING! This will remove all stopped containers.\n";
+    prompt::prune(session, args.force, warning, remove(session, &args.filter)).await
 }
 
 /// Removes, and gives what was removed and how many bytes came back.

@@ -6,8 +6,6 @@ use super::rm::Removed;
 use crate::args::image::prune::Prune;
 use crate::commands::{Done, prompt};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
-use crate::format::size;
 use crate::session::Session;
 use crate::spec::filters::with;
 
@@ -22,20 +20,18 @@ struct Pruned {
 
 /// `docker image prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
-    if !args.force {
-        let warning = if args.all {
-            "WARNING! This will remove all images without at least one container associated to them."
-        } else {
-            "WARNING! This will remove all dangling images."
-        };
-        prompt::confirm(session, &format!("{warning}\nAre you sure you want to continue?"))?;
-    }
-    let (text, freed) = remove(session, &args.filter, args.all).await?;
-    session.printer.out(&text);
-    session
-        .printer
-        .line(&format!("Total reclaimed space: {}", size::long(freed)));
-    Ok(ExitStatus::SUCCESS)
+    let warning = if args.all {
+        "WARNING! This will remove all images without at least one container associated to them.\n"
+    } else {
+        "WARNING! This will remove all dangling images.\n"
+    };
+    prompt::prune(
+        session,
+        args.force,
+        warning,
+        remove(session, &args.filter, args.all),
+    )
+    .await
 }
 
 /// Removes, and gives what was removed and how many bytes came back.

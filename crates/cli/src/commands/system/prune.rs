@@ -5,8 +5,6 @@ use serde::Deserialize;
 use crate::args::system::prune::Prune;
 use crate::commands::{Done, builder, container, image, prompt, volume};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
-use crate::format::size;
 use crate::session::Session;
 use crate::spec::filters::filters;
 
@@ -39,10 +37,7 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
     }
     report(image::prune::remove(session, &args.filter, args.all).await?);
     report(cache(session, &args).await?);
-    session
-        .printer
-        .line(&format!("Total reclaimed space: {}", size::long(freed)));
-    Ok(ExitStatus::SUCCESS)
+    Ok(prompt::reclaimed(session, freed))
 }
 
 fn warning(args: &Prune) -> String {
@@ -73,7 +68,7 @@ fn warning(args: &Prune) -> String {
             text.push_str(&format!("  - {filter}\n"));
         }
     }
-    text + "\nAre you sure you want to continue?"
+    text + "\n"
 }
 
 async fn networks(session: &Session, filter: &[String]) -> Result<String, CliError> {

@@ -5,8 +5,6 @@ use serde::Deserialize;
 use crate::args::volume::prune::Prune;
 use crate::commands::{Done, prompt};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
-use crate::format::size;
 use crate::session::Session;
 use crate::spec::filters::with;
 
@@ -26,19 +24,18 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
             "conflicting options: cannot specify both --all and --filter all=1".to_owned(),
         ));
     }
-    if !args.force {
-        let what = if args.all { "all" } else { "anonymous" };
-        let warning = format!(
-            "WARNING! This will remove {what} local volumes not used by at least one container.\nAre you sure you want to continue?"
-        );
-        prompt::confirm(session, &warning)?;
-    }
-    let (text, freed) = remove(session, &args.filter, args.all).await?;
-    session.printer.out(&text);
-    session
-        .printer
-        .line(&format!("Total reclaimed space: {}", size::long(freed)));
-    Ok(ExitStatus::SUCCESS)
+    let warning = if args.all {
+        "WARNING! This will remove all local volumes not used by at least one container.\n"
+    } else {
+        "WARNING! This will remove anonymous local volumes not used by at least one container.\n"
+    };
+    prompt::prune(
+        session,
+        args.force,
+        warning,
+        remove(session, &args.filter, args.all),
+    )
+    .await
 }
 
 /// Removes, and gives what was removed and how many bytes came back.
