@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use http_body_util::BodyExt;
 use rustix::fs::{CWD, FileType, Mode};
 use tokio::sync::mpsc;
@@ -219,19 +220,24 @@ impl Write for PieceWriter {
     }
 }
 
-/// Where a copy out of a container goes: into an existing directory under its own name, or as `local` itself.
+/// Where a copy out of a container goes: into an existing directory under its own name, or as `local` itself, which is
+/// replaced if it is a file and refused if it is a device or a pipe. A link that the user names is followed.
 pub(crate) fn target(local: &Path, name: &str, directory: bool, contents: bool) -> Result<PathBuf, CliError> {
     let refused = |text: String| Err(CliError::Invalid(text));
     let trailing = local.to_string_lossy().ends_with('/');
     match fs::metadata(local) {
-        Ok(meta) if meta.is_dir() && contents => Ok(local.to_owned()),
+        Ok(meta) if meta.is_dir() && contents => Ok(fs::canonicalize(local)?),
         Ok(meta) if meta.is_dir() => match name {
             // The root of a container has no name: its contents go into the directory.
-            "/" | "" | "." => Ok(local.to_owned()),
+            "/" | "" | "." => Ok(fs::canonicalize(local)?),
             name => Ok(local.join(name)),
         },
         Ok(_) if directory => refused("cannot copy directory".to_owned()),
-        Ok(_) => Ok(local.to_owned()),
+        Ok(meta) if !meta.is_file() => refused(format!(
+            "invalid output path: {:?} must be a directory or a regular file",
+            local.display().to_string()
+        )),
+        Ok(_) => Ok(fs::canonicalize(local)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if trailing && !directory {
                 return refused("no such directory".to_owned());
@@ -342,8 +348,7 @@ fn unpack(reader: impl Read, root: &str, target: &Path, keep_owner: bool) -> io:
             )));
         }
         if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
-            let _ = remove_link(&place);
-            let mut file = fs::File::create(&place)?;
+            let mut file = fresh_file(&place)?;
             copied += io::copy(&mut entry, &mut file)?;
             let times = rustix::fs::Timestamps {
                 last_access: timespec(&header),
@@ -378,10 +383,14 @@ fn unpack(reader: impl Read, root: &str, target: &Path, keep_owner: bool) -> io:
                     )));
                 }
             };
-            let device = rustix::fs::makedev(
-                header.device_major()?.unwrap_or(0),
-                header.device_minor()?.unwrap_or(0),
-            );
+            let device = match file_type {
+                // Its numbers mean nothing, and some writers leave them out.
+                FileType::Fifo => 0,
+                _ => rustix::fs::makedev(
+                    header.device_major()?.unwrap_or(0),
+                    header.device_minor()?.unwrap_or(0),
+                ),
+            };
             rustix::fs::mknodat(CWD, &place, file_type, Mode::from_raw_mode(mode), device)?;
             owner(&place, &header, keep_owner)?;
         }
@@ -401,11 +410,18 @@ fn timespec(header: &tar::Header) -> rustix::fs::Timespec {
     }
 }
 
-fn remove_link(place: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(place)?.file_type().is_symlink() {
-        fs::remove_file(place)?;
+/// A new file in the place of whatever is there, which is not opened: it may be a device, a pipe or a link that another
+/// entry of the archive left. Closed to others until its own mode is set.
+fn fresh_file(place: &Path) -> io::Result<fs::File> {
+    match fs::remove_file(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    Ok(())
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(place)
 }
 
 fn owner(place: &Path, header: &tar::Header, keep: bool) -> io::Result<()> {
@@ -558,9 +574,113 @@ mod tests {
     }
 
     #[test]
+    fn a_file_never_opens_what_is_in_its_place() {
+        let home = tempfile::tempdir().unwrap();
+        let victim = home.path().join("victim");
+        fs::write(&victim, "safe").unwrap();
+        let target = home.path().join("t");
+        let fifo = tar::EntryType::Fifo;
+        // Opened for writing, a pipe nobody reads would hold the copy for ever, and a full device would fail it.
+        for earlier in [
+            ("x/f", fifo, ""),
+            ("x/f", SYMLINK, "../victim"),
+            ("x/f", LINK, "x/g"),
+        ] {
+            let bytes = tar_of(&[
+                ("x/", DIR, ""),
+                ("x/g", FILE, "other"),
+                earlier,
+                ("x/f", FILE, "new"),
+            ]);
+            unpack(&bytes[..], "x", &target, false).unwrap();
+            assert!(
+                fs::symlink_metadata(target.join("f")).unwrap().is_file(),
+                "{earlier:?}"
+            );
+            assert_eq!(fs::read_to_string(target.join("f")).unwrap(), "new");
+            assert_eq!(
+                fs::read_to_string(target.join("g")).unwrap(),
+                "other",
+                "{earlier:?}"
+            );
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "safe");
+        }
+        // What the user has under another name of the file stays as it is.
+        fs::hard_link(&victim, target.join("h")).unwrap();
+        unpack(
+            &tar_of(&[("x/", DIR, ""), ("x/h", FILE, "new")])[..],
+            "x",
+            &target,
+            false,
+        )
+        .unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "safe");
+    }
+
+    /// Needs root to make the node; without it the node is refused, which is as good.
+    #[test]
+    fn a_file_never_opens_a_device_of_the_archive() {
+        let home = tempfile::tempdir().unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("x").unwrap();
+        header.set_entry_type(tar::EntryType::Char);
+        header.set_mode(0o666);
+        header.set_size(0);
+        // /dev/full, which fails every write.
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(7).unwrap();
+        header.set_cksum();
+        tar.append(&header, io::empty()).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("x").unwrap();
+        header.set_mode(0o644);
+        header.set_size(3);
+        header.set_cksum();
+        tar.append(&header, &b"new"[..]).unwrap();
+        let bytes = tar.into_inner().unwrap();
+        let target = home.path().join("t");
+        match unpack(&bytes[..], "x", &target, false) {
+            Ok(copied) => {
+                assert_eq!(copied, 3);
+                assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+            }
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}"),
+        }
+    }
+
+    #[test]
+    fn a_link_the_user_names_is_followed_and_a_device_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().canonicalize().unwrap();
+        fs::create_dir(dir.join("real")).unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        fs_err::os::unix::fs::symlink("real", dir.join("link")).unwrap();
+        fs_err::os::unix::fs::symlink("file", dir.join("to-file")).unwrap();
+        let into = target(&dir.join("link"), "etc", true, true).unwrap();
+        assert_eq!(into, dir.join("real"));
+        unpack(
+            &tar_of(&[("etc/", DIR, ""), ("etc/a", FILE, "a")])[..],
+            "etc",
+            &into,
+            false,
+        )
+        .unwrap();
+        assert_eq!(fs::read_to_string(dir.join("real/a")).unwrap(), "a");
+        assert_eq!(
+            target(&dir.join("to-file"), "a", false, false).unwrap(),
+            dir.join("file")
+        );
+        let error = target(Path::new("/dev/null"), "a", false, false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("must be a directory or a regular file"), "{error}");
+    }
+
+    #[test]
     fn targets_follow_dockers_rules() {
         let home = tempfile::tempdir().unwrap();
-        let dir = home.path().to_owned();
+        let dir = home.path().canonicalize().unwrap();
         fs::write(dir.join("file"), "").unwrap();
         assert_eq!(target(&dir, "etc", true, false).unwrap(), dir.join("etc"));
         assert_eq!(target(&dir, "etc", true, true).unwrap(), dir);
