@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::CliError;
+use crate::input_stream::plain;
 
 /// The keys that are understood.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -79,9 +80,10 @@ impl ConfigFile {
             .map_err(|error| CliError::Invalid(format!("{}: invalid configuration: {error}", path.display())))
     }
 
-    /// Writes the file aside with mode 0600 and renames it into place; a link is followed first.
+    /// Writes the file aside with mode 0600 and renames it into place; a link is followed first. A directory that is
+    /// missing is made with mode 0700: what the file holds may be passwords.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), CliError> {
-        fs::create_dir_all(directory)?;
+        private_directory(directory)?;
         let path = directory.join("config.json");
         let path: PathBuf = fs::canonicalize(&path).unwrap_or(path);
         let mut bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from)?;
@@ -118,6 +120,15 @@ impl ConfigFile {
     }
 }
 
+/// Makes a directory and its parents, closed to others. One that is there keeps its mode.
+fn private_directory(directory: &Path) -> Result<(), CliError> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    made.map_err(|error| CliError::Invalid(format!("mkdir {}: {}", directory.display(), plain(&error))))
+}
+
 /// Two blanks of indentation become a tab.
 fn tabbed(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -151,16 +162,23 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_private() {
-        let directory = tempfile::tempdir().unwrap();
-        ConfigFile::default()
-            .write(&directory.path().join("new"))
-            .unwrap();
-        let mode = fs::metadata(directory.path().join("new/config.json"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
+    fn a_new_file_and_its_directory_are_private() {
+        let home = tempfile::tempdir().unwrap();
+        let mode = |path: &str| fs::metadata(home.path().join(path)).unwrap().permissions().mode() & 0o777;
+        let directory = home.path().join("new/.docker");
+        ConfigFile::default().write(&directory).unwrap();
+        assert_eq!(
+            (mode("new"), mode("new/.docker"), mode("new/.docker/config.json")),
+            (0o700, 0o700, 0o600)
+        );
+        fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+        ConfigFile::default().write(&directory).unwrap();
+        assert_eq!(mode("new/.docker"), 0o755, "the modes of a user's own are his");
+        fs::write(home.path().join("file"), "").unwrap();
+        let error = ConfigFile::default()
+            .write(&home.path().join("file/.docker"))
+            .unwrap_err();
+        assert!(error.to_string().contains("file/.docker"), "{error}");
     }
 
     #[test]
