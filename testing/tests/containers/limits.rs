@@ -71,6 +71,14 @@ fn resource_limits() {
     assert_eq!(files, "123\n456");
     let bad = engine.fails(125, "run --rm --ulimit nosuch=1 busybox true");
     assert!(bad.contains("invalid ulimit type: nosuch"), "{bad}");
+    let bad = engine.fails(1, "create --ulimit nosuch=1 busybox");
+    assert!(bad.contains("invalid ulimit type: nosuch"), "{bad}");
+    let bad = engine.fails(1, "create --ulimit nofile=2:1 busybox");
+    assert!(
+        bad.contains("ulimit soft limit must be less than or equal to hard limit: 2 > 1"),
+        "{bad}"
+    );
+    assert_eq!(engine.ok("ps -aq"), "");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is asked for is either carried out or refused here, naming the field.
 
+use havre_runtime::spec::Rlimit;
+
 use super::{Config, HostConfig, PortProtocol, RestartPolicyName, signal};
 use crate::{EngineError, Result};
 
@@ -479,10 +481,18 @@ fn resources(host: &HostConfig) -> Result<()> {
         return invalid("SHM size can not be less than 0".to_owned());
     }
     for ulimit in &r.ulimits {
-        if ulimit.name.is_empty() || (ulimit.hard != -1 && (ulimit.soft == -1 || ulimit.soft > ulimit.hard)) {
+        if !Rlimit::NAMES.contains(&ulimit.name.as_str()) {
+            return invalid(format!("invalid ulimit type: {}", ulimit.name));
+        }
+        let (soft, hard) = (ulimit.soft, ulimit.hard);
+        if hard != -1 && (soft == -1 || soft > hard) {
+            let soft = if soft == -1 {
+                "unlimited".to_owned()
+            } else {
+                soft.to_string()
+            };
             return invalid(format!(
-                "ulimit {}: soft limit {} must be less than or equal to hard limit {}",
-                ulimit.name, ulimit.soft, ulimit.hard
+                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
             ));
         }
     }

@@ -203,6 +203,28 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+impl Rlimit {
+    /// The limits of setrlimit(2).
+    pub const NAMES: [&str; 16] = [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ];
+}
+
 /// Limits; `None` is none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Resources {

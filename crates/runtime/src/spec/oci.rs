@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::mount::clean;
 use super::{
-    ContainerSpec, MountKind, NamespaceMode, NetworkNamespace, Resources, Seccomp, SpecError, User,
+    ContainerSpec, MountKind, NamespaceMode, NetworkNamespace, Resources, Rlimit, Seccomp, SpecError, User,
     capability, device, mount, resolve_user, seccomp,
 };
 
@@ -194,27 +194,9 @@ fn environment(spec: &ContainerSpec, user: &User) -> Vec<String> {
 }
 
 fn rlimits(spec: &ContainerSpec) -> Result<Vec<Value>, SpecError> {
-    const NAMES: [&str; 16] = [
-        "as",
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
     let mut limits = BTreeMap::new();
     for limit in &spec.rlimits {
-        if !NAMES.contains(&limit.name.as_str()) {
+        if !Rlimit::NAMES.contains(&limit.name.as_str()) {
             return Err(SpecError::Rlimit {
                 name: limit.name.clone(),
             });
@@ -557,7 +539,7 @@ fn make_directories(root: impl AsFd, path: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Mount, Propagation, Rlimit};
+    use crate::spec::{Mount, Propagation};
 
     fn spec(root: &Path) -> ContainerSpec {
         ContainerSpec::new("0123456789abcdef", root, vec!["true".into()])

@@ -9,6 +9,14 @@ fn refusal(host: HostConfig) -> String {
         .to_string()
 }
 
+fn ulimit(name: &str, soft: i64, hard: i64) -> Ulimit {
+    Ulimit {
+        name: name.into(),
+        soft,
+        hard,
+    }
+}
+
 fn with(resources: Resources) -> HostConfig {
     HostConfig {
         resources,
@@ -118,11 +126,15 @@ fn limits_of_resources() {
             ..Default::default()
         },
         Resources {
-            ulimits: vec![Ulimit {
-                name: "nofile".into(),
-                soft: 2,
-                hard: 1,
-            }],
+            ulimits: vec![ulimit("nofile", 2, 1)],
+            ..Default::default()
+        },
+        Resources {
+            ulimits: vec![ulimit("nofile", -1, 1)],
+            ..Default::default()
+        },
+        Resources {
+            ulimits: vec![ulimit("speed", 1, 1)],
             ..Default::default()
         },
     ] {
@@ -135,11 +147,7 @@ fn limits_of_resources() {
         memory: 64 << 20,
         memory_swap: -1,
         cpuset_cpus: "0,0-0".into(),
-        ulimits: vec![Ulimit {
-            name: "core".into(),
-            soft: 0,
-            hard: -1,
-        }],
+        ulimits: vec![ulimit("core", 0, -1)],
         ..Default::default()
     };
     validate(&Config::default(), &with(fine)).unwrap();
