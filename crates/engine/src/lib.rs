@@ -16,6 +16,7 @@
 mod builds;
 mod config;
 mod containers;
+pub mod duration;
 mod engine;
 mod error;
 mod events;

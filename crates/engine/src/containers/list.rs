@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use havre_oci::Digest;
 use jiff::Timestamp;
 
-use super::duration::human;
 use super::record::{Record, State};
 use super::{ContainerSummary, Containers, ListOptions, MountKind, Port, PortSummary, Status};
+use crate::duration::human;
 use crate::error::blocking;
 use crate::{EngineError, Filters, Result, networks};
 

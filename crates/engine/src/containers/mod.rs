@@ -15,7 +15,6 @@ mod archive;
 mod attach;
 mod commit;
 mod create;
-mod duration;
 mod exec;
 mod exit;
 mod export;

@@ -1,0 +1,73 @@
+//! Spans of time as Docker tells them to people, in the status of a container and in the columns of a list.
+
+use std::time::Duration;
+
+/// `Less than a second`, `5 seconds`, `About a minute`, `3 hours`, `2 weeks`…: the rule of `HumanDuration` in
+/// docker/go-units.
+///
+/// Hours are rounded to the nearest up to two years and cut from there on, so that the last half hour before two years
+/// is "1 years", there as here.
+pub fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let minutes = seconds / 60;
+    let hours = seconds.saturating_add(1800) / 3600;
+    match () {
+        () if seconds < 1 => "Less than a second".to_owned(),
+        () if seconds == 1 => "1 second".to_owned(),
+        () if seconds < 60 => format!("{seconds} seconds"),
+        () if minutes == 1 => "About a minute".to_owned(),
+        () if minutes < 60 => format!("{minutes} minutes"),
+        () if hours == 1 => "About an hour".to_owned(),
+        () if hours < 48 => format!("{hours} hours"),
+        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        () => format!("{} years", seconds / 3600 / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        const DAY: u64 = 24 * HOUR;
+        for (seconds, text) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (MINUTE, "About a minute"),
+            (2 * MINUTE - 1, "About a minute"),
+            (2 * MINUTE, "2 minutes"),
+            (35 * MINUTE + 40, "35 minutes"),
+            (HOUR - 1, "59 minutes"),
+            (HOUR, "About an hour"),
+            (HOUR + 29 * MINUTE, "About an hour"),
+            (HOUR + 30 * MINUTE, "2 hours"),
+            (3 * HOUR + 29 * MINUTE, "3 hours"),
+            (3 * HOUR + 59 * MINUTE, "4 hours"),
+            (36 * HOUR, "36 hours"),
+            (47 * HOUR + 29 * MINUTE, "47 hours"),
+            (2 * DAY - 30 * MINUTE, "2 days"),
+            (13 * DAY + 5 * HOUR, "13 days"),
+            (14 * DAY, "2 weeks"),
+            (18 * DAY, "2 weeks"),
+            (44 * DAY, "6 weeks"),
+            (59 * DAY, "8 weeks"),
+            (60 * DAY, "2 months"),
+            (13 * 30 * DAY, "13 months"),
+            (729 * DAY, "24 months"),
+            (730 * DAY - 30 * MINUTE, "1 years"),
+            (730 * DAY, "2 years"),
+            (734 * DAY, "2 years"),
+            (3 * 365 * DAY + 60 * DAY, "3 years"),
+        ] {
+            assert_eq!(human(Duration::from_secs(seconds)), text, "{seconds}");
+        }
+        assert_eq!(human(Duration::from_millis(999)), "Less than a second");
+        assert!(human(Duration::MAX).ends_with(" years"));
+    }
+}
