@@ -8,7 +8,8 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::error::{Answer, read_limited};
-use crate::transport::{Transport, network, same_origin, shown, verb};
+use crate::failure::network;
+use crate::transport::{Transport, same_origin, shown, verb};
 use crate::{Credentials, RegistryError};
 
 /// Docker's, so that token servers with rules by client treat us alike.
@@ -284,7 +285,7 @@ pub(crate) enum BodyError {
 impl BodyError {
     pub(crate) fn into_registry_error(self, method: &Method, url: &Url) -> RegistryError {
         match self {
-            Self::Transfer(error) => network(method, url, error),
+            Self::Transfer(error) => network(method, url, &error, None),
             Self::Stalled(after) => crate::transport::stalled(method, url, after),
             Self::TooLarge => RegistryError::Protocol {
                 url: shown(url),

@@ -8,7 +8,8 @@ use reqwest::{Method, StatusCode};
 use crate::RegistryError;
 use crate::client::Repository;
 use crate::endpoint::Reply;
-use crate::transport::{network, stalled};
+use crate::failure::network;
+use crate::transport::stalled;
 
 /// Connections one blob may take in all: a registry that sends a byte at a time doesn't hold a pull for ever.
 const MAX_CONNECTIONS: u32 = 1000;
@@ -138,9 +139,8 @@ impl BlobStream {
                     url: crate::transport::shown(&reply.url),
                     reason: "unexpected EOF".to_owned(),
                     connect: false,
-                    source: None,
                 },
-                Ok(Err(error)) => network(&reply.method, &reply.url, error),
+                Ok(Err(error)) => network(&reply.method, &reply.url, &error, None),
                 Err(_) => stalled(&reply.method, &reply.url, stall),
             };
             self.reply = None;

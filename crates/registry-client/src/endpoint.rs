@@ -428,7 +428,7 @@ impl Endpoint {
                 remember(Some(first));
                 Ok(reply)
             }
-            (Err(error), Some(second)) if error.is_transient() => {
+            (Err(error), Some(second)) if error.may_be_plain() => {
                 let reply = self.follow(call, self.url(second, path)?, authorization).await?;
                 remember(Some(second));
                 Ok(reply)

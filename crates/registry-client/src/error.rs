@@ -53,7 +53,7 @@ pub enum RegistryError {
         method: String,
         url: String,
     },
-    /// The connection could not be made, or broke too often.
+    /// The connection could not be made, or broke too often. The chain of causes is in the log.
     #[error("{method} {url:?}: {reason}")]
     Network {
         method: String,
@@ -61,8 +61,17 @@ pub enum RegistryError {
         reason: String,
         /// No connection came about at all.
         connect: bool,
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// No secure connection: the server is not trusted, does not trust us, or does not speak TLS. Asking again does not help.
+    #[error("{method} {url:?}: {reason}{way_out}")]
+    Handshake {
+        method: String,
+        url: String,
+        reason: String,
+        /// What to do about it, after a semicolon; or nothing.
+        way_out: String,
+        /// The server answered in plain HTTP.
+        plain: bool,
     },
     /// Nothing arrived for the stall time, in all attempts.
     #[error("{method} {url:?}: no data for {seconds} seconds")]
@@ -117,6 +126,13 @@ pub enum RegistryError {
         "cannot verify {host} over TLS: {reason}; install ca-certificates, set SSL_CERT_FILE, or configure the registry as insecure"
     )]
     Tls { host: String, reason: String },
+    /// A certificate or key of a host's directory cannot be used.
+    #[error("cannot use the certificates for {host}: {}: {reason}", path.display())]
+    CertificateFile {
+        host: String,
+        path: std::path::PathBuf,
+        reason: String,
+    },
     /// Settings of a registry cannot be used.
     #[error(transparent)]
     Hosts(#[from] crate::HostsError),
@@ -157,9 +173,12 @@ impl RegistryError {
             }
             Self::Denied { .. } | Self::UnsafeRealm { .. } => ErrorKind::Denied,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
-            Self::Status { .. } | Self::Network { .. } | Self::Stalled { .. } | Self::Tls { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Status { .. }
+            | Self::Network { .. }
+            | Self::Handshake { .. }
+            | Self::Stalled { .. }
+            | Self::Tls { .. }
+            | Self::CertificateFile { .. } => ErrorKind::Unavailable,
             Self::ManifestTooLarge { .. }
             | Self::ManifestMismatch { .. }
             | Self::InvalidManifest { .. }
@@ -175,6 +194,11 @@ impl RegistryError {
     /// Whether the way failed, so that the same may work in a moment.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Network { .. } | Self::Stalled { .. })
+    }
+
+    /// Whether the server may have meant plain HTTP.
+    pub(crate) fn may_be_plain(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Handshake { plain: true, .. })
     }
 
     /// Whether not even a connection came about: not worth many attempts at the start of a command.

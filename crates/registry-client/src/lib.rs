@@ -18,6 +18,7 @@ mod client;
 mod credentials;
 mod endpoint;
 mod error;
+mod failure;
 mod hosts;
 mod login;
 mod manifest;
@@ -25,6 +26,7 @@ mod push;
 mod retry;
 mod search;
 mod transport;
+mod trust;
 
 pub use blob::{BlobStream, Source};
 pub use client::{Client, ClientOptions, Repository};

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use reqwest::{Certificate, Identity, Method, Url};
+use reqwest::{Method, Url};
 
+use crate::failure::network;
 use crate::hosts::{Scheme, host_of};
+use crate::trust::{Stamp, client_config, stamps};
 use crate::{ClientOptions, RegistryError};
 
 /// Connection pools, one for each way a host is trusted.
@@ -31,8 +32,8 @@ enum Trust {
     None,
     /// The system's certificates.
     System,
-    /// The system's certificates and those of the directory of this host.
-    Host(String),
+    /// The system's certificates and those of the directory of this host, as they are now.
+    Host(String, Vec<Stamp>),
     /// Anything.
     Anything,
 }
@@ -53,8 +54,17 @@ impl Transport {
         let trust = match url.scheme() {
             "http" => Trust::None,
             _ if insecure => Trust::Anything,
-            _ if self.host_dir(&authority).is_some() => Trust::Host(authority.clone()),
-            _ => Trust::System,
+            _ => match self.host_dir(url) {
+                Some(dir) => {
+                    let files = stamps(&dir).map_err(|error| RegistryError::CertificateFile {
+                        host: authority.clone(),
+                        path: dir,
+                        reason: error.to_string(),
+                    })?;
+                    Trust::Host(authority.clone(), files)
+                }
+                None => Trust::System,
+            },
         };
         let host = host_of(&authority);
         let direct = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -64,13 +74,27 @@ impl Transport {
             return Ok(pool.clone());
         }
         let pool = self.build(&key, &authority)?;
+        if matches!(key.trust, Trust::Host(..)) {
+            // Files that were exchanged or removed.
+            pools.retain(|other, _| !matches!(&other.trust, Trust::Host(host, _) if *host == authority));
+        }
         pools.insert(key, pool.clone());
         Ok(pool)
     }
 
-    fn host_dir(&self, authority: &str) -> Option<std::path::PathBuf> {
-        let dir = self.options.certs_dir.as_ref()?.join(authority);
-        dir.is_dir().then_some(dir)
+    /// The directory of a host's certificates, when there is one.
+    fn host_dir(&self, url: &Url) -> Option<PathBuf> {
+        let certs_dir = self.options.certs_dir.as_ref()?;
+        let host = url.host_str().filter(|host| !host.starts_with('.'))?;
+        let mut names = vec![authority_of(url)];
+        if url.port().is_none() {
+            // Who writes the port in a reference writes it in the name of the directory.
+            names.extend(url.port_or_known_default().map(|port| format!("{host}:{port}")));
+        }
+        names
+            .into_iter()
+            .map(|name| certs_dir.join(name))
+            .find(|dir| dir.is_dir())
     }
 
     fn build(&self, key: &Pool, authority: &str) -> Result<reqwest::Client, RegistryError> {
@@ -83,34 +107,16 @@ impl Transport {
         if key.direct {
             builder = builder.no_proxy();
         }
-        let failed = |reason: String| RegistryError::Tls {
-            host: authority.to_owned(),
-            reason,
-        };
         builder = match &key.trust {
             Trust::None => builder.tls_certs_only([]),
-            Trust::System => builder,
+            Trust::System => builder.tls_backend_preconfigured(client_config(authority, &[])?),
+            Trust::Host(_, files) => builder.tls_backend_preconfigured(client_config(authority, files)?),
             Trust::Anything => builder.tls_danger_accept_invalid_certs(true),
-            Trust::Host(authority) => {
-                let dir = self.host_dir(authority).unwrap_or_default();
-                let files = host_files(&dir).map_err(|error| failed(error.to_string()))?;
-                let mut roots = Vec::new();
-                for pem in &files.roots {
-                    let found = Certificate::from_pem_bundle(pem).map_err(|error| failed(reason(&error)))?;
-                    roots.extend(found);
-                }
-                if let Some(pem) = &files.identity {
-                    builder =
-                        builder.identity(Identity::from_pem(pem).map_err(|error| failed(reason(&error)))?);
-                }
-                if roots.is_empty() {
-                    builder
-                } else {
-                    builder.tls_certs_merge(roots)
-                }
-            }
         };
-        builder.build().map_err(|error| failed(reason(&error)))
+        builder.build().map_err(|error| RegistryError::Tls {
+            host: authority.to_owned(),
+            reason: reason(&error),
+        })
     }
 
     /// Sends one request and waits for the head of the answer.
@@ -121,7 +127,8 @@ impl Transport {
         method: &Method,
         url: &Url,
     ) -> Result<reqwest::Response, RegistryError> {
-        let request = request.build().map_err(|error| network(method, url, error))?;
+        let failed = |error| network(method, url, &error, self.options.certs_dir.as_deref());
+        let request = request.build().map_err(failed)?;
         let streams = request.body().is_some_and(|body| body.as_bytes().is_none());
         let answer = pool.execute(request);
         // An upload takes as long as it takes; whoever sends it watches its progress.
@@ -133,38 +140,8 @@ impl Transport {
                 .await
                 .map_err(|_| stalled(method, url, stall))?
         };
-        answer.map_err(|error| network(method, url, error))
+        answer.map_err(failed)
     }
-}
-
-struct HostFiles {
-    roots: Vec<Vec<u8>>,
-    identity: Option<Vec<u8>>,
-}
-
-/// Docker's layout: `*.crt` are roots, `NAME.cert` and `NAME.key` the client's certificate and key.
-fn host_files(dir: &Path) -> io::Result<HostFiles> {
-    let mut files = HostFiles {
-        roots: Vec::new(),
-        identity: None,
-    };
-    let mut paths: Vec<_> = fs_err::read_dir(dir)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()?;
-    paths.sort();
-    for path in paths {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => files.roots.push(fs_err::read(&path)?),
-            Some("cert") if files.identity.is_none() => {
-                let mut pem = fs_err::read(path.with_extension("key"))?;
-                pem.push(b'\n');
-                pem.extend(fs_err::read(&path)?);
-                files.identity = Some(pem);
-            }
-            _ => {}
-        }
-    }
-    Ok(files)
 }
 
 /// Host and port (when it isn't the scheme's) of an address.
@@ -211,81 +188,6 @@ pub(crate) fn stalled(method: &Method, url: &Url, after: std::time::Duration) ->
         method: verb(method),
         url: shown(url),
         seconds: after.as_secs(),
-    }
-}
-
-/// Names what a transfer failed of, as Docker does.
-pub(crate) fn network(method: &Method, url: &Url, error: reqwest::Error) -> RegistryError {
-    let connect = error.is_connect();
-    let mut at = url.clone();
-    if connect {
-        // Docker's first request to a registry is for its root, and people know the message so.
-        at.set_path("/v2/");
-    }
-    let authority = match (url.host_str(), url.port_or_known_default()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (host, _) => host.unwrap_or_default().to_owned(),
-    };
-    RegistryError::Network {
-        method: verb(method),
-        url: shown(&at),
-        reason: network_reason(&error, &authority, url.host_str().unwrap_or_default()),
-        connect,
-        source: Some(Box::new(error.without_url())),
-    }
-}
-
-fn network_reason(error: &reqwest::Error, authority: &str, host: &str) -> String {
-    if error.is_timeout() && error.is_connect() {
-        return format!("dial tcp {authority}: i/o timeout");
-    }
-    let mut cause = error.source();
-    let mut text = error.to_string();
-    while let Some(current) = cause {
-        text = current.to_string();
-        if text.contains("failed to lookup address") || text.starts_with("dns error") {
-            return format!("dial tcp: lookup {host}: no such host");
-        }
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return tls_reason(tls);
-        }
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            if let Some(tls) = io
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            {
-                return tls_reason(tls);
-            }
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused => {
-                    return format!("dial tcp {authority}: connect: connection refused");
-                }
-                io::ErrorKind::HostUnreachable => {
-                    return format!("dial tcp {authority}: connect: no route to host");
-                }
-                io::ErrorKind::NetworkUnreachable => {
-                    return format!("dial tcp {authority}: connect: network is unreachable");
-                }
-                io::ErrorKind::TimedOut => return format!("dial tcp {authority}: i/o timeout"),
-                io::ErrorKind::ConnectionReset => {
-                    return format!("read tcp {authority}: connection reset by peer");
-                }
-                io::ErrorKind::UnexpectedEof => return "unexpected EOF".to_owned(),
-                _ => {}
-            }
-        }
-        cause = current.source();
-    }
-    text
-}
-
-fn tls_reason(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidMessage(_) => "http: server gave HTTP response to HTTPS client".to_owned(),
-        rustls::Error::InvalidCertificate(certificate) => {
-            format!("tls: failed to verify certificate: x509: {certificate}")
-        }
-        other => format!("tls: {other}"),
     }
 }
 
