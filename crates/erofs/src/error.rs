@@ -23,8 +23,10 @@ pub enum ErofsError {
         name: String,
         what: &'static str,
     },
-    #[error("extended attributes of {path:?} take {size} bytes, more than the {limit} an inode holds")]
-    XattrsTooLarge { path: String, size: u64, limit: u64 },
+    #[error(
+        "extended attributes of {path:?} take {size} bytes, more than an inode holds (262148, 65536 of names)"
+    )]
+    XattrsTooLarge { path: String, size: u64 },
     #[error("contents of {path:?}: {what}")]
     Data { path: String, what: &'static str },
     #[error("description of the tree needs more than {limit} bytes of memory")]

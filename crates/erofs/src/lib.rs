@@ -29,10 +29,13 @@
 //! [`Tree`] takes entries in any order and means by them what unpacking them one after the other would make. [`Layout`] says
 //! where everything goes and writes it. [`read`] walks an image nobody vouches for.
 
+mod acl;
 mod error;
+mod format;
 mod layout;
 pub mod read;
 mod tree;
+mod xattr;
 
 pub use error::ErofsError;
 pub use layout::Layout;

@@ -1,10 +1,37 @@
-//! A reader for images nobody vouches for: every number is checked, nothing is followed twice, memory is bounded.
+//! A reader for images nobody vouches for: every number is checked, nothing is entered twice, memory is bounded.
 //!
-//! It understands what this crate writes (and what `mkfs.erofs` makes without compression): flat, inline and chunked
-//! contents on one device.
+//! It understands what this crate writes and what `mkfs.erofs` makes without compression: both forms of inodes, flat, inline
+//! and chunked contents on one device, inline and shared attributes.
+//!
+//! ```
+//! use havre_erofs::read::{Image, Limits, ReadError};
+//! # fn main() -> Result<(), ReadError> {
+//! # let tree = havre_erofs::Tree::new(havre_erofs::Options::default());
+//! # let layout = havre_erofs::Layout::new(tree, 4096).unwrap();
+//! # let mut bytes = layout.superblock([0; 16]).to_vec();
+//! # layout.write_metadata(&mut bytes).unwrap();
+//! let image = Image::open(bytes.as_slice(), bytes.len() as u64, Limits::default())?;
+//! image.walk(|entry| {
+//!     println!("{} {:?}", String::from_utf8_lossy(&entry.path), entry.content);
+//!     Ok::<(), ReadError>(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod directory;
+mod inode;
+mod walk;
+mod window;
 
 use std::io;
 
+use window::Window;
+
+use crate::format::{
+    COMPAT_CHECKSUM, INCOMPAT_CHUNKED, MAGIC, MAX_NAME, SUPERBLOCK, Superblock, checksum, u16_at, u32_at,
+    u64_at,
+};
 use crate::{BlockSize, DeviceKind, Metadata};
 
 /// Where an image is read from.
@@ -33,12 +60,17 @@ impl Source for [u8] {
 pub struct Limits {
     /// Names in all directories.
     pub entries: u64,
+    /// Pieces of one file, neighbours taken together.
+    pub extents: usize,
 }
 
 impl Default for Limits {
-    /// 4 million entries.
+    /// 4 million entries, 1 million pieces.
     fn default() -> Self {
-        Self { entries: 4_000_000 }
+        Self {
+            entries: 4_000_000,
+            extents: 1_000_000,
+        }
     }
 }
 
@@ -47,11 +79,13 @@ impl Default for Limits {
 pub enum ReadError {
     #[error("cannot read the image")]
     Read(#[source] io::Error),
-    #[error("not an EROFS image of a kind that is read here: {what}")]
+    #[error("not an EROFS image")]
+    NotErofs,
+    #[error("the image uses {what}, which is not read here")]
     Unsupported { what: &'static str },
     #[error("superblock: {what}")]
     Superblock { what: &'static str },
-    #[error("inode {nid} ({path:?}): {what}")]
+    #[error("{path:?} (inode {nid}): {what}")]
     Inode {
         nid: u64,
         path: String,
@@ -68,11 +102,30 @@ pub struct Entry {
     pub path: Vec<u8>,
     pub metadata: Metadata,
     pub content: Content,
-    /// Sorted by name.
+    /// Full names and values, sorted by name.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// The inode: names with the same number share it.
     pub nid: u64,
     pub links: u32,
+}
+
+impl Entry {
+    /// Whether it stands for something deleted from lower layers.
+    pub fn is_whiteout(&self) -> bool {
+        let whiteout = Content::Device {
+            kind: DeviceKind::Char,
+            major: 0,
+            minor: 0,
+        };
+        self.content == whiteout
+    }
+
+    /// Whether it is a directory that hides what lower layers have in it.
+    pub fn is_opaque(&self) -> bool {
+        let mark = (b"trusted.overlay.opaque".as_slice(), b"y".as_slice());
+        let marked = |(name, value): &(Vec<u8>, Vec<u8>)| (name.as_slice(), value.as_slice()) == mark;
+        self.content == Content::Directory && self.xattrs.iter().any(marked)
+    }
 }
 
 /// What an entry is, and where its contents lie.
@@ -82,7 +135,7 @@ pub enum Content {
     Directory,
     File {
         size: u64,
-        /// In order and without gaps.
+        /// In order and without gaps, neighbours taken together; all within the image.
         extents: Vec<Extent>,
     },
     Symlink(Vec<u8>),
@@ -107,39 +160,144 @@ pub struct Extent {
 /// An image whose superblock was checked.
 #[derive(Debug)]
 pub struct Image<'s, S: ?Sized> {
-    source: &'s S,
+    window: Window<'s, S>,
     limits: Limits,
-    block: BlockSize,
+    superblock: Superblock,
 }
 
 impl<'s, S: Source + ?Sized> Image<'s, S> {
     /// Reads and checks the superblock of an image of `size` bytes.
     pub fn open(source: &'s S, size: u64, limits: Limits) -> Result<Self, ReadError> {
-        let _ = size;
+        if size < 4096 {
+            return Err(ReadError::NotErofs);
+        }
+        let mut start = [0; 4096];
+        source.read_exact_at(&mut start, 0).map_err(ReadError::Read)?;
+        let superblock = decode(&start)?;
+        let end = u64::from(superblock.blocks) << superblock.block.bits();
+        if end > size {
+            return Err(ReadError::Superblock {
+                what: "the image is longer than what holds it",
+            });
+        }
         Ok(Self {
-            source,
+            window: Window::new(source, end),
             limits,
-            block: BlockSize::B512,
+            superblock,
         })
     }
 
     pub fn block_size(&self) -> BlockSize {
-        self.block
+        self.superblock.block
     }
 
     pub fn uuid(&self) -> [u8; 16] {
-        todo!()
+        self.superblock.uuid
     }
 
-    /// Reads all entries in order: a directory before what is in it, names sorted by bytes, the root (empty path) first.
+    /// Bytes of the image.
+    pub fn size(&self) -> u64 {
+        u64::from(self.superblock.blocks) << self.superblock.block.bits()
+    }
+
+    /// Byte offset of the metadata: what is before it and behind the superblock is data.
+    pub fn metadata_offset(&self) -> u64 {
+        u64::from(self.superblock.meta_block) << self.superblock.block.bits()
+    }
+
+    /// Inodes the superblock announces.
+    pub fn inodes(&self) -> u64 {
+        self.superblock.inodes
+    }
+
+    /// Reads all entries: the root (the empty path) first, a directory right before what is in it, names in the order of their
+    /// bytes. Takes memory for the directories on the way only, and 16 bytes for each directory of the image.
     pub fn walk<E: From<ReadError>>(&self, each: impl FnMut(&Entry) -> Result<(), E>) -> Result<(), E> {
-        let _ = (each, self.source, self.limits);
-        todo!()
+        walk::walk(self, each)
     }
 
-    /// Finds one entry by its path; links are not followed.
+    /// Finds one entry by its path. Links are not followed.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, ReadError> {
-        let _ = path;
-        todo!()
+        let mut nid = u64::from(self.superblock.root_nid);
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            if matches!(name, b"." | b"..") || name.len() > MAX_NAME {
+                return Ok(None);
+            }
+            let inode = inode::read(self, nid).map_err(|what| what.at(nid, path))?;
+            if !inode.is_dir() {
+                return Ok(None);
+            }
+            match directory::find(self, &inode, name).map_err(|what| what.at(nid, path))? {
+                Some(found) => nid = found,
+                None => return Ok(None),
+            }
+        }
+        let inode = inode::read(self, nid).map_err(|what| what.at(nid, path))?;
+        let mut entry = Entry {
+            path: path.to_vec(),
+            ..Entry::default()
+        };
+        inode::fill(self, &inode, &mut entry).map_err(|what| what.at(nid, path))?;
+        Ok(Some(entry))
     }
+}
+
+/// What is wrong with an inode, before it is known how it was come by.
+#[derive(Debug)]
+enum Wrong {
+    Read(io::Error),
+    Is(&'static str),
+    Unsupported(&'static str),
+}
+
+impl Wrong {
+    fn at(self, nid: u64, path: &[u8]) -> ReadError {
+        match self {
+            Self::Read(error) => ReadError::Read(error),
+            Self::Unsupported(what) => ReadError::Unsupported { what },
+            Self::Is(what) => ReadError::Inode {
+                nid,
+                path: crate::error::shown(path),
+                what,
+            },
+        }
+    }
+}
+
+fn decode(start: &[u8; 4096]) -> Result<Superblock, ReadError> {
+    let wrong = |what| Err(ReadError::Superblock { what });
+    let unsupported = |what| Err(ReadError::Unsupported { what });
+    let bytes = &start[SUPERBLOCK as usize..];
+    if u32_at(bytes, 0) != MAGIC {
+        return Err(ReadError::NotErofs);
+    }
+    let block = match bytes[12] {
+        9 => BlockSize::B512,
+        12 => BlockSize::B4096,
+        _ => return unsupported("blocks of neither 512 nor 4096 bytes"),
+    };
+    if u32_at(bytes, 8) & COMPAT_CHECKSUM == 0 {
+        return unsupported("no checksum");
+    }
+    if u32_at(bytes, 4) != checksum(start, block) {
+        return wrong("wrong checksum");
+    }
+    // 1: compressed data begin with padding, which says nothing without compression. mkfs.erofs sets it.
+    let incompatible = u32_at(bytes, 80) & !1;
+    if incompatible & !INCOMPAT_CHUNKED != 0 {
+        return unsupported("compression, several devices or another feature");
+    }
+    if u16_at(bytes, 86) != 0 || bytes[90] != 0 {
+        return unsupported("several devices or directory blocks of their own size");
+    }
+    Ok(Superblock {
+        block,
+        root_nid: u16_at(bytes, 14),
+        inodes: u64_at(bytes, 16),
+        blocks: u32_at(bytes, 36),
+        meta_block: u32_at(bytes, 40),
+        xattr_block: u32_at(bytes, 44),
+        chunked: incompatible & INCOMPAT_CHUNKED != 0,
+        uuid: std::array::from_fn(|at| bytes[48 + at]),
+    })
 }
