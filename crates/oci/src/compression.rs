@@ -2,11 +2,16 @@
 
 mod bounded;
 mod encoder;
+mod packed;
+mod piece;
+mod pool;
 
 use std::io::{self, BufReader, Cursor, Read};
 
 use bounded::{Bounded, Counted};
 pub use encoder::{Encoder, encoder};
+pub use packed::{Packed, packed};
+pub use pool::Pool;
 
 /// How bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,92 @@
+//! One piece of a stream, compressed by itself: the same input gives the same bytes on whichever thread, at whatever time.
+
+use std::io;
+
+use flate2::{Compress, Crc, FlushCompress};
+
+/// Deflate looks back this far: every piece but the first knows the last bytes of the one before it.
+pub(super) const WINDOW: usize = 32 << 10;
+
+/// What a piece becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// Deflate blocks that end on a byte boundary and are not the last ones; level 0 to 9.
+    Deflate(u32),
+    /// A zstd frame; level 1 to 19.
+    Zstd(i32),
+}
+
+/// A compressed piece.
+pub(super) struct Piece {
+    pub(super) bytes: Vec<u8>,
+    /// CRC-32 of the input, for deflate.
+    pub(super) crc: Crc,
+    /// The input's memory, to be used again.
+    pub(super) input: Vec<u8>,
+}
+
+/// The compressors a thread keeps.
+#[derive(Default)]
+pub(super) struct Coders {
+    deflate: Option<(u32, Compress)>,
+    zstd: Option<(i32, zstd::bulk::Compressor<'static>)>,
+}
+
+impl Coders {
+    /// Compresses `input` from `start` on; what is before it is the window. `bytes` is memory to use for the output.
+    pub(super) fn piece(
+        &mut self,
+        form: Form,
+        input: Vec<u8>,
+        start: usize,
+        mut bytes: Vec<u8>,
+    ) -> io::Result<Piece> {
+        let mut crc = Crc::new();
+        bytes.clear();
+        match form {
+            Form::Deflate(level) => {
+                crc.update(&input[start..]);
+                self.deflate(level, &input[..start], &input[start..], &mut bytes)?;
+            }
+            Form::Zstd(level) => self.zstd(level, &input[start..], &mut bytes)?,
+        }
+        Ok(Piece { bytes, crc, input })
+    }
+
+    fn deflate(&mut self, level: u32, window: &[u8], input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        if self.deflate.as_ref().is_none_or(|(of, _)| *of != level) {
+            self.deflate = Some((level, Compress::new(flate2::Compression::new(level), false)));
+        }
+        let Some((_, coder)) = &mut self.deflate else {
+            unreachable!("it was just made")
+        };
+        coder.reset();
+        if !window.is_empty() {
+            coder.set_dictionary(window)?;
+        }
+        out.reserve(input.len() + input.len() / 8 + 64);
+        loop {
+            let taken = usize::try_from(coder.total_in()).map_err(io::Error::other)?;
+            coder.compress_vec(&input[taken..], out, FlushCompress::Sync)?;
+            // Room left over means that nothing waits inside.
+            if out.len() < out.capacity() {
+                return Ok(());
+            }
+            out.reserve(64 << 10);
+        }
+    }
+
+    fn zstd(&mut self, level: i32, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        if self.zstd.as_ref().is_none_or(|(of, _)| *of != level) {
+            let mut coder = zstd::bulk::Compressor::new(level)?;
+            coder.include_checksum(true)?;
+            self.zstd = Some((level, coder));
+        }
+        let Some((_, coder)) = &mut self.zstd else {
+            unreachable!("it was just made")
+        };
+        out.reserve(zstd::zstd_safe::compress_bound(input.len()));
+        coder.compress_to_buffer(input, out)?;
+        Ok(())
+    }
+}
