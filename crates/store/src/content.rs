@@ -3,7 +3,7 @@
 mod ingest;
 mod writer;
 
-pub use ingest::{Ingest, IngestReader};
+pub use ingest::{Ingest, IngestReader, VerifiedIngest};
 pub use writer::ContentWriter;
 
 use std::collections::HashSet;

@@ -215,7 +215,13 @@ impl Ingest {
 
     /// Verifies size and digest and publishes the blob. On a mismatch of the digest the partial file is removed; if bytes
     /// are missing it stays, to be resumed.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
+        self.verify()?.publish()
+    }
+
+    /// Verifies size and digest, as [`commit`](Self::commit) does: tail readers see the end of a sound blob. Whether it is
+    /// worth keeping is decided later.
+    pub fn verify(mut self) -> Result<VerifiedIngest> {
         let digest = self.slot.digest.clone();
         if let Some(expected) = self.size.filter(|size| *size != self.written) {
             return Err(StoreError::SizeMismatch {
@@ -233,9 +239,8 @@ impl Ingest {
                 actual,
             });
         }
-        self.core.publish_blob(self.file.path(), &digest)?;
         self.progress.change(|state| state.phase = Phase::Committed);
-        Ok(())
+        Ok(VerifiedIngest(self))
     }
 
     /// Gives up and removes what came.
@@ -257,6 +262,23 @@ impl Drop for Ingest {
                 state.phase = Phase::Aborted;
             }
         });
+    }
+}
+
+/// A complete and verified blob that is not published. Dropping it keeps the file for a later
+/// [`ContentStore::ingest`](crate::ContentStore::ingest), which then lacks no byte.
+#[derive(Debug)]
+pub struct VerifiedIngest(Ingest);
+
+impl VerifiedIngest {
+    /// Makes it a blob of the content store.
+    pub fn publish(self) -> Result<()> {
+        self.0.core.publish_blob(self.0.file.path(), &self.0.slot.digest)
+    }
+
+    /// Gives it up. Its bytes need never have reached the disk; the space comes back in the background.
+    pub fn discard(self) -> Result<()> {
+        self.0.core.trash.discard(self.0.file.path()).map(drop)
     }
 }
 
