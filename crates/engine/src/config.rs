@@ -6,6 +6,7 @@
 //! cgroup-parent = "havre"            # cgroup that holds all containers
 //! max-concurrent-downloads = 3
 //! max-concurrent-uploads = 5
+//! certs-dir = "/etc/docker/certs.d"  # HOST:PORT/ca.crt, client.cert and client.key of registries
 //!
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge
@@ -40,6 +41,8 @@ pub struct ConfigFile {
     pub cgroup_parent: Option<String>,
     pub max_concurrent_downloads: Option<usize>,
     pub max_concurrent_uploads: Option<usize>,
+    /// Directory of the certificates of registries, `HOST:PORT/ca.crt`; Docker's own unless set.
+    pub certs_dir: Option<PathBuf>,
     pub network: NetworkSettings,
     pub registries: HostsConfig,
     /// `data-root` of daemon.json.
@@ -68,6 +71,7 @@ struct Toml {
     cgroup_parent: Option<String>,
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
+    certs_dir: Option<PathBuf>,
     network: NetworkSettings,
     registry: BTreeMap<String, HostConfig>,
     insecure_networks: Vec<String>,
@@ -119,6 +123,7 @@ impl ConfigFile {
             cgroup_parent: toml.cgroup_parent,
             max_concurrent_downloads: toml.max_concurrent_downloads,
             max_concurrent_uploads: toml.max_concurrent_uploads,
+            certs_dir: toml.certs_dir,
             network: toml.network,
             registries: HostsConfig {
                 registry: toml.registry,
@@ -148,6 +153,7 @@ impl ConfigFile {
             cgroup_parent: None,
             max_concurrent_downloads: daemon.max_concurrent_downloads,
             max_concurrent_uploads: daemon.max_concurrent_uploads,
+            certs_dir: None,
             network: NetworkSettings {
                 bridge: daemon.bridge,
                 mtu: daemon.mtu,
@@ -208,6 +214,9 @@ impl ConfigFile {
                 return wrong(key, &0, "at least 1");
             }
         }
+        if let Some(dir) = self.certs_dir.as_ref().filter(|dir| !dir.is_absolute()) {
+            return wrong("certs-dir", &dir.display(), "an absolute path");
+        }
         if let Some(parent) = &self.cgroup_parent {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/');
             let fine = !parent.is_empty()
@@ -236,6 +245,7 @@ mod tests {
             log-level = "debug"
             log-opts = { max-size = "10m", max-file = "3" }
             max-concurrent-downloads = 6
+            certs-dir = "/etc/certs"
             [network]
             bridge = "test0"
             table = "test"
@@ -248,6 +258,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.network.bridge.as_deref(), Some("test0"));
+        assert_eq!(config.certs_dir.as_deref(), Some(Path::new("/etc/certs")));
         assert_eq!(
             config.registries.registry["docker.io"].endpoint.as_deref(),
             Some("http://127.0.0.1:5000")
@@ -277,6 +288,7 @@ mod tests {
             ("[network]\npools = [\"10.0.0.0\"]", "network.pools"),
             ("[network]\nmtu = 1", "network.mtu"),
             ("max-concurrent-downloads = 0", "max-concurrent-downloads"),
+            ("certs-dir = \"certs\"", "certs-dir"),
             ("cgroup-parent = \"../up\"", "cgroup-parent"),
         ] {
             let error = ConfigFile::parse_toml(text).unwrap_err().to_string();

@@ -118,7 +118,11 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     let events = Events::new();
     let hosts =
         Hosts::new(config.registries.clone()).map_err(|error| EngineError::invalid(error.to_string()))?;
-    let client = Client::new(hosts, ClientOptions::default())?;
+    let mut options = ClientOptions::default();
+    if config.certs_dir.is_some() {
+        options.certs_dir.clone_from(&config.certs_dir);
+    }
+    let client = Client::new(hosts, options)?;
     let mut limits = havre_image::Limits::default();
     limits.downloads = config.max_concurrent_downloads.unwrap_or(limits.downloads);
     limits.uploads = config.max_concurrent_uploads.unwrap_or(limits.uploads);
