@@ -8,6 +8,12 @@
 //! max-concurrent-uploads = 5
 //! certs-dir = "/etc/docker/certs.d"  # HOST:PORT/ca.crt, client.cert and client.key of registries
 //!
+//! [storage]
+//! keep-compressed = "never"          # of layers that are unpacked: never, quota, always
+//! compressed-quota = "10GB"          # with keep-compressed = "quota": beyond it the least recently used go
+//! compression = "gzip"               # of layers made here, when they are pushed: gzip, zstd
+//! compression-level = 1              # gzip 1 (quickest) to 9 (smallest), zstd 1 to 19
+//!
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge
 //! table = "havre"                    # nftables table
@@ -20,6 +26,8 @@
 //! insecure = true                    # plain HTTP and unverified certificates are fine
 //! ```
 
+mod storage;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +37,8 @@ use serde::Deserialize;
 
 use crate::containers::parse_bytes;
 use crate::{EngineError, Result};
+
+pub use storage::StorageSettings;
 
 /// The daemon's configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +54,7 @@ pub struct ConfigFile {
     /// Directory of the certificates of registries, `HOST:PORT/ca.crt`; Docker's own unless set.
     pub certs_dir: Option<PathBuf>,
     pub network: NetworkSettings,
+    pub storage: StorageSettings,
     pub registries: HostsConfig,
     /// `data-root` of daemon.json.
     pub data_root: Option<PathBuf>,
@@ -73,6 +84,7 @@ struct Toml {
     max_concurrent_uploads: Option<usize>,
     certs_dir: Option<PathBuf>,
     network: NetworkSettings,
+    storage: StorageSettings,
     registry: BTreeMap<String, HostConfig>,
     insecure_networks: Vec<String>,
 }
@@ -125,6 +137,7 @@ impl ConfigFile {
             max_concurrent_uploads: toml.max_concurrent_uploads,
             certs_dir: toml.certs_dir,
             network: toml.network,
+            storage: toml.storage,
             registries: HostsConfig {
                 registry: toml.registry,
                 insecure_networks: toml.insecure_networks,
@@ -159,6 +172,7 @@ impl ConfigFile {
                 mtu: daemon.mtu,
                 ..NetworkSettings::default()
             },
+            storage: StorageSettings::default(),
             registries,
             data_root: daemon.data_root,
             ignored: daemon.others.into_keys().collect(),
@@ -217,6 +231,8 @@ impl ConfigFile {
         if let Some(dir) = self.certs_dir.as_ref().filter(|dir| !dir.is_absolute()) {
             return wrong("certs-dir", &dir.display(), "an absolute path");
         }
+        self.storage.keep()?;
+        self.storage.packing()?;
         if let Some(parent) = &self.cgroup_parent {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/');
             let fine = !parent.is_empty()

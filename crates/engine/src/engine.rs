@@ -123,10 +123,15 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         options.certs_dir.clone_from(&config.certs_dir);
     }
     let client = Client::new(hosts, options)?;
-    let mut limits = havre_image::Limits::default();
+    let mut options = havre_image::Options {
+        keep: config.storage.keep()?,
+        packing: config.storage.packing()?,
+        ..havre_image::Options::default()
+    };
+    let limits = &mut options.limits;
     limits.downloads = config.max_concurrent_downloads.unwrap_or(limits.downloads);
     limits.uploads = config.max_concurrent_uploads.unwrap_or(limits.uploads);
-    let images = ImageService::with_limits(store.clone(), client, limits);
+    let images = ImageService::with_options(store.clone(), client, options);
     let volumes = Volumes::open(store.clone(), events.clone())?;
     let (id, created) = identity(&store)?;
 

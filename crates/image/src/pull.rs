@@ -122,9 +122,11 @@ impl ImageService {
                 os: config.platform().os,
             });
         }
-        self.pull_layers(repository, &selected.manifest, &config, &lease, progress)
+        let from = reference.repository();
+        self.pull_layers(repository, &from, &selected.manifest, &config, &lease, progress)
             .await?;
         let pulled = self.publish(reference, selected, config, lease).await?;
+        self.settle().await?;
         progress.emit(ProgressEvent::line(format!("Digest: {}", pulled.0.digest)));
         if let Some(platform) = &options.platform
             && !platform.matches(&pulled.1)

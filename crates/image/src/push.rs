@@ -1,5 +1,10 @@
 //! Push: the manifest an image came with when everything it names can be had, else one made of its layers.
+//!
+//! A layer gets to the registry in the cheapest way there is: found there, mounted from another repository, sent as it is
+//! kept, forwarded from the registry it came from, compressed anew. Only the last changes its digest, and says so.
 
+mod compress;
+mod forward;
 mod layers;
 
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -12,6 +17,7 @@ use havre_store::{Image, Store};
 use tokio::sync::mpsc;
 
 use crate::{ImageError, ImageService, Progress, ProgressEvent};
+use layers::Target;
 
 /// What to push, and as whom.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +37,13 @@ pub struct Pushed {
     pub digest: Digest,
     /// Size of the manifest in bytes.
     pub size: u64,
+}
+
+/// The manifest an image came with, or was pushed with before.
+struct KeptManifest {
+    media_type: String,
+    bytes: Vec<u8>,
+    manifest: Manifest,
 }
 
 impl ImageService {
@@ -123,21 +136,28 @@ impl ImageService {
             self.blocking(move |service| service.kept_manifest(&image))
                 .await?
         };
-        let (media_type, bytes) = match self
-            .push_kept(repository, reference, &image, kept, progress)
-            .await?
-        {
-            Some(kept) => kept,
-            None => {
-                let layers = self
-                    .push_layers(repository, reference, &image, &lease, progress)
-                    .await?;
-                let config = self.config_descriptor(&image).await?;
-                let manifest = Manifest::docker(config, layers);
+        let kept = kept.filter(|kept| kept.manifest.layers.len() == image.layers.len());
+        let target = Target {
+            repository,
+            reference,
+            credentials: &options.credentials,
+            progress,
+        };
+        let named = kept.as_ref().map(|kept| kept.manifest.layers.as_slice());
+        let layers = self.push_layers(&target, &image, named, &lease).await?;
+        let config = self.config_descriptor(&image).await?;
+        let as_named = |kept: &KeptManifest| {
+            let named = kept.manifest.layers.iter();
+            named.zip(&layers).all(|(one, other)| one.digest == other.digest)
+        };
+        let (media_type, bytes) = match kept {
+            Some(kept) if as_named(&kept) => (kept.media_type, kept.bytes),
+            _ => {
+                let layers = layers.iter().map(layers::in_docker_form).collect();
+                let manifest = Manifest::docker(config.clone(), layers);
                 (media_type::DOCKER_MANIFEST.to_owned(), manifest.to_bytes())
             }
         };
-        let config = self.config_descriptor(&image).await?;
         if !repository.blob_exists(&image.id).await? {
             self.upload(repository, &config, &|_| {}).await?;
         }
@@ -157,10 +177,14 @@ impl ImageService {
                         ..image.clone()
                     })?;
                 }
+                for (diff_id, blob) in image.layers.iter().zip(&layers) {
+                    service.seen_at(diff_id, &blob.digest, &repository)?;
+                }
                 Ok(meta.add_repo_digest(&repository, &digest, &image.id)?)
             })
             .await?;
         }
+        self.settle().await?;
         progress.emit(ProgressEvent::line(format!(
             "{tag}: digest: {digest} size: {size}"
         )));
@@ -177,8 +201,8 @@ impl ImageService {
         .await
     }
 
-    /// The bytes of the manifest the image came with.
-    fn kept_manifest(&self, image: &Image) -> Result<Option<(String, Vec<u8>, Manifest)>, ImageError> {
+    /// The manifest the image came with.
+    fn kept_manifest(&self, image: &Image) -> Result<Option<KeptManifest>, ImageError> {
         let Some(descriptor) = &image.manifest else {
             return Ok(None);
         };
@@ -190,9 +214,11 @@ impl ImageService {
             .content()
             .read(&descriptor.digest, havre_oci::MAX_DOCUMENT_SIZE)?;
         Ok(match Document::parse(&bytes, Some(&descriptor.media_type)) {
-            Ok(Document::Manifest(manifest)) if manifest.config.digest == image.id => {
-                Some((manifest.media_type.clone(), bytes, manifest))
-            }
+            Ok(Document::Manifest(manifest)) if manifest.config.digest == image.id => Some(KeptManifest {
+                media_type: manifest.media_type.clone(),
+                bytes,
+                manifest,
+            }),
             _ => None,
         })
     }
@@ -248,6 +274,11 @@ fn read_ahead(mut reader: impl Read + Send + 'static) -> BodyStream {
             }
         }
     });
+    received(receiver)
+}
+
+/// What comes through a channel, as a stream.
+fn received(receiver: mpsc::Receiver<io::Result<Bytes>>) -> BodyStream {
     Box::pin(futures_util::stream::unfold(
         receiver,
         |mut receiver| async move {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use havre_oci::compression::Pool;
 use havre_oci::{Algorithm, Digest};
 use havre_registry_client::Client;
 use havre_store::{Lease, Store, StoreError};
@@ -11,28 +12,7 @@ use tokio::sync::Semaphore;
 use crate::ImageError;
 use crate::flight::Flights;
 use crate::labels::LabelCache;
-
-/// How much runs at once.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Blobs downloaded at once per pull (Docker's max-concurrent-downloads).
-    pub downloads: usize,
-    /// Blobs uploaded at once per push (Docker's max-concurrent-uploads).
-    pub uploads: usize,
-    /// Layers unpacked or compressed at once, over all calls.
-    pub workers: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Limits {
-            downloads: 3,
-            uploads: 5,
-            workers: cores,
-        }
-    }
-}
+use crate::options::{KeepCompressed, Limits, Options, Packing};
 
 /// Images of one store; cheap to clone.
 #[derive(Clone)]
@@ -40,10 +20,14 @@ pub struct ImageService {
     pub(crate) store: Arc<Store>,
     pub(crate) client: Client,
     pub(crate) limits: Limits,
+    pub(crate) keep: KeepCompressed,
+    pub(crate) packing: Packing,
     /// Layers being made, so that two calls don't make the same one.
     pub(crate) flights: Arc<Flights>,
-    /// Permits of unpackers and compressors.
+    /// Permits of unpackers.
     pub(crate) workers: Arc<Semaphore>,
+    /// Threads that compress.
+    pub(crate) packers: Pool,
     pub(crate) labels: Arc<LabelCache>,
 }
 
@@ -56,21 +40,34 @@ impl std::fmt::Debug for ImageService {
 }
 
 impl ImageService {
-    /// With as many workers as cores, and Docker's numbers of transfers.
+    /// With as many workers as cores, Docker's numbers of transfers, and no compressed layers kept.
     pub fn new(store: Arc<Store>, client: Client) -> Self {
-        Self::with_limits(store, client, Limits::default())
+        Self::with_options(store, client, Options::default())
     }
 
-    pub fn with_limits(store: Arc<Store>, client: Client, limits: Limits) -> Self {
-        let workers = Arc::new(Semaphore::new(limits.workers.max(1)));
-        ImageService {
+    /// As configured. Compressed layers beyond what is to be kept are dropped.
+    pub fn with_options(store: Arc<Store>, client: Client, options: Options) -> Self {
+        let Options {
+            limits,
+            keep,
+            packing,
+        } = options;
+        let workers = limits.workers.max(1);
+        let service = ImageService {
             store,
             client,
             limits,
+            keep,
+            packing,
             flights: Arc::default(),
-            workers,
+            workers: Arc::new(Semaphore::new(workers)),
+            packers: Pool::new(workers),
             labels: Arc::default(),
+        };
+        if let Err(error) = service.settle_compressed() {
+            tracing::warn!(%error, "cannot drop compressed layers");
         }
+        service
     }
 
     /// The registry client (login, search).

@@ -121,6 +121,12 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
+    /// The blob to upload could not be made.
+    #[error("cannot make a blob for upload: {source}")]
+    Made {
+        #[source]
+        source: std::io::Error,
+    },
     /// TLS cannot be set up on this machine.
     #[error(
         "cannot verify {host} over TLS: {reason}; install ca-certificates, set SSL_CERT_FILE, or configure the registry as insecure"
@@ -187,7 +193,7 @@ impl RegistryError {
             | Self::BlobTooLarge { .. }
             | Self::Protocol { .. } => ErrorKind::InvalidAnswer,
             Self::Rejected { .. } | Self::Hosts(_) => ErrorKind::InvalidRequest,
-            Self::Source { .. } => ErrorKind::System,
+            Self::Source { .. } | Self::Made { .. } => ErrorKind::System,
         }
     }
 

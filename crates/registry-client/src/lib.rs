@@ -3,7 +3,7 @@
 //! ```text
 //! Client ── repository(reference, credentials) ──► Repository
 //!    │                                               resolve · fetch_blob · tags
-//!    │ login · search                                blob_exists · mount_blob · push_blob · push_manifest
+//!    │ login · search                                blob_exists · mount_blob · push_blob · push_made · push_manifest
 //!    ▼
 //! Hosts: which base addresses serve a registry name (mirrors first, then the endpoint), and how they may be reached
 //! ```
@@ -35,6 +35,6 @@ pub use error::{ErrorKind, RegistryError};
 pub use hosts::{HostConfig, Hosts, HostsConfig, HostsError};
 pub use login::LoginResult;
 pub use manifest::Resolved;
-pub use push::{BlobSource, BodyStream, MountResult};
+pub use push::{BlobMaker, BlobSource, BodyStream, MountResult};
 pub use retry::RetryPolicy;
 pub use search::SearchResult;

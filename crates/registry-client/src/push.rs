@@ -1,5 +1,7 @@
 //! Uploading blobs: mounted from another repository, sent in one request, or streamed and resumed.
 
+mod stream;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ const PIECE: u64 = 8 << 20;
 const CHUNK_MIN: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 /// After the last byte the registry may still hash and move what it got.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(600);
+
+pub use stream::BlobMaker;
 
 /// Bytes of a blob to upload.
 pub type BodyStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;

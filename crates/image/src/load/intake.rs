@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use havre_oci::layer::{Entry, Kind, LayerError, Limits, Reader, Segment};
-use havre_oci::{Compression, Descriptor, Digest, compression, media_type};
-use havre_store::{ApplyError, Ingest, Lease};
+use havre_oci::{Compression, Descriptor, Digest, Digester, compression, media_type};
+use havre_store::{ApplyError, Ingest, Lease, StoreError};
 use tokio::sync::mpsc;
 
-use crate::{ImageError, ImageService, ProgressEvent};
+use crate::{ImageError, ImageService, KeepCompressed, ProgressEvent};
 
 /// Largest document kept aside (a configuration).
 const MAX_DOCUMENT: u64 = havre_oci::MAX_CONFIG_SIZE;
@@ -217,36 +217,38 @@ impl ImageService {
         };
         let blob = Descriptor::new(media_type, digest, size);
         lease.hold(&blob.digest);
+        let keep = self.keep != KeepCompressed::Never;
         if let Some(diff_id) = self.store.meta().layer_of_blob(&blob.digest)? {
             lease.hold(&diff_id);
-            if self.store.layers().find(&diff_id)?.is_some() && self.store.content().contains(&blob.digest) {
+            let kept = !keep || self.store.content().contains(&blob.digest);
+            if kept && self.store.layers().find(&diff_id)?.is_some() {
                 return Ok(diff_id);
             }
         }
-        let diff_id = if self.store.content().contains(&blob.digest) {
-            self.unpack(name, None, decode(contents, compression)?, lease, events)?
-        } else {
+        let sink = if keep && !self.store.content().contains(&blob.digest) {
             let mut ingest = self.store.content().ingest(&blob.digest, Some(size), lease)?;
             ingest.restart()?;
-            let mut tee = Tee {
-                reader: contents,
-                ingest,
-                failed: None,
-            };
-            let unpacked = self.unpack(name, None, decode(&mut tee, compression)?, lease, events);
-            if let Some(error) = tee.failed.take() {
-                return Err(error.into());
-            }
-            let diff_id = unpacked?;
-            // What the decoder had no use for belongs to the blob all the same.
-            io::copy(&mut tee, &mut io::sink()).map_err(ImageError::Input)?;
-            match tee.failed {
-                Some(error) => return Err(error.into()),
-                None => tee.ingest.commit()?,
-            }
-            diff_id
+            Sink::Ingest(Box::new(ingest))
+        } else {
+            Sink::Digester(Box::new(Digester::new(blob.digest.algorithm())))
         };
-        self.store.meta().add_layer_blob(&diff_id, &blob)?;
+        let mut tee = Tee {
+            reader: contents,
+            sink,
+            failed: None,
+        };
+        let unpacked = self.unpack(name, None, decode(&mut tee, compression)?, lease, events);
+        if let Some(error) = tee.failed.take() {
+            return Err(error.into());
+        }
+        let diff_id = unpacked?;
+        // What the decoder had no use for belongs to the blob all the same.
+        io::copy(&mut tee, &mut io::sink()).map_err(ImageError::Input)?;
+        if let Some(error) = tee.failed {
+            return Err(error.into());
+        }
+        tee.sink.finish(&blob.digest)?;
+        self.remember(&diff_id, &blob, None, None)?;
         Ok(diff_id)
     }
 
@@ -340,12 +342,49 @@ impl<R: Read, F: Record> Read for Contents<'_, R, F> {
     }
 }
 
-/// Copies what is read into an ingest.
+/// Where the compressed bytes go.
+enum Sink {
+    /// They are kept.
+    Ingest(Box<Ingest>),
+    /// They are only verified.
+    Digester(Box<Digester>),
+}
+
+impl Sink {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        match self {
+            Self::Ingest(ingest) => ingest.write_all(bytes),
+            Self::Digester(digester) => {
+                digester.update(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Verifies what came.
+    fn finish(self, expected: &Digest) -> Result<(), StoreError> {
+        match self {
+            Self::Ingest(ingest) => ingest.commit(),
+            Self::Digester(digester) => {
+                let actual = digester.finish();
+                if actual == *expected {
+                    return Ok(());
+                }
+                Err(StoreError::DigestMismatch {
+                    expected: expected.clone(),
+                    actual,
+                })
+            }
+        }
+    }
+}
+
+/// Copies what is read into a sink.
 struct Tee<R> {
     reader: R,
-    ingest: Ingest,
-    /// Why the ingest took no more: more telling than what the decoder makes of it.
-    failed: Option<havre_store::StoreError>,
+    sink: Sink,
+    /// Why the sink took no more: more telling than what the decoder makes of it.
+    failed: Option<StoreError>,
 }
 
 impl<R: Read> Read for Tee<R> {
@@ -354,7 +393,7 @@ impl<R: Read> Read for Tee<R> {
             return Err(io::Error::other("the blob cannot be kept"));
         }
         let count = self.reader.read(buf)?;
-        if let Err(error) = self.ingest.write_all(&buf[..count]) {
+        if let Err(error) = self.sink.write_all(&buf[..count]) {
             self.failed = Some(error);
             return Err(io::Error::other("the blob cannot be kept"));
         }

@@ -67,6 +67,10 @@ impl ImageService {
         for ready in ready {
             self.publish_loaded(ready, &lease, events, &mut loaded)?;
         }
+        drop(lease);
+        if self.keep.is_bounded() {
+            self.settle_compressed()?;
+        }
         Ok(loaded)
     }
 
@@ -113,7 +117,7 @@ impl ImageService {
             }
             let manifest = manifests
                 .iter()
-                .find(|found| found.manifest.config.digest == config_digest && self.is_kept(&found.manifest))
+                .find(|found| found.manifest.config.digest == config_digest && self.is_known(&found.manifest))
                 .map(|found| (found.descriptor.clone(), found.bytes.clone()));
             ready.push(Ready {
                 config_digest,
@@ -165,7 +169,7 @@ impl ImageService {
                 self.check_layer(intake, &blob_name(&layer.digest), diff_id)?;
             }
             let manifest = self
-                .is_kept(&found.manifest)
+                .is_known(&found.manifest)
                 .then_some((found.descriptor, found.bytes));
             ready.push(Ready {
                 config_digest,
@@ -194,9 +198,11 @@ impl ImageService {
         }
     }
 
-    /// Whether the blobs of a manifest are all in the store, so that it can be pushed again as it is.
-    fn is_kept(&self, manifest: &Manifest) -> bool {
-        manifest.layers.iter().all(|layer| self.has_blob(&layer.digest))
+    /// Whether every layer of a manifest has been seen in the compressed form it names. A manifest of uncompressed layers is
+    /// made for archives and worth nothing to a push.
+    fn is_known(&self, manifest: &Manifest) -> bool {
+        let known = |digest| matches!(self.store.meta().layer_of_blob(digest), Ok(Some(_)));
+        manifest.layers.iter().all(|layer| known(&layer.digest))
     }
 
     fn publish_loaded(

@@ -12,6 +12,7 @@ use super::transfer::Transfer;
 use crate::{ImageError, ImageService, Progress, ProgressEvent};
 
 /// One layer to have.
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) blob: Descriptor,
     pub(super) diff_id: Digest,
@@ -29,6 +30,7 @@ impl ImageService {
     pub(super) async fn pull_layers(
         &self,
         repository: &Repository,
+        from: &str,
         manifest: &Manifest,
         config: &ImageConfig,
         lease: &Lease,
@@ -50,10 +52,16 @@ impl ImageService {
             lease.hold(&layer.blob.digest);
         }
         let present = {
-            let diff_ids: Vec<_> = all.iter().map(|layer| layer.diff_id.clone()).collect();
+            let (layers, from) = (all.clone(), from.to_owned());
             self.blocking(move |service| {
-                let found = |diff_id| Ok(service.store.layers().find(diff_id)?.is_some());
-                diff_ids
+                let found = |layer: &Wanted| {
+                    let found = service.store.layers().find(&layer.diff_id)?.is_some();
+                    if found {
+                        service.seen_at(&layer.diff_id, &layer.blob.digest, &from)?;
+                    }
+                    Ok(found)
+                };
+                layers
                     .iter()
                     .map(found)
                     .collect::<Result<Vec<bool>, ImageError>>()
@@ -81,7 +89,7 @@ impl ImageService {
         // the next download.
         let count = missing.len().max(1);
         futures_util::stream::iter(missing)
-            .map(|layer| self.pull_layer(repository, layer, &slots, lease, progress))
+            .map(|layer| self.pull_layer(repository, from, layer, &slots, lease, progress))
             .buffer_unordered(count)
             .try_collect::<()>()
             .await
@@ -90,6 +98,7 @@ impl ImageService {
     async fn pull_layer(
         &self,
         repository: &Repository,
+        from: &str,
         layer: Wanted,
         slots: &Semaphore,
         lease: &Lease,
@@ -114,6 +123,7 @@ impl ImageService {
             Transfer {
                 service: self,
                 repository,
+                from,
                 layer: &layer,
                 lease,
                 progress,

@@ -1,19 +1,22 @@
 //! One layer: the download goes into an ingest, and the unpacker follows it.
+//!
+//! The ingest is what a download that was cut, or a daemon that died, continues from. It lives in the page cache: nothing
+//! here asks the disk to have it, and unless compressed layers are kept it is given up as soon as the layer is published.
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use havre_oci::compression::{self, CompressionError};
 use havre_registry_client::{Repository, Source};
-use havre_store::{ApplyError, Ingest, IngestReader, Lease, StoreError};
+use havre_store::{ApplyError, Ingest, IngestReader, Lease, StoreError, VerifiedIngest};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::layers::Wanted;
 use crate::flight::Turn;
-use crate::{ImageError, ImageService, Progress, ProgressEvent};
+use crate::{ImageError, ImageService, KeepCompressed, Progress, ProgressEvent};
 
 /// Chunks between the network and the disk: bounds memory to about a megabyte a layer.
 const QUEUE: usize = 16;
@@ -28,6 +31,8 @@ enum Begun {
 pub(super) struct Transfer<'a> {
     pub(super) service: &'a ImageService,
     pub(super) repository: &'a Repository,
+    /// `DOMAIN/PATH` of the repository.
+    pub(super) from: &'a str,
     pub(super) layer: &'a Wanted,
     pub(super) lease: &'a Lease,
     pub(super) progress: &'a dyn Progress,
@@ -63,25 +68,40 @@ impl Transfer<'_> {
 
     async fn attempt(&self, slots: &Semaphore, source: Source) -> Result<(), ImageError> {
         let slot = slots.acquire().await.map_err(|_| ImageError::Interrupted)?;
-        match self.begin().await? {
+        let complete = Arc::new(AtomicBool::new(false));
+        let arrived = match self.begin().await? {
             Begun::Present(file) => {
                 drop(slot);
-                self.unpack(file).await?;
+                complete.store(true, Ordering::Relaxed);
+                self.unpack(file, complete).await?;
+                None
             }
             Begun::Transfer(pair) => {
                 let (ingest, tail) = *pair;
                 let download = async {
                     let outcome = self.download(ingest, source).await;
+                    complete.store(true, Ordering::Relaxed);
                     drop(slot);
                     outcome
                 };
-                self.both(download, tail).await?;
+                Some(
+                    self.both(download, self.unpack(tail, Arc::clone(&complete)))
+                        .await?,
+                )
             }
-        }
+        };
         // Only what was verified is remembered as a form of the layer.
         let (diff_id, blob) = (self.layer.diff_id.clone(), self.layer.blob.clone());
+        let from = self.from.to_owned();
         self.service
-            .blocking(move |service| Ok(service.store.meta().add_layer_blob(&diff_id, &blob)?))
+            .blocking(move |service| {
+                match arrived {
+                    Some(blob) if service.keep == KeepCompressed::Never => blob.discard()?,
+                    Some(blob) => blob.publish()?,
+                    None => service.store.touch_compressed(&blob.digest)?,
+                }
+                service.remember(&diff_id, &blob, Some(&from), None)
+            })
             .await
     }
 
@@ -107,16 +127,15 @@ impl Transfer<'_> {
     }
 
     /// The download's error counts more than the unpacker's, which only sees that the stream ended.
-    async fn both(
+    async fn both<T>(
         &self,
-        download: impl Future<Output = Result<(), ImageError>>,
-        tail: IngestReader,
-    ) -> Result<(), ImageError> {
-        let unpack = self.unpack(tail);
+        download: impl Future<Output = Result<T, ImageError>>,
+        unpack: impl Future<Output = Result<(), ImageError>>,
+    ) -> Result<T, ImageError> {
         tokio::pin!(download, unpack);
         tokio::select! {
             downloaded = &mut download => match downloaded {
-                Ok(()) => unpack.await,
+                Ok(blob) => unpack.await.map(|()| blob),
                 Err(error) => {
                     // The unpacker ends by itself: its stream is cut. Nothing of it must outlive the attempt.
                     let _ = unpack.await;
@@ -124,12 +143,12 @@ impl Transfer<'_> {
                 }
             },
             unpacked = &mut unpack => match unpacked {
-                // It has read everything, so the blob is complete; its publication may still be on the way.
+                // It has read everything, so the blob is complete.
                 Ok(()) => download.await,
                 Err(ImageError::Layer { source, .. }) if may_be_damage(&source) => {
                     match download.await {
                         Err(error) => Err(error),
-                        Ok(()) => Err(ImageError::layer(&self.layer.blob.digest, source)),
+                        Ok(_) => Err(ImageError::layer(&self.layer.blob.digest, source)),
                     }
                 }
                 Err(error) => Err(error),
@@ -137,7 +156,7 @@ impl Transfer<'_> {
         }
     }
 
-    async fn download(&self, ingest: Ingest, source: Source) -> Result<(), ImageError> {
+    async fn download(&self, ingest: Ingest, source: Source) -> Result<VerifiedIngest, ImageError> {
         let blob = &self.layer.blob;
         let mut done = ingest.offset();
         let (sender, receiver) = mpsc::channel::<Bytes>(QUEUE);
@@ -167,13 +186,18 @@ impl Transfer<'_> {
         let ingest = writer.await.map_err(|_| ImageError::Interrupted)??;
         fetched?;
         self.show("Verifying Checksum", None);
-        self.service.blocking(move |_| Ok(ingest.commit()?)).await?;
+        let verified = ingest.verify()?;
         self.show("Download complete", None);
-        Ok(())
+        Ok(verified)
     }
 
     /// Decompresses and applies the layer as it comes.
-    async fn unpack(&self, reader: impl Read + Send + 'static) -> Result<(), ImageError> {
+    /// Once `complete`, its progress is what is shown.
+    async fn unpack(
+        &self,
+        reader: impl Read + Send + 'static,
+        complete: Arc<AtomicBool>,
+    ) -> Result<(), ImageError> {
         let total = self.layer.blob.size;
         let consumed = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&consumed);
@@ -204,8 +228,7 @@ impl Transfer<'_> {
                 _ = ticker.tick() => {
                     let now = consumed.load(Ordering::Relaxed);
                     // While the download goes on, that is what people want to see.
-                    let complete = self.service.store.content().contains(&self.layer.blob.digest);
-                    if complete && now != last {
+                    if complete.load(Ordering::Relaxed) && now != last {
                         last = now;
                         self.show("Extracting", Some((now.min(total), total)));
                     }

@@ -1,17 +1,22 @@
-//! The layers of a push: found at the registry, mounted from another repository, or sent.
-
-use std::io::{self, Read, Write};
+//! The layers of a push: found at the registry, mounted from another repository, sent, forwarded or compressed.
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use havre_oci::{Compression, Descriptor, Digest, Manifest, Reference, compression, media_type};
-use havre_registry_client::{MountResult, Repository};
+use havre_oci::{Compression, Descriptor, Digest, Reference, media_type};
+use havre_registry_client::{Credentials, MountResult, Repository};
 use havre_store::{Image, Lease};
 
-use crate::{ImageError, ImageService, Progress, ProgressEvent};
+use crate::{ImageError, ImageService, Progress, ProgressEvent, origin};
 
 /// Repositories asked to lend a blob.
 const MAX_MOUNTS: usize = 4;
-const COPY_BUFFER: usize = 256 << 10;
+
+/// Where a push goes, as whom.
+pub(super) struct Target<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) reference: &'a Reference,
+    pub(super) credentials: &'a Credentials,
+    pub(super) progress: &'a dyn Progress,
+}
 
 /// How a blob came to be at the registry.
 enum Arrival {
@@ -22,63 +27,128 @@ enum Arrival {
 }
 
 impl ImageService {
-    /// Pushes the layers as the kept manifest names them; `None` when one of them can be had in that form no more.
-    pub(super) async fn push_kept(
+    /// Brings every layer to the registry, if possible in the form `named` gives it (from the bottom, as the image's layers).
+    /// What they are there, from the bottom.
+    pub(super) async fn push_layers(
         &self,
-        repository: &Repository,
-        reference: &Reference,
+        target: &Target<'_>,
         image: &Image,
-        kept: Option<(String, Vec<u8>, Manifest)>,
-        progress: &dyn Progress,
-    ) -> Result<Option<(String, Vec<u8>)>, ImageError> {
-        let Some((media_type, bytes, manifest)) = kept else {
-            return Ok(None);
-        };
-        if manifest.layers.len() != image.layers.len() {
-            return Ok(None);
-        }
-        let lenders = self.lenders(reference, image).await?;
+        named: Option<&[Descriptor]>,
+        lease: &Lease,
+    ) -> Result<Vec<Descriptor>, ImageError> {
+        let lenders = self.lenders(target.reference, image).await?;
         // Collected: a closure over borrowed pairs inside the stream would keep this future from being `Send`.
-        let pushes: Vec<_> = manifest
+        let pushes: Vec<_> = image
             .layers
             .iter()
-            .zip(&image.layers)
+            .enumerate()
             .rev()
-            .map(|(blob, diff_id)| self.push_blob_as_is(repository, blob, diff_id, &lenders, progress))
+            .map(|(index, diff_id)| {
+                let lenders = &lenders;
+                let named = named.and_then(|named| named.get(index));
+                async move {
+                    let blob = self.push_layer(target, diff_id, named, lenders, lease).await?;
+                    Ok::<_, ImageError>((index, blob))
+                }
+            })
             .collect();
-        let present: Vec<bool> = futures_util::stream::iter(pushes)
-            .buffered(self.limits.uploads.max(1))
+        let mut pushed: Vec<(usize, Descriptor)> = futures_util::stream::iter(pushes)
+            .buffer_unordered(self.limits.uploads.max(1))
             .try_collect()
             .await?;
-        Ok(present
-            .into_iter()
-            .all(|present| present)
-            .then_some((media_type, bytes)))
+        pushed.sort_by_key(|(index, _)| *index);
+        Ok(pushed.into_iter().map(|(_, blob)| blob).collect())
     }
 
-    /// Whether the blob is at the registry afterwards.
-    async fn push_blob_as_is(
+    async fn push_layer(
         &self,
-        repository: &Repository,
-        blob: &Descriptor,
+        target: &Target<'_>,
         diff_id: &Digest,
+        named: Option<&Descriptor>,
         lenders: &[String],
-        progress: &dyn Progress,
-    ) -> Result<bool, ImageError> {
+        lease: &Lease,
+    ) -> Result<Descriptor, ImageError> {
+        let progress = target.progress;
         // Layers that registries do not hold stay where their addresses point.
-        if media_type::is_nondistributable(&blob.media_type) && !blob.urls.is_empty() {
+        if let Some(blob) = named
+            && is_elsewhere(blob)
+        {
             progress.emit(ProgressEvent::of(diff_id.short(), "Skipped foreign layer"));
-            return Ok(true);
+            return Ok(blob.clone());
         }
-        let arrival = self.arrival(repository, &blob.digest, lenders).await?;
-        if self.announce(diff_id, &arrival, progress) {
-            return Ok(true);
+        let forms = self.forms(diff_id, named, lease).await?;
+        // A form the registry has costs nothing, whether or not its bytes are here.
+        for blob in &forms {
+            let own = own_lenders(target.reference, blob);
+            let lenders: Vec<&str> = own.iter().chain(lenders).map(String::as_str).collect();
+            let arrival = self.arrival(target.repository, &blob.digest, &lenders).await?;
+            if self.announce(diff_id, &arrival, progress) {
+                self.tell_change(diff_id, named, blob, progress);
+                return Ok(blob.clone());
+            }
         }
-        if !self.has_blob(&blob.digest) {
-            return Ok(false);
+        if let Some(blob) = forms.iter().find(|blob| self.has_blob(&blob.digest)) {
+            self.send(target.repository, blob, diff_id, progress).await?;
+            self.tell_change(diff_id, named, blob, progress);
+            return Ok(blob.clone());
         }
-        self.send(repository, blob, diff_id, progress).await?;
-        Ok(true)
+        for blob in &forms {
+            // Making it again gives the same and needs no network.
+            if !origin::is_made_by(blob, &self.packing) && self.forward(target, diff_id, blob).await? {
+                self.tell_change(diff_id, named, blob, progress);
+                return Ok(blob.clone());
+            }
+        }
+        let blob = self.push_compressed(target, diff_id, lease).await?;
+        lease.hold(&blob.digest);
+        self.tell_change(diff_id, named, &blob, progress);
+        Ok(blob)
+    }
+
+    /// The compressed forms known of a layer, the wanted one first.
+    async fn forms(
+        &self,
+        diff_id: &Digest,
+        named: Option<&Descriptor>,
+        lease: &Lease,
+    ) -> Result<Vec<Descriptor>, ImageError> {
+        let known = {
+            let diff_id = diff_id.clone();
+            self.blocking(move |service| Ok(service.store.meta().layer_blobs(&diff_id)?))
+                .await?
+        };
+        let mut forms: Vec<Descriptor> = known
+            .into_iter()
+            .filter(|blob| media_type::is_layer(&blob.media_type))
+            .collect();
+        if let Some(named) = named {
+            match forms.iter().position(|blob| blob.digest == named.digest) {
+                Some(index) => forms[..=index].rotate_right(1),
+                None => forms.insert(0, named.clone()),
+            }
+        }
+        for blob in &forms {
+            lease.hold(&blob.digest);
+        }
+        Ok(forms)
+    }
+
+    /// A layer that arrives in another form than its manifest names gives the image another digest: that is said.
+    fn tell_change(
+        &self,
+        diff_id: &Digest,
+        named: Option<&Descriptor>,
+        blob: &Descriptor,
+        progress: &dyn Progress,
+    ) {
+        if let Some(named) = named.filter(|named| named.digest != blob.digest) {
+            progress.emit(ProgressEvent::line(format!(
+                "Layer {} goes in another compressed form: its digest changes from {} to {}",
+                diff_id.short(),
+                named.digest,
+                blob.digest
+            )));
+        }
     }
 
     /// Whether the blob arrived without being sent; says so.
@@ -103,6 +173,7 @@ impl ImageService {
         progress.emit(ProgressEvent::bytes(id, "Pushing", 0, blob.size));
         let told = |sent| progress.emit(ProgressEvent::bytes(id, "Pushing", sent, blob.size));
         self.upload(repository, blob, &told).await?;
+        self.store.touch_compressed(&blob.digest)?;
         progress.emit(ProgressEvent::of(id, "Pushed"));
         Ok(())
     }
@@ -111,14 +182,14 @@ impl ImageService {
         &self,
         repository: &Repository,
         blob: &Digest,
-        lenders: &[String],
+        lenders: &[&str],
     ) -> Result<Arrival, ImageError> {
         if repository.blob_exists(blob).await? {
             return Ok(Arrival::Exists);
         }
         for from in lenders {
             if repository.mount_blob(blob, from).await? == MountResult::Mounted {
-                return Ok(Arrival::Mounted(from.clone()));
+                return Ok(Arrival::Mounted((*from).to_owned()));
             }
         }
         Ok(Arrival::Absent)
@@ -153,116 +224,28 @@ impl ImageService {
         })
         .await
     }
+}
 
-    /// Pushes every layer in whatever compressed form can be had, making one where there is none. Their descriptors, from
-    /// the bottom, in Docker's media types.
-    pub(super) async fn push_layers(
-        &self,
-        repository: &Repository,
-        reference: &Reference,
-        image: &Image,
-        lease: &Lease,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Descriptor>, ImageError> {
-        let lenders = self.lenders(reference, image).await?;
-        let pushes: Vec<_> = image
-            .layers
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(index, diff_id)| {
-                let lenders = &lenders;
-                async move {
-                    let blob = self
-                        .push_layer(repository, diff_id, lenders, lease, progress)
-                        .await?;
-                    Ok::<_, ImageError>((index, blob))
-                }
-            })
-            .collect();
-        let mut pushed: Vec<(usize, Descriptor)> = futures_util::stream::iter(pushes)
-            .buffer_unordered(self.limits.uploads.max(1))
-            .try_collect()
-            .await?;
-        pushed.sort_by_key(|(index, _)| *index);
-        Ok(pushed.into_iter().map(|(_, blob)| blob).collect())
-    }
+/// Whether registries need not hold the layer.
+fn is_elsewhere(blob: &Descriptor) -> bool {
+    media_type::is_nondistributable(&blob.media_type) && !blob.urls.is_empty()
+}
 
-    async fn push_layer(
-        &self,
-        repository: &Repository,
-        diff_id: &Digest,
-        lenders: &[String],
-        lease: &Lease,
-        progress: &dyn Progress,
-    ) -> Result<Descriptor, ImageError> {
-        let known = {
-            let diff_id = diff_id.clone();
-            self.blocking(move |service| Ok(service.store.meta().layer_blobs(&diff_id)?))
-                .await?
-        };
-        // A form the registry has costs nothing, whether or not its bytes are here.
-        for blob in known.iter().filter(|blob| media_type::is_layer(&blob.media_type)) {
-            let arrival = self.arrival(repository, &blob.digest, lenders).await?;
-            if self.announce(diff_id, &arrival, progress) {
-                return Ok(in_docker_form(blob));
-            }
-        }
-        let here = known
-            .into_iter()
-            .find(|blob| self.store.content().contains(&blob.digest));
-        let blob = match here {
-            Some(blob) => blob,
-            None => {
-                let _turn = self.flights.enter(diff_id, |_| {}).await;
-                progress.emit(ProgressEvent::of(diff_id.short(), "Waiting"));
-                let (diff_id, lease) = (diff_id.clone(), lease.clone());
-                self.work(move |service| service.compress(&diff_id, &lease))
-                    .await?
-            }
-        };
-        lease.hold(&blob.digest);
-        if repository.blob_exists(&blob.digest).await? {
-            self.announce(diff_id, &Arrival::Exists, progress);
-        } else {
-            self.send(repository, &blob, diff_id, progress).await?;
-        }
-        Ok(in_docker_form(&blob))
-    }
-
-    /// Makes the gzip form of a layer, always with the same bytes, and remembers it.
-    pub(crate) fn compress(&self, diff_id: &Digest, lease: &Lease) -> Result<Descriptor, ImageError> {
-        let known = self.store.meta().layer_blobs(diff_id)?;
-        if let Some(blob) = known
-            .into_iter()
-            .find(|blob| self.store.content().contains(&blob.digest))
-        {
-            return Ok(blob);
-        }
-        let failed = |error: io::Error| ImageError::Compress {
-            diff_id: diff_id.clone(),
-            source: error,
-        };
-        let mut tar = self.store.layers().tar(diff_id)?;
-        let writer = self.store.content().create(lease)?;
-        let mut encoder = compression::encoder(writer, Compression::Gzip, None).map_err(failed)?;
-        let mut buffer = vec![0; COPY_BUFFER];
-        loop {
-            let count = tar.read(&mut buffer).map_err(failed)?;
-            if count == 0 {
-                break;
-            }
-            encoder.write_all(&buffer[..count]).map_err(failed)?;
-        }
-        let (digest, size) = encoder.finish().map_err(failed)?.finish()?;
-        let blob = Descriptor::new(media_type::DOCKER_LAYER_GZIP, digest, size);
-        self.store.meta().add_layer_blob(diff_id, &blob)?;
-        Ok(blob)
-    }
+/// Repositories of the target's registry that are known to have the blob.
+fn own_lenders(target: &Reference, blob: &Descriptor) -> Vec<String> {
+    origin::repositories(blob)
+        .iter()
+        .filter(|from| from.domain() == target.domain() && from.path() != target.path())
+        .take(MAX_MOUNTS)
+        .map(|from| from.path().to_owned())
+        .collect()
 }
 
 /// The descriptor as a Docker manifest names it.
-fn in_docker_form(blob: &Descriptor) -> Descriptor {
+pub(super) fn in_docker_form(blob: &Descriptor) -> Descriptor {
+    if is_elsewhere(blob) {
+        return blob.clone();
+    }
     let media_type = match media_type::layer_compression(&blob.media_type) {
         Some(Compression::None) => media_type::DOCKER_LAYER,
         Some(Compression::Zstd) => media_type::DOCKER_LAYER_ZSTD,
