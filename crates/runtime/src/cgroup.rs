@@ -22,21 +22,6 @@ pub(crate) fn is_v2() -> bool {
     *V2.get_or_init(|| rustix::fs::statfs(ROOT).is_ok_and(|stat| stat.f_type as u64 == CGROUP2_MAGIC))
 }
 
-/// Whether the kernel accounts swap per cgroup.
-pub(crate) fn has_swap_accounting() -> bool {
-    static SWAP: OnceLock<bool> = OnceLock::new();
-    *SWAP.get_or_init(|| {
-        if is_v2() {
-            // The root cgroup has no limits; every other with the memory controller has the file if swap is counted.
-            Path::new("/proc/swaps").exists()
-        } else {
-            Path::new(ROOT)
-                .join("memory/memory.memsw.limit_in_bytes")
-                .exists()
-        }
-    })
-}
-
 /// How long processes may take to freeze; one that waits for a disk in the kernel cannot.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -64,6 +49,51 @@ impl Cgroup {
         }
     }
 
+    /// The directory it is or will be in.
+    fn parent(&self, controller: &str) -> Option<PathBuf> {
+        self.directory(controller).parent().map(Path::to_path_buf)
+    }
+
+    /// On version 2, makes the cgroup it will be in and gives that the controllers: the files there tell what a
+    /// container can be limited in. What fails, fails again when the container is made, and is told then.
+    pub(crate) fn prepare(&self) {
+        let Some(parent) = self.parent("").filter(|parent| is_v2() && !parent.exists()) else {
+            return;
+        };
+        let _ = fs_err::create_dir_all(&parent);
+        let controllers =
+            fs_err::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+        let mut above: Vec<_> = parent.ancestors().take_while(|path| path.starts_with(ROOT)).collect();
+        above.reverse();
+        for directory in above {
+            for controller in controllers.split_ascii_whitespace() {
+                let _ = fs_err::write(directory.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+        }
+    }
+
+    /// Whether the kernel accounts swap per cgroup.
+    pub(crate) fn has_swap_accounting(&self) -> bool {
+        let file = if is_v2() {
+            // Not in the root cgroup, which has no limits.
+            self.parent("").map(|parent| parent.join("memory.swap.max"))
+        } else {
+            Some(Path::new(ROOT).join("memory/memory.memsw.limit_in_bytes"))
+        };
+        file.is_some_and(|file| file.exists())
+    }
+
+    /// The file of version 2 that takes a weight of block I/O, and the weight in its terms: those of BFQ are the ones
+    /// people give (10 to 1000), those of the kernel's own model are 1 to 10000.
+    pub(crate) fn io_weight(&self, weight: u16) -> (&'static str, String) {
+        let bfq = "io.bfq.weight";
+        if self.parent("").is_some_and(|parent| parent.join(bfq).exists()) {
+            (bfq, weight.to_string())
+        } else {
+            ("io.weight", io_weight(weight).to_string())
+        }
+    }
+
     /// Every directory that exists of it.
     fn directories(&self) -> Vec<PathBuf> {
         if is_v2() {
@@ -81,6 +111,19 @@ impl Cgroup {
             .collect()
     }
 
+    /// Where beneath it further processes belong, if not in it: a container that gives controllers to cgroups of its own
+    /// (a service manager, another engine) can have no processes beside them on version 2. `init` shows the place.
+    pub(crate) fn beneath(&self, init: i32) -> Option<String> {
+        let given = is_v2() && !self.read("", "cgroup.subtree_control").trim().is_empty();
+        if !given {
+            return None;
+        }
+        let cgroup = fs_err::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
+        let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let beneath = path.strip_prefix(&self.path)?.strip_prefix('/')?;
+        Some(beneath.to_owned())
+    }
+
     /// Process ids in it and in cgroups beneath.
     pub(crate) fn pids(&self) -> io::Result<Vec<i32>> {
         let directory = self.directory("devices");
@@ -94,6 +137,10 @@ impl Cgroup {
     /// Sends a signal to all processes; again and again for SIGKILL, until no new ones appear.
     pub(crate) fn kill(&self, signal: i32) -> io::Result<()> {
         let kill = rustix::process::Signal::KILL.as_raw();
+        // All at once, so that nothing is forked in between (Linux 5.14 and later).
+        if signal == kill && is_v2() && fs_err::write(self.directory("").join("cgroup.kill"), "1").is_ok() {
+            return Ok(());
+        }
         let rounds = if signal == kill { 10 } else { 1 };
         for _ in 0..rounds {
             let pids = match self.pids() {
@@ -296,6 +343,11 @@ impl Cgroup {
     }
 }
 
+/// What 10 to 1000 is among 1 to 10000, as runc has it.
+fn io_weight(weight: u16) -> u64 {
+    1 + u64::from(weight).saturating_sub(10) * 9999 / 990
+}
+
 /// The value after `key` in lines of `key value`.
 fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
@@ -346,6 +398,13 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn io_weights_are_runcs() {
+        // 17 and more do not fit 16 bits on the way.
+        let all = [10, 17, 100, 500, 1000].map(io_weight);
+        assert_eq!(all, [1, 71, 910, 4950, 10000]);
+    }
 
     #[test]
     fn keyed_values() {

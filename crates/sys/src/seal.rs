@@ -152,10 +152,11 @@ mod tests {
                 .unwrap()
                 .success()
         );
+        // A copy in memory opens for root, and takes no byte.
+        let writable = std::fs::OpenOptions::new().write(true).open(sealed.path());
         assert!(
-            std::fs::OpenOptions::new()
-                .write(true)
-                .open(sealed.path())
+            writable
+                .and_then(|mut file| std::io::Write::write(&mut file, b"x"))
                 .is_err()
         );
     }

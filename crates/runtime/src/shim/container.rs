@@ -41,7 +41,7 @@ pub(super) fn create(setup_request: &Setup) -> Result<(Container, i32, Streams),
         setup_request.init,
         restrictions(setup_request, &setup_request.capabilities)?,
     ));
-    let console = Console::new(setup_request.tty, directory, "console.sock")?;
+    let console = Console::new(setup_request.tty, directory.join("console.sock"))?;
     let (builder, streams) = if console.is_none() {
         let want = AttachRequest {
             stdin: setup_request.stdin,
@@ -155,7 +155,7 @@ pub(super) fn exec(
     fs::write(&process_path, process.to_string()).map_err(setup("write the process"))?;
     let result = run_exec(
         setup_request,
-        serial,
+        init,
         exec,
         uid,
         restrictions,
@@ -169,7 +169,7 @@ pub(super) fn exec(
 
 fn run_exec(
     setup_request: &Setup,
-    serial: u64,
+    init: i32,
     exec: &ExecSpec,
     uid: u32,
     restrictions: Restrictions,
@@ -180,18 +180,19 @@ fn run_exec(
     let report = Report::new().map_err(setup("make a pipe"))?;
     let builder =
         builder(&setup_request.id, directory)?.with_executor(Program::new(&report, false, restrictions));
-    let name = format!("exec-{serial}.sock");
-    let console = Console::new(exec.tty, directory, &name)?;
+    let socket = process.with_extension("sock");
+    let console = Console::new(exec.tty, socket.clone())?;
     let (builder, streams) = if console.is_none() {
         let (streams, ends) =
             Streams::pipes(exec.attach, true, uid, None).map_err(setup("make the standard streams"))?;
         (with_streams(builder, ends), Some(streams))
     } else {
-        (builder.with_console_socket(Some(directory.join(&name))), None)
+        (builder.with_console_socket(Some(socket)), None)
     };
     let pid = builder
         .as_tenant()
         .with_process(Some(process))
+        .with_sub_cgroup(Cgroup::new(&*setup_request.cgroup).beneath(init))
         .with_detach(true)
         .build()
         .map_err(|error| report.failure(&error, cwd.as_str().unwrap_or_default()))?
@@ -319,11 +320,10 @@ struct Console {
 }
 
 impl Console {
-    fn new(wanted: bool, directory: &Path, name: &str) -> Result<Option<Console>, Failure> {
+    fn new(wanted: bool, path: std::path::PathBuf) -> Result<Option<Console>, Failure> {
         if !wanted {
             return Ok(None);
         }
-        let path = directory.join(name);
         let listener = protocol::listen(&path).map_err(setup("make the console socket"))?;
         Ok(Some(Console { listener, path }))
     }

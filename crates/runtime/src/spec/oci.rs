@@ -13,6 +13,7 @@ use super::{
     ContainerSpec, MountKind, NamespaceMode, NetworkNamespace, Resources, Rlimit, Seccomp, SpecError, User,
     capability, device, mount, resolve_user, seccomp,
 };
+use crate::cgroup::Cgroup;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -102,7 +103,7 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
         process["oomScoreAdj"] = score.into();
     }
 
-    let mut resources = resources(&spec.resources)?;
+    let mut resources = resources(&spec.resources, &Cgroup::new(cgroup_path))?;
     resources["devices"] = Value::Array(device_rules.clone());
     let mut linux = json!({
         "namespaces": namespaces(spec)?,
@@ -247,8 +248,10 @@ fn namespaces(spec: &ContainerSpec) -> Result<Vec<Value>, SpecError> {
     Ok(namespaces)
 }
 
-fn resources(resources: &Resources) -> Result<Value, SpecError> {
+fn resources(resources: &Resources, cgroup: &Cgroup) -> Result<Value, SpecError> {
     let mut value = json!({});
+    // Files of version 2 as they are, where libcontainer's translation is wrong.
+    let mut unified = serde_json::Map::new();
     let positive = |limit: Option<i64>, detail| match limit {
         Some(limit) if limit < -1 => Err(SpecError::Resource { detail }),
         Some(0) | None => Ok(None),
@@ -272,8 +275,12 @@ fn resources(resources: &Resources) -> Result<Value, SpecError> {
             detail: "You should always set the Memory limit when using Memoryswap limit, see usage",
         });
     }
-    if !crate::cgroup::has_swap_accounting() {
+    if !cgroup.has_swap_accounting() {
         swap = None;
+    }
+    if crate::cgroup::is_v2() && swap.is_some() && swap == memory {
+        // No swap at all: a limit of nothing is taken for no limit.
+        unified.insert("memory.swap.max".into(), "0".into());
     }
     let mut object = serde_json::Map::new();
     for (key, limit) in [("limit", memory), ("swap", swap), ("reservation", reservation)] {
@@ -372,7 +379,16 @@ fn resources(resources: &Resources) -> Result<Value, SpecError> {
                 detail: "Range of blkio weight is from 10 to 1000",
             });
         }
-        value["blockIO"] = json!({"weight": weight});
+        if crate::cgroup::is_v2() {
+            // The translation does not fit the 16 bits it is done in.
+            let (file, weight) = cgroup.io_weight(weight);
+            unified.insert(file.into(), weight.into());
+        } else {
+            value["blockIO"] = json!({"weight": weight});
+        }
+    }
+    if !unified.is_empty() {
+        value["unified"] = Value::Object(unified);
     }
     Ok(value)
 }
