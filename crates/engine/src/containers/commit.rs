@@ -5,7 +5,7 @@ use havre_oci::{Healthcheck, History, ImageConfig, Reference, RunConfig};
 use havre_store::{CommitMode, Lease};
 use jiff::Timestamp;
 
-use super::{CommitOptions, Committed, Config, Containers, Status};
+use super::{CommitOptions, Committed, Config, Containers, Status, mountpoints};
 use crate::error::blocking;
 use crate::{EngineError, Event, EventType, Result};
 
@@ -35,9 +35,16 @@ impl Containers {
         let pause = options.pause && record.state.status == Status::Running;
         let layer = {
             let (inner, id, lease) = (self.0.clone(), record.id.clone(), lease.clone());
+            let (live, made) = (record.state.status.is_live(), record.mountpoints.clone());
             blocking(move || {
                 let frozen = pause.then(|| super::stop::Frozen::new(&inner, &id)).transpose()?;
-                let layer = copy(&inner, &id, &lease);
+                let rootfs = live.then(|| inner.store.snapshots().get(&id)).transpose()?;
+                let layer = match rootfs {
+                    Some(snapshot) => {
+                        mountpoints::without_mark(&snapshot.merged, &made, || copy(&inner, &id, &lease))
+                    }
+                    None => copy(&inner, &id, &lease),
+                };
                 drop(frozen);
                 layer
             })

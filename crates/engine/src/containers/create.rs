@@ -11,7 +11,8 @@ use super::record::{KIND, Record, State};
 use super::table::{Container, encode};
 use super::validate::{NetworkMode, validate};
 use super::{
-    Containers, CreateContainer, Created, Inner, MountKind, files, merge, mounts, names, spec, tree,
+    Containers, CreateContainer, Created, Inner, MountKind, Resources, files, merge, mounts, names, spec,
+    tree,
 };
 use crate::error::blocking;
 use crate::{EngineError, Event, EventType, Result};
@@ -165,6 +166,7 @@ fn create(
     if host_config.shm_size == 0 {
         host_config.shm_size = spec::DEFAULT_SHM;
     }
+    default_swap(&mut host_config.resources);
 
     let name = reserve(inner, name, &id)?;
     let mut undo = Undo {
@@ -231,6 +233,13 @@ fn create(
     }
     inner.publish(&container, "create", &[]);
     Ok(Created { id, warnings })
+}
+
+/// Who limits memory and says nothing of swap gets as much of it as of memory: memory and swap together are twice the limit.
+pub(super) fn default_swap(resources: &mut Resources) {
+    if resources.memory > 0 && resources.memory_swap == 0 {
+        resources.memory_swap = resources.memory.saturating_mul(2);
+    }
 }
 
 /// The user's name, or a random one that is free.

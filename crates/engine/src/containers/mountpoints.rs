@@ -1,11 +1,12 @@
-//! Files and directories that the runtime makes in a root file system only to mount over them. They are nobody's work and go
-//! with the container's end, so that neither `diff` nor `commit` nor a build's layer shows them.
+//! Files and directories that are made in a root file system for a container that runs: places to mount over, and the mark by
+//! which programs know that they run in a container. They are nobody's work and go with the container's end, so that neither
+//! `diff` nor `commit` nor a build's layer shows them.
 
 use std::io;
 use std::path::Path;
 
 use havre_sys::rooted::Root;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 
 /// What every container has mounted.
 const MOUNTED: [&str; 6] = [
@@ -16,6 +17,49 @@ const MOUNTED: [&str; 6] = [
     "etc/hosts",
     "etc/resolv.conf",
 ];
+
+/// An empty file of every container of Docker's, which scripts look for.
+const MARK: &str = ".dockerenv";
+
+/// Makes a root file system a container's; returns what it then has that it would not have of its own.
+pub(crate) fn prepare(rootfs: &Path) -> io::Result<Vec<String>> {
+    let mut made = missing(rootfs)?;
+    match set_mark(rootfs) {
+        Ok(true) => made.push(MARK.to_owned()),
+        Ok(false) => {}
+        // A full disk keeps no container from running.
+        Err(error) => tracing::warn!(%error, "a container starts without its mark"),
+    }
+    Ok(made)
+}
+
+/// Whether it was not there.
+fn set_mark(rootfs: &Path) -> io::Result<bool> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    match Root::open(rootfs)?.open_at(Path::new(MARK), flags, Mode::from_raw_mode(0o755)) {
+        Ok(file) => {
+            // Whatever the daemon's umask is.
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755))?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs `inside` while the mark of a running container is away.
+pub(crate) fn without_mark<T>(rootfs: &Path, made: &[String], inside: impl FnOnce() -> T) -> T {
+    let mark = [MARK.to_owned()];
+    let marked = made.contains(&mark[0]) && rootfs.join(MARK).symlink_metadata().is_ok();
+    if marked && let Err(error) = remove(rootfs, &mark) {
+        tracing::debug!(%error, "the mark of a container stays");
+    }
+    let result = inside();
+    if marked && let Err(error) = set_mark(rootfs) {
+        tracing::debug!(%error, "the mark of a container does not come back");
+    }
+    result
+}
 
 /// Those that a root file system does not have of its own.
 pub(crate) fn missing(rootfs: &Path) -> io::Result<Vec<String>> {
@@ -106,6 +150,33 @@ mod tests {
         assert!(!rootfs.path().join("sys").exists() && !rootfs.path().join("etc/hosts").exists());
         assert!(rootfs.path().join("etc/hostname").exists());
         assert!(is_one(Path::new("/etc/hosts"), &made) && !is_one(Path::new("/proc"), &made));
+    }
+
+    #[test]
+    fn the_mark_is_the_engines_unless_somebody_else_made_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let rootfs = tempfile::tempdir().unwrap();
+        let mark = rootfs.path().join(MARK);
+        let made = prepare(rootfs.path()).unwrap();
+        assert!(is_one(Path::new("/.dockerenv"), &made));
+        assert_eq!(fs::metadata(&mark).unwrap().permissions().mode() & 0o7777, 0o755);
+        // Who starts again after a crash finds it.
+        assert!(!prepare(rootfs.path()).unwrap().contains(&MARK.to_owned()));
+        without_mark(rootfs.path(), &made, || assert!(!mark.exists()));
+        assert!(mark.exists());
+        remove(rootfs.path(), &made).unwrap();
+        assert!(!mark.exists());
+        without_mark(rootfs.path(), &made, || ());
+        assert!(!mark.exists());
+
+        fs::write(&mark, "the image's").unwrap();
+        let made = prepare(rootfs.path()).unwrap();
+        without_mark(rootfs.path(), &made, || assert!(mark.exists()));
+        remove(rootfs.path(), &made).unwrap();
+        assert_eq!(fs::read_to_string(&mark).unwrap(), "the image's");
+        fs::remove_file(&mark).unwrap();
+        std::os::unix::fs::symlink("/outside", &mark).unwrap();
+        assert!(!prepare(rootfs.path()).unwrap().contains(&MARK.to_owned()));
     }
 
     #[test]

@@ -124,6 +124,10 @@ pub(crate) fn container_spec(
         .ok()
         .filter(|size| *size > 0)
         .unwrap_or(DEFAULT_SHM as u64);
+    if host.ipc_mode == "none" {
+        // A namespace of its own, and nothing at /dev/shm.
+        spec.shm_size = 0;
+    }
     spec.network = network;
     spec.pid_mode = namespace(inner, &validate::pid_mode(host)?, "PID")?;
     spec.ipc_mode = namespace(inner, &validate::ipc_mode(host)?, "IPC")?;

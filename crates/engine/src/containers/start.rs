@@ -163,7 +163,7 @@ fn prepare(
     let rootfs = || {
         let snapshot = store.snapshots().get(id)?;
         let rootfs = store.snapshots().mount(&snapshot)?;
-        let made = mountpoints::missing(&rootfs)?;
+        let made = mountpoints::prepare(&rootfs)?;
         // Stored with the rest when it has started. What an earlier start left behind stays on the list.
         container.change(|record| {
             record.mountpoints.retain(|old| !made.contains(old));

@@ -89,6 +89,11 @@ impl Containers {
 /// Takes over every limit that was given.
 fn merge(record: &mut Record, update: &UpdateContainer) -> Result<()> {
     let (own, new) = (&mut record.host_config.resources, &update.resources);
+    if own.memory_swap > 0 && new.memory > own.memory_swap && new.memory_swap == 0 {
+        return Err(EngineError::conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        ));
+    }
     let number = |own: &mut i64, new: i64| {
         if new != 0 {
             *own = new;
@@ -97,6 +102,7 @@ fn merge(record: &mut Record, update: &UpdateContainer) -> Result<()> {
     number(&mut own.cpu_shares, new.cpu_shares);
     number(&mut own.memory, new.memory);
     number(&mut own.memory_swap, new.memory_swap);
+    super::create::default_swap(own);
     number(&mut own.memory_reservation, new.memory_reservation);
     number(&mut own.nano_cpus, new.nano_cpus);
     number(&mut own.cpu_period, new.cpu_period);

@@ -64,7 +64,7 @@ pub(crate) fn pid_mode(host: &HostConfig) -> Result<Sharing> {
 }
 
 pub(crate) fn ipc_mode(host: &HostConfig) -> Result<Sharing> {
-    sharing("IPC", &host.ipc_mode, &["", "private", "shareable"], true)
+    sharing("IPC", &host.ipc_mode, &["", "private", "shareable", "none"], true)
 }
 
 pub(crate) fn uts_mode(host: &HostConfig) -> Result<Sharing> {

@@ -70,7 +70,7 @@ pub struct ContainerSpec {
     pub device_cgroup_rules: Vec<String>,
     pub sysctls: BTreeMap<String, String>,
     pub oom_score_adj: Option<i32>,
-    /// Bytes of /dev/shm; 64 MiB by default.
+    /// Bytes of /dev/shm; 64 MiB by default, nothing is mounted there when 0.
     pub shm_size: u64,
     pub network: NetworkNamespace,
     pub pid_mode: NamespaceMode,

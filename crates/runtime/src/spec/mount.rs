@@ -52,7 +52,9 @@ pub(super) fn mounts(
                 "mqueue",
                 &["nosuid", "noexec", "nodev"],
             ));
-            mounts.push(mount("/dev/shm", "tmpfs", "shm", &shm));
+            if spec.shm_size > 0 {
+                mounts.push(mount("/dev/shm", "tmpfs", "shm", &shm));
+            }
         }
         NamespaceMode::Host => {
             mounts.push(mount(
