@@ -133,11 +133,12 @@ impl BuildError {
         }
     }
 
-    /// Exit code of the failing `RUN` (Docker's `errorDetail.code`); 1 is what clients use otherwise.
+    /// Exit code of the program of the failing `RUN` (Docker's `errorDetail.code`). A program that could not be started has
+    /// none; clients end with 1 then.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             BuildError::Step { source, .. } => match source.as_ref() {
-                StepError::Run { code, .. } | StepError::Exec(ExecError::Start { code, .. }) => Some(*code),
+                StepError::Run { code, .. } => Some(*code),
                 _ => None,
             },
             _ => None,

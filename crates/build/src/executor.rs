@@ -50,9 +50,9 @@ pub enum RunMountSource {
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
     /// The container could not be created or started; the text is worded as Docker's ("OCI runtime create
-    /// failed: …"). `code` is what Docker answers for it: 126, 127, or 125.
+    /// failed: …").
     #[error("{message}")]
-    Start { message: String, code: i32 },
+    Start { message: String },
     #[error("the step was cancelled")]
     Cancelled,
     #[error("{context}")]

@@ -241,7 +241,6 @@ impl Executor for RunExecutor {
             .spec(&request, &step.files)
             .map_err(|error| ExecError::Start {
                 message: error.to_string(),
-                code: 125,
             })?;
         let shim = self.runtime.create(&spec).map_err(start_error)?;
         let attach = AttachRequest {
@@ -280,10 +279,8 @@ impl Executor for RunExecutor {
 }
 
 fn start_error(error: StartError) -> ExecError {
-    let code = error.exit_code();
     ExecError::Start {
         message: start_failure(error).to_string(),
-        code,
     }
 }
 

@@ -123,13 +123,18 @@ fn resolved(path: &str, stat: &Stat) -> String {
     parent.join(&stat.link_target).to_string_lossy().into_owned()
 }
 
-async fn out(session: &Session, args: &Cp, container: &str, path: &str, local: &str) -> Done {
-    let client = session.client()?;
-    let mut path = if path.starts_with('/') {
+/// Paths in containers begin at the root directory. No path stays none: the engine refuses it.
+fn rooted(path: &str) -> String {
+    if path.is_empty() || path.starts_with('/') {
         path.to_owned()
     } else {
         format!("/{path}")
-    };
+    }
+}
+
+async fn out(session: &Session, args: &Cp, container: &str, path: &str, local: &str) -> Done {
+    let client = session.client()?;
+    let mut path = rooted(path);
     let mut rename = None;
     if args.follow_link {
         let found = stat(client, container, &path).await?;
@@ -167,12 +172,14 @@ async fn out(session: &Session, args: &Cp, container: &str, path: &str, local: &
 }
 
 async fn into(session: &Session, args: &Cp, local: &str, container: &str, path: &str) -> Done {
+    if path.is_empty() {
+        return Err(CliError::Invalid(match local {
+            "-" => format!("destination \"{container}:\" must be a directory"),
+            _ => "no such directory".to_owned(),
+        }));
+    }
     let client = session.client()?;
-    let mut path = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    };
+    let mut path = rooted(path);
     let mut existing = match stat(client, container, &path).await {
         Ok(found) => Some(found),
         Err(error) if error.is_not_found() => None,
@@ -246,6 +253,15 @@ mod tests {
         assert_eq!(side("file"), Side::Local("file"));
         assert_eq!(side("a/b:c"), Side::Local("a/b:c"));
         assert_eq!(side("-"), Side::Local("-"));
+    }
+
+    #[test]
+    fn paths_begin_at_the_root() {
+        assert_eq!(
+            (rooted("etc").as_str(), rooted("/etc").as_str()),
+            ("/etc", "/etc")
+        );
+        assert_eq!(rooted(""), "");
     }
 
     #[test]

@@ -65,10 +65,10 @@ pub(crate) async fn exec(session: &Session, args: Exec) -> Done {
     }
     let call = client.post(format!("/exec/{id}/start")).json(&start);
     if args.detach {
-        call.status().await.map_err(of_exec)?;
+        call.status().await?;
         return Ok(ExitStatus::SUCCESS);
     }
-    let stream = call.hijack().await.map_err(of_exec)?;
+    let stream = call.hijack().await?;
     let raw = if args.tty && stdin {
         Some(RawMode::enter()?)
     } else {
@@ -96,17 +96,4 @@ pub(crate) async fn exec(session: &Session, args: Exec) -> Done {
         Some(code) if !inspected.running => Ok(ExitStatus::from_program(code)),
         _ => Ok(ExitStatus::SUCCESS),
     }
-}
-
-/// A program that cannot be executed gives the shell's statuses.
-fn of_exec(error: CliError) -> CliError {
-    let text = error.to_string();
-    let status = if text.contains("executable file not found") || text.contains("no such file or directory") {
-        ExitStatus::NOT_FOUND
-    } else if text.contains("permission denied") {
-        ExitStatus::NOT_EXECUTABLE
-    } else {
-        return error;
-    };
-    CliError::Usage { text, status }
 }
