@@ -45,7 +45,7 @@ pub enum ReferenceError {
 impl Reference {
     /// Reads a familiar or full name: `debian` is `docker.io/library/debian`, without a tag.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        if text.len() == 64 && text.bytes().all(is_lower_hex) {
+        if is_identifier(text) {
             return Err(ReferenceError::Identifier { text: text.into() });
         }
         let (domain, remainder) = split_domain(text);
@@ -153,15 +153,21 @@ impl Reference {
         self.suffixed(self.repository())
     }
 
-    /// The repository as Docker shows it: `debian`, `me/app`, `localhost:5000/app`.
+    /// The repository as Docker shows it: `debian`, `me/app`, `localhost:5000/app`. Where the short form would be read as
+    /// something else (`docker.io/localhost/app`, `docker.io/a.b/app`), it stays long.
     pub fn familiar_name(&self) -> String {
         if self.domain != DEFAULT_DOMAIN {
             return self.repository();
         }
-        match self.path.strip_prefix(OFFICIAL) {
-            Some(name) if !name.contains('/') => name.into(),
-            _ => self.path.clone(),
+        let short = match self.path.strip_prefix(OFFICIAL) {
+            Some(name) if !name.contains('/') => name,
+            _ => &self.path,
+        };
+        let (domain, _) = split_domain(short);
+        if domain != DEFAULT_DOMAIN || is_identifier(short) {
+            return self.repository();
         }
+        short.into()
     }
 
     /// The whole name as Docker shows it: `debian:bookworm`, `debian@sha256:…`.
@@ -277,6 +283,7 @@ fn looks_like_digest(text: &str) -> bool {
         })
 }
 
-fn is_lower_hex(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+/// Whether a text is the full ID of an image or container, which no name may look like.
+fn is_identifier(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -61,6 +61,27 @@ fn normalisation() {
     }
 }
 
+/// Where Docker's short form names something else, ours stays long.
+#[test]
+fn the_short_form_is_never_another_name() {
+    let identifier = format!("docker.io/library/{HEX}");
+    let tagged = format!("{HEX}:v1");
+    for (text, familiar) in [
+        ("docker.io/a.b/c", "docker.io/a.b/c"),
+        ("index.docker.io/a.b/c:v1", "docker.io/a.b/c:v1"),
+        ("docker.io/localhost/app", "docker.io/localhost/app"),
+        ("docker.io/a/b.c", "a/b.c"),
+        ("docker.io/library/a.b", "a.b"),
+        ("docker.io/localhost", "localhost"),
+        (&identifier, &identifier),
+        (&tagged, &format!("docker.io/library/{tagged}")),
+    ] {
+        let reference = Reference::parse(text).unwrap();
+        assert_eq!(reference.familiar(), familiar, "{text}");
+        assert_eq!(Reference::parse(familiar).unwrap(), reference);
+    }
+}
+
 #[test]
 fn parts() {
     let reference = Reference::parse(&format!("localhost:5000/team/app:v1@sha256:{HEX}")).unwrap();
@@ -194,7 +215,8 @@ proptest! {
     #[test]
     fn anything_parses_stably_or_fails(text in "[aB1._/:@\\-\\[\\] é]{0,24}|.{0,60}") {
         if let Ok(reference) = Reference::parse(&text) {
-            prop_assert_eq!(Reference::parse(&reference.canonical()).unwrap(), reference);
+            prop_assert_eq!(&Reference::parse(&reference.canonical()).unwrap(), &reference);
+            prop_assert_eq!(&Reference::parse(&reference.familiar()).unwrap(), &reference);
         }
     }
 }
