@@ -19,7 +19,6 @@ pub enum IgnoreError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     exception: bool,
-    text: String,
     pattern: Pattern,
 }
 
@@ -89,7 +88,6 @@ impl IgnoreRules {
             })?;
             rules.push(Rule {
                 exception,
-                text,
                 pattern: compiled,
             });
         }
@@ -132,21 +130,9 @@ impl Rule {
                 .any(|(at, _)| at > 0 && self.pattern.matches(&path[..at]))
     }
 
-    /// Compares name by name as far as both are known; `**` may stand for anything.
+    /// Whether something below the directory may match; what matches the directory or a parent of it covers all below.
     fn may_match_below(&self, directory: &str) -> bool {
-        let mut names = directory.split('/');
-        for part in self.text.split('/') {
-            if part.contains("**") {
-                return true;
-            }
-            let Some(name) = names.next() else { return true };
-            if !Pattern::glob(part).is_ok_and(|pattern| pattern.matches(name)) {
-                // A class may hold a slash; then names can't be told apart.
-                return part.contains('[');
-            }
-        }
-        // The exception names a parent of the directory or the directory itself: it covers what is inside.
-        true
+        self.matches_with_parents(directory) || self.pattern.may_continue(&format!("{directory}/"))
     }
 }
 
@@ -278,6 +264,19 @@ mod tests {
         }
         let rules = IgnoreRules::new(&["*", "!**/x"]).expect("compiles");
         assert!(rules.may_include_below("any/where"));
+        // An escaped slash and one that a class takes in separate names like any other.
+        let rules = IgnoreRules::new(&["*", r"!a\/b", "!c[^d]e/f", "!g/**"]).expect("compiles");
+        for (directory, expected) in [
+            ("a", true),
+            ("c", true),
+            ("c/e", true),
+            ("c/d", false),
+            ("g", true),
+            ("g/h", true),
+            ("h", false),
+        ] {
+            assert_eq!(rules.may_include_below(directory), expected, "{directory}");
+        }
         let rules = IgnoreRules::new(&["*"]).expect("compiles");
         assert!(!rules.may_include_below("a"));
     }

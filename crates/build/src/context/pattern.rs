@@ -74,7 +74,17 @@ impl Pattern {
             Pattern::Suffix(suffix) => {
                 text.ends_with(suffix) || suffix.strip_prefix('/').is_some_and(|bare| bare == text)
             }
-            Pattern::Items(items) => run(items, text),
+            Pattern::Items(items) => states_after(items, text)[items.len()],
+        }
+    }
+
+    /// Whether something that begins with `text` may match.
+    pub(crate) fn may_continue(&self, text: &str) -> bool {
+        match self {
+            Pattern::Exact(exact) => exact.starts_with(text),
+            Pattern::Prefix(prefix) => prefix.starts_with(text) || text.starts_with(prefix),
+            Pattern::Suffix(_) => true,
+            Pattern::Items(items) => states_after(items, text).contains(&true),
         }
     }
 }
@@ -93,10 +103,10 @@ fn plain(items: &[Item]) -> Option<String> {
         .collect()
 }
 
-fn run(items: &[Item], text: &str) -> bool {
-    let end = items.len();
-    let mut states = vec![false; end + 1];
-    let mut next = vec![false; end + 1];
+/// Which positions of the pattern can be reached with all of the text; the last is a match.
+fn states_after(items: &[Item], text: &str) -> Vec<bool> {
+    let mut states = vec![false; items.len() + 1];
+    let mut next = states.clone();
     states[0] = true;
     skip_empty(items, &mut states);
     for char in text.chars() {
@@ -125,7 +135,7 @@ fn run(items: &[Item], text: &str) -> bool {
         skip_empty(items, &mut next);
         std::mem::swap(&mut states, &mut next);
     }
-    states[end]
+    states
 }
 
 /// Adds the positions reachable without a character; all lead forward, so one pass does.
