@@ -7,12 +7,13 @@
 /// Deepest nesting of `${a:-${b:-…}}`.
 const MAX_DEPTH: usize = 64;
 /// Longest result in bytes: `ENV a=$a$a` doubles at every line.
-pub(crate) const MAX_RESULT: usize = 1 << 20;
+pub const MAX_RESULT: usize = 1 << 20;
 /// Longest value that patterns are applied to; replacing takes quadratic time.
 const MAX_MATCHED: usize = 8 << 10;
 
 /// Where names get their values.
-pub(crate) trait Variables {
+pub trait Variables {
+    /// The value of `name`; `None` if it is not set.
     fn get(&self, name: &str) -> Option<&str>;
 }
 
@@ -52,19 +53,19 @@ enum Quotes {
 }
 
 /// Expands one word; blanks in the result don't split it.
-pub(crate) fn word(text: &str, variables: &dyn Variables, escape: char) -> Result<String, ExpandError> {
+pub fn word(text: &str, variables: &dyn Variables, escape: char) -> Result<String, ExpandError> {
     let mut lexer = Lexer::new(text, variables, escape, Quotes::Process);
     Ok(lexer.until(None, false)?.0)
 }
 
 /// Expands and splits at blanks that are not quoted (values of variables split too).
-pub(crate) fn words(text: &str, variables: &dyn Variables, escape: char) -> Result<Vec<String>, ExpandError> {
+pub fn words(text: &str, variables: &dyn Variables, escape: char) -> Result<Vec<String>, ExpandError> {
     let mut lexer = Lexer::new(text, variables, escape, Quotes::Process);
     Ok(lexer.until(None, false)?.1)
 }
 
 /// Expands variables in a heredoc body: quotes stay.
-pub(crate) fn body(text: &str, variables: &dyn Variables, escape: char) -> Result<String, ExpandError> {
+pub fn body(text: &str, variables: &dyn Variables, escape: char) -> Result<String, ExpandError> {
     let mut lexer = Lexer::new(text, variables, escape, Quotes::Keep);
     Ok(lexer.until(None, false)?.0)
 }

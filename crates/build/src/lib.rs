@@ -3,6 +3,7 @@
 //! ```text
 //! parser        text → instructions with line spans (pure)
 //! instructions  words → typed instructions (pure)
+//! expand        variables and quotes in words (pure)
 //! graph         stages, dependencies, what the target needs (pure)
 //! solver        cache keys, order, independent stages at the same time
 //! step          one instruction carried out on a stage: FROM, COPY, RUN, metadata
@@ -12,6 +13,7 @@
 //! pulling and listing the image service's.
 
 pub mod context;
+pub mod expand;
 pub mod instructions;
 pub mod parser;
 
@@ -20,7 +22,6 @@ mod copy;
 mod error;
 mod event;
 mod executor;
-mod expand;
 mod fetch;
 mod files;
 mod graph;
