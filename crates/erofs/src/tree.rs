@@ -115,7 +115,7 @@ impl Default for Options {
 ///
 /// 28 bytes per entry, its name and one byte, 4.6 to 9.2 for the index; 32 more for entries with attributes, hard links,
 /// fractions of a second, times before 1970 or after 2106, owners over 65 535 or 4 GiB of contents. Equal sets of attributes
-/// are kept once. Nothing that grows large is copied while it grows, but for the index, whose growth takes half as much again.
+/// are kept once. Nothing that grows is held twice while it grows.
 /// [`Layout`](crate::Layout) replaces the index by 4 bytes per entry. A million entries with names of 12 bytes: 49 MiB.
 #[derive(Debug)]
 pub struct Tree {
@@ -196,7 +196,10 @@ impl Tree {
             return self.dress(path, there, kind, 0, metadata, xattrs);
         }
         let hidden = existing.is_some_and(|there| self.records[there].is_whiteout());
-        let record = self.vacate(path, parent, name, existing)?;
+        let record = match existing {
+            None => self.make(parent, name)?,
+            Some(there) => self.vacate(there)?,
+        };
         let fields = &mut self.records[record];
         (fields.mode, fields.data, fields.size) = (kind, data, size as u32);
         if matches!(node, Node::Sparse { size: 1.., .. }) {
@@ -219,7 +222,10 @@ impl Tree {
         if existing.is_some_and(|there| self.inode(there) == found) {
             return Ok(());
         }
-        let record = self.vacate(path, parent, name, existing)?;
+        let record = match existing {
+            None => self.make(parent, name)?,
+            Some(there) => self.vacate(there)?,
+        };
         self.extra_mut(found);
         self.records[found].flags |= SHARED;
         let fields = &mut self.records[record];
@@ -239,7 +245,7 @@ impl Tree {
         let (parent, name) = self.parent(path)?;
         match self.find(parent, name) {
             None => {
-                let record = self.vacate(path, parent, name, None)?;
+                let record = self.make(parent, name)?;
                 self.records[record].mode = S_IFCHR;
                 Ok(())
             }
@@ -295,7 +301,7 @@ impl Tree {
             u32::try_from(offset >> block.bits())
                 .ok()
                 .filter(|number| *number != NO_BLOCK)
-                .ok_or(wrong("lie beyond what a block number reaches"))
+                .ok_or_else(|| wrong("lie beyond what a block number reaches"))
         };
         match *node {
             Node::File { size: 0, .. } | Node::Sparse { size: 0, .. } => Ok((0, 0)),
@@ -360,26 +366,18 @@ impl Tree {
         })
     }
 
-    /// Makes the name `name` in `parent` free for a new entry and returns its record, whose mode and flags are to be set.
-    fn vacate(
-        &mut self,
-        path: &[u8],
-        parent: u32,
-        name: &[u8],
-        existing: Option<u32>,
-    ) -> Result<u32, ErofsError> {
-        let Some(there) = existing else {
-            return self.make(parent, name);
-        };
+    /// Takes away what has the name of `there`, and returns the record that has it now: mode and flags are to be set.
+    fn vacate(&mut self, there: u32) -> Result<u32, ErofsError> {
         self.cursor.forget();
         let old = self.records[there];
+        let (parent, name) = (old.parent, old.name);
+        let mut cleared = Record {
+            parent,
+            name,
+            ..Record::default()
+        };
         if !old.is_dir() && !old.has(SHARED) {
             // Nothing else knows this record.
-            let mut cleared = Record {
-                parent,
-                name: old.name,
-                ..Record::default()
-            };
             if old.has(EXTRA) {
                 (cleared.flags, cleared.time) = (EXTRA, old.time);
                 self.extras[old.time] = Extra::default();
@@ -387,18 +385,14 @@ impl Tree {
             self.records[there] = cleared;
             return Ok(there);
         }
-        let hash = self.hash(parent, name);
-        let record = self.push(Record {
-            parent,
-            name: old.name,
-            ..Record::default()
-        })?;
+        let record = self.push(cleared)?;
         self.records[there].flags |= UNNAMED;
+        let hash = hash_name(&self.hasher, parent, self.texts.get(name));
         self.index.replace(hash, there, record);
-        tracing::trace!(path = %shown(path), "replaced");
         Ok(record)
     }
 
+    /// A record for a name that is not there. Its mode is to be set.
     fn make(&mut self, parent: u32, name: &[u8]) -> Result<u32, ErofsError> {
         let hash = self.hash(parent, name);
         let text = self.text(name)?;
@@ -408,9 +402,12 @@ impl Tree {
             ..Record::default()
         })?;
         let (records, texts, hasher) = (&self.records, &self.texts, &self.hasher);
-        self.index.insert(hash, record, |number| {
-            let record = &records[number];
-            hash_name(hasher, record.parent, texts.get(record.name))
+        self.index.insert(hash, record, || {
+            let named = (1..record).filter(|number| !records[*number].has(UNNAMED));
+            named.map(|number| {
+                let record = &records[number];
+                (number, hash_name(hasher, record.parent, texts.get(record.name)))
+            })
         });
         Ok(record)
     }

@@ -42,14 +42,21 @@ impl Index {
         }
     }
 
-    /// Adds an entry that is not there yet. `hash_of` is asked when the table grows.
-    pub(crate) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
+    /// Adds an entry that is not there yet. When the table grows, `all` gives the others with their hashes: in the order they
+    /// lie in memory, which is several times faster than the order of the table.
+    pub(crate) fn insert<I: Iterator<Item = (u32, u64)>>(
+        &mut self,
+        hash: u64,
+        number: u32,
+        all: impl FnOnce() -> I,
+    ) {
         if self.used >= self.slots.len() / 8 * 7 {
-            let old = std::mem::take(&mut self.slots);
-            self.slots = vec![0; old.len() * 2];
-            for slot in old.into_iter().filter(|slot| *slot != 0) {
-                let number = (slot & 0xFF_FFFF) - 1;
-                self.place(hash_of(number), number);
+            let len = self.slots.len() * 2;
+            // The old table goes before the new one comes.
+            self.slots = Vec::new();
+            self.slots = vec![0; len];
+            for (number, hash) in all() {
+                self.place(hash, number);
             }
         }
         self.place(hash, number);

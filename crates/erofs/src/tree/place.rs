@@ -35,6 +35,9 @@ impl Cursor {
 
     /// Shortens the way to what it shares with `directory`, and returns how many bytes that is.
     fn share(&mut self, directory: &[u8]) -> usize {
+        if self.path == directory {
+            return directory.len();
+        }
         let common = self
             .path
             .iter()
@@ -59,6 +62,7 @@ impl Cursor {
 
 impl Tree {
     /// The directory `path` is in, made if it is missing, and the name in it.
+    #[inline]
     pub(super) fn parent<'p>(&mut self, path: &'p [u8]) -> Result<(u32, &'p [u8]), ErofsError> {
         let (directory, name) = match path.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -134,7 +138,7 @@ impl Tree {
         if record.is_whiteout() {
             // Keeping the cursor: whiteouts are never on the way.
             let levels = std::mem::take(&mut self.cursor);
-            let made = self.vacate(path, parent, name, Some(there))?;
+            let made = self.vacate(there)?;
             self.cursor = levels;
             self.records[made].mode = S_IFDIR | 0o755;
             self.set_opaque(path, made)?;

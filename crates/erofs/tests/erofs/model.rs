@@ -1,20 +1,19 @@
-//! Random sequences of entries: what is read back from the image is what a plain model of a directory tree holds, with both
-//! block sizes; and the same entries always give the same bytes.
+//! Random entries, and what they mean, done with a plain tree of directories.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use havre_erofs::read::{Content, Entry, Image, Limits, ReadError};
-use havre_erofs::{BlockSize, DATA_START, DeviceKind, ErofsError, Layout, Metadata, Node, Options, Tree};
+use havre_erofs::read::{Content, Entry, Extent};
+use havre_erofs::{DATA_START, DeviceKind, ErofsError, Layout, Metadata, Node, Tree};
 use proptest::prelude::*;
 
-const DATA_END: u64 = DATA_START + (1 << 20);
+pub(crate) const DATA_END: u64 = DATA_START + (1 << 20);
 
-type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Debug, Clone, PartialEq)]
-enum Leaf {
+pub(crate) enum Leaf {
     File { block: u64, size: u64 },
     Sparse { size: u64, map: Vec<u64> },
     Symlink(Vec<u8>),
@@ -24,7 +23,7 @@ enum Leaf {
 }
 
 #[derive(Debug, Clone)]
-enum Op {
+pub(crate) enum Op {
     Directory(Vec<Vec<u8>>, Metadata, Xattrs),
     Leaf(Vec<Vec<u8>>, Leaf, Metadata, Xattrs),
     Link(Vec<Vec<u8>>, Vec<Vec<u8>>),
@@ -90,7 +89,7 @@ fn leaf() -> impl Strategy<Value = Leaf> {
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (path(), metadata(), xattrs()).prop_map(|(path, metadata, xattrs)| Op::Directory(path, metadata, xattrs)),
         6 => (path(), leaf(), metadata(), xattrs()).prop_map(|(p, leaf, metadata, xattrs)| Op::Leaf(p, leaf, metadata, xattrs)),
@@ -102,7 +101,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// The plain model.
 #[derive(Debug, Default)]
-struct Inode {
+pub(crate) struct Inode {
     metadata: Metadata,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// `None` is a directory.
@@ -110,9 +109,9 @@ struct Inode {
     children: BTreeMap<Vec<u8>, Shared>,
 }
 
-type Shared = Rc<RefCell<Inode>>;
+pub(crate) type Shared = Rc<RefCell<Inode>>;
 
-fn directory() -> Shared {
+pub(crate) fn directory() -> Shared {
     let inode = Inode::default();
     let metadata = Metadata {
         mode: 0o755,
@@ -187,7 +186,7 @@ fn join(path: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Does `op` to the model and to the tree.
-fn apply(root: &Shared, tree: &mut Tree, op: &Op) -> Result<(), TestCaseError> {
+pub(crate) fn apply(root: &Shared, tree: &mut Tree, op: &Op) -> Result<(), TestCaseError> {
     let path = match op {
         Op::Directory(path, ..)
         | Op::Leaf(path, ..)
@@ -322,15 +321,15 @@ fn pieces(leaf: Option<&Leaf>) -> Content {
     }
 }
 
-fn joined(size: u64, map: &[u64], chunk: u64) -> Vec<havre_erofs::read::Extent> {
-    let mut extents: Vec<havre_erofs::read::Extent> = Vec::new();
+fn joined(size: u64, map: &[u64], chunk: u64) -> Vec<Extent> {
+    let mut extents: Vec<Extent> = Vec::new();
     let mut left = size;
     for offset in map {
         let (offset, len) = ((*offset != Node::HOLE).then_some(*offset), left.min(chunk));
         left -= len;
         match extents.last_mut() {
             Some(last) if last.offset.map(|before| before + last.len) == offset => last.len += len,
-            _ if len > 0 => extents.push(havre_erofs::read::Extent { offset, len }),
+            _ if len > 0 => extents.push(Extent { offset, len }),
             _ => {}
         }
     }
@@ -338,7 +337,7 @@ fn joined(size: u64, map: &[u64], chunk: u64) -> Vec<havre_erofs::read::Extent> 
 }
 
 /// All entries of the model, as the reader gives them, and the addresses of their inodes.
-fn listed(path: &mut Vec<Vec<u8>>, inode: &Shared, out: &mut Vec<(Entry, *const RefCell<Inode>)>) {
+pub(crate) fn listed(path: &mut Vec<Vec<u8>>, inode: &Shared, out: &mut Vec<(Entry, *const RefCell<Inode>)>) {
     let fields = inode.borrow();
     let links = if fields.leaf.is_none() {
         2 + fields
@@ -368,7 +367,7 @@ fn listed(path: &mut Vec<Vec<u8>>, inode: &Shared, out: &mut Vec<(Entry, *const 
     }
 }
 
-fn image(tree: Tree) -> Vec<u8> {
+pub(crate) fn image(tree: Tree) -> Vec<u8> {
     let layout = Layout::new(tree, DATA_END).unwrap();
     let mut bytes = vec![0; layout.offset() as usize];
     layout.write_metadata(&mut bytes).unwrap();
@@ -376,109 +375,4 @@ fn image(tree: Tree) -> Vec<u8> {
     assert_eq!(bytes.len() as u64, layout.size());
     assert!(layout.memory() <= 512 << 20);
     bytes
-}
-
-fn check(ops: &[Op], block: BlockSize) -> Result<(), TestCaseError> {
-    let options = Options {
-        block,
-        ..Options::default()
-    };
-    let build = || {
-        let (root, mut tree) = (directory(), Tree::new(options));
-        for op in ops {
-            apply(&root, &mut tree, op)?;
-        }
-        Ok::<_, TestCaseError>((root, tree))
-    };
-    let (root, tree) = build()?;
-    let bytes = image(tree);
-    prop_assert!(bytes == image(build()?.1), "other bytes from the same entries");
-    let mut expected = Vec::new();
-    listed(&mut Vec::new(), &root, &mut expected);
-
-    let read = Image::open(bytes.as_slice(), bytes.len() as u64, Limits::default()).unwrap();
-    prop_assert_eq!(read.block_size(), block);
-    prop_assert_eq!(read.metadata_offset(), DATA_END);
-    let mut found = Vec::new();
-    read.walk(|entry| {
-        found.push(entry.clone());
-        Ok::<(), ReadError>(())
-    })
-    .unwrap();
-    // The kernel's order within a directory is that of bytes; so is the model's.
-    let mut nids = BTreeMap::new();
-    for (found, (expected, inode)) in found.iter().zip(&expected) {
-        let known = *nids.entry(*inode).or_insert(found.nid);
-        prop_assert_eq!(
-            found.nid,
-            known,
-            "{:?} is another inode",
-            String::from_utf8_lossy(&found.path)
-        );
-        let expected = Entry {
-            nid: found.nid,
-            ..expected.clone()
-        };
-        prop_assert_eq!(found, &expected);
-        let alone = read.find(&found.path).unwrap();
-        prop_assert_eq!(alone.as_ref(), Some(found));
-    }
-    prop_assert_eq!(found.len(), expected.len());
-    let different: std::collections::BTreeSet<_> = found.iter().map(|entry| entry.nid).collect();
-    prop_assert_eq!(different.len(), nids.len(), "two inodes with one number");
-    prop_assert_eq!(read.inodes(), different.len() as u64);
-    prop_assert_eq!(read.find(b"a/nothing here").unwrap(), None);
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn what_is_read_is_what_was_added(
-        ops in prop::collection::vec(op(), 0..60),
-        block in prop_oneof![Just(BlockSize::B512), Just(BlockSize::B4096)],
-    ) {
-        check(&ops, block)?;
-    }
-
-    /// Directories of many blocks.
-    #[test]
-    fn large_directories(
-        names in prop::collection::btree_set("[a-z.-]{1,40}", 0..600),
-        block in prop_oneof![Just(BlockSize::B512), Just(BlockSize::B4096)],
-    ) {
-        let names = names.into_iter().filter(|name| name != "." && name != "..");
-        let ops: Vec<Op> = names
-            .map(|name| Op::Leaf(vec![b"dir".to_vec(), name.into_bytes()], Leaf::Fifo, Metadata::default(), Vec::new()))
-            .collect();
-        check(&ops, block)?;
-    }
-
-    /// Images that are damaged anywhere are read or refused, in bounded time.
-    #[test]
-    fn damaged_images_are_read_or_refused(
-        ops in prop::collection::vec(op(), 1..30),
-        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
-    ) {
-        let (root, mut tree) = (directory(), Tree::new(Options::default()));
-        for op in &ops {
-            apply(&root, &mut tree, op)?;
-        }
-        let mut bytes = image(tree);
-        let metadata = DATA_END as usize;
-        let len = bytes.len() - metadata;
-        for (at, byte) in damage {
-            bytes[metadata + at.index(len)] = byte;
-        }
-        let limits = Limits { entries: 1000, extents: 1000 };
-        let read = Image::open(bytes.as_slice(), bytes.len() as u64, limits).unwrap();
-        let _ = read.walk(|entry| {
-            if let Content::File { size, extents } = &entry.content {
-                assert_eq!(extents.iter().map(|extent| extent.len).sum::<u64>(), *size);
-            }
-            Ok::<(), ReadError>(())
-        });
-        let _ = read.find(b"a/b/c");
-    }
 }
