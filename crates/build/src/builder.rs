@@ -28,6 +28,10 @@ use crate::state::{Globals, PROXY_ARGS};
 /// Largest ignore file read, in bytes.
 const MAX_IGNORE: u64 = 4 << 20;
 
+/// Clients put a Dockerfile from outside of the context into their archive under a name that begins so. It is no part
+/// of the context.
+const SENT_ALONG: &str = ".dockerfile.";
+
 /// A finished build.
 #[derive(Debug, Clone)]
 pub struct Built {
@@ -83,10 +87,12 @@ impl Builder {
     /// drops what is half-built.
     pub async fn build(
         &self,
-        request: BuildRequest,
+        mut request: BuildRequest,
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
+        let memory = solver::contexts(&self.store);
         let (request, prepared) = tokio::task::spawn_blocking(move || {
+            request.context.remember(&memory);
             let prepared = prepare(&request)?;
             Ok::<_, BuildError>((request, prepared))
         })
@@ -179,12 +185,15 @@ fn size(path: &Path) -> std::io::Result<u64> {
 }
 
 fn prepare(request: &BuildRequest) -> Result<Prepared, BuildError> {
-    let root = Root::open(request.context.root()).map_err(|source| BuildError::Io {
+    let root = request.context.root().map_err(|source| BuildError::Io {
         action: "open the build context",
         source,
     })?;
     let (name, text) = read_dockerfile(&root, &request.dockerfile)?;
-    let rules = read_rules(&root, &name)?;
+    let mut rules = read_rules(&root, &name)?;
+    if name.starts_with(SENT_ALONG) && !name.contains('/') {
+        rules.exclude(&name);
+    }
     let document = parser::parse(&text).map_err(|source| {
         let excerpt = excerpt(&name, &text, &source.lines);
         BuildError::Parse { source, excerpt }

@@ -1,7 +1,7 @@
 //! Everything that ends a build without an image.
 
 use havre_image::ImageError;
-use havre_store::StoreError;
+use havre_store::{ApplyError, StoreError};
 
 use crate::context::{ContextError, IgnoreError};
 use crate::copy::CopyError;
@@ -39,6 +39,8 @@ pub enum StepError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Layer(#[from] ApplyError),
     #[error("failed to process {text:?}: {source}")]
     Expand { text: String, source: ExpandError },
     #[error("{0} names can not be blank")]
@@ -172,6 +174,7 @@ fn step_kind(error: &StepError) -> FailureKind {
         StepError::Copy(CopyError::Io(_) | CopyError::Fetch(_))
         | StepError::Image(_)
         | StepError::Store(_)
+        | StepError::Layer(_)
         | StepError::Exec(_)
         | StepError::Io { .. }
         | StepError::Worker

@@ -174,8 +174,22 @@ pub(crate) fn special(root: &Root, path: &Path, kind: Special, attributes: &Attr
     rustix::fs::utimensat(&parent, &name, &times(attributes), AtFlags::SYMLINK_NOFOLLOW).map_err(fail)
 }
 
-/// The names and values of a file's extended attributes that a layer can carry.
+/// The names and values of a file's extended attributes that a copy keeps.
 pub(crate) fn xattrs(fd: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    attributes(fd, |name| {
+        name.starts_with(b"user.") || name == b"security.capability"
+    })
+}
+
+/// The same with everything that a layer can carry.
+pub(crate) fn layer_xattrs(fd: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    attributes(fd, |name| {
+        let kinds: [&[u8]; 3] = [b"user.", b"trusted.", b"system.posix_acl_"];
+        name == b"security.capability" || kinds.iter().any(|kind| name.starts_with(kind))
+    })
+}
+
+fn attributes(fd: &OwnedFd, carried: fn(&[u8]) -> bool) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut names = vec![0_u8; 4096];
     let length = loop {
         match rustix::fs::flistxattr(fd, &mut names[..]) {
@@ -190,8 +204,8 @@ pub(crate) fn xattrs(fd: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
     {
-        let carried = name.starts_with(b"user.") || name == b"security.capability";
-        if !carried || name.starts_with(b"user.overlay.") {
+        let overlay = name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.");
+        if !carried(name) || overlay {
             continue;
         }
         let mut value = vec![0_u8; 64 << 10];

@@ -41,6 +41,11 @@ pub(crate) fn caches(store: &Store) -> PathBuf {
     store.layout().root().join("build/caches")
 }
 
+/// Where digests of the files of context directories are kept.
+pub(crate) fn contexts(store: &Store) -> PathBuf {
+    store.layout().root().join("build/contexts")
+}
+
 pub(crate) async fn solve(
     parts: Parts,
     request: BuildRequest,

@@ -418,7 +418,7 @@ async fn dockerfile_outside_of_the_usual_place() {
     bench.file("sub/Other", "FROM scratch\nCOPY . /\n");
     bench.file("sub/Other.dockerignore", "sub\nb\n");
     bench.file(".dockerignore", "*\n");
-    let context = || BuildRequest::new(Context::directory(bench.context()));
+    let context = || BuildRequest::new(Context::directory(&bench.context()).expect("context"));
     let request = BuildRequest {
         dockerfile: DockerfileSource::Path("sub/Other".to_owned()),
         ..context()

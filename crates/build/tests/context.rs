@@ -37,7 +37,7 @@ fn an_ordinary_context() {
         (entry("Dockerfile", Kind::File, "", 5), b"later"),
     ]);
     let context = unpack(bytes.as_slice(), scratch.path(), &Limits::default()).expect("unpacks");
-    let root = context.root().to_path_buf();
+    let root = context.path().to_path_buf();
     assert_eq!(
         fs::read_to_string(root.join("Dockerfile")).expect("read"),
         "later"
@@ -62,7 +62,7 @@ fn nothing_is_written_outside() {
     let context =
         unpack(bytes.as_slice(), scratch.path(), &Limits::default()).expect("unpacks beneath itself");
     assert_eq!(fs::read_dir(outside.path()).expect("list").count(), 0);
-    assert!(context.root().join("tmp/file").exists());
+    assert!(context.path().join("tmp/file").exists());
 }
 
 #[test]

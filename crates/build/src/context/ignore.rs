@@ -95,6 +95,14 @@ impl IgnoreRules {
         Ok(IgnoreRules { rules, exceptions })
     }
 
+    /// Leaves out one path, whatever the rules so far say of it.
+    pub(crate) fn exclude(&mut self, path: &str) {
+        self.rules.push(Rule {
+            exception: false,
+            pattern: Pattern::Exact(path.to_owned()),
+        });
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -1,14 +1,20 @@
 //! The build context: a directory the client sent or shares, and what the build sees of it.
 
+mod claim;
+mod hashes;
 mod ignore;
 mod pattern;
 mod unpack;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use havre_oci::layer::LayerError;
+use havre_sys::rooted::Root;
 
+pub use claim::{BadClaim, Claim, Unseen};
+pub(crate) use hashes::{Hashes, Sha256, Stamp, now, raw};
 pub(crate) use ignore::clean;
 pub use ignore::{IgnoreError, IgnoreRules, read_patterns};
 pub use pattern::BadPattern;
@@ -52,31 +58,71 @@ pub enum ContextError {
 /// A context directory. An unpacked one is removed when the value is dropped.
 #[derive(Debug)]
 pub struct Context {
-    root: PathBuf,
-    _owned: Option<tempfile::TempDir>,
+    path: PathBuf,
+    root: Root,
+    hashes: Hashes,
+    owned: Option<tempfile::TempDir>,
 }
 
 impl Context {
     /// A directory on this machine, read in place and never written.
-    pub fn directory(root: impl Into<PathBuf>) -> Self {
-        Context {
-            root: root.into(),
-            _owned: None,
-        }
+    pub fn directory(path: &Path) -> Result<Self, ContextError> {
+        Ok(Context {
+            path: path.to_path_buf(),
+            root: Root::open(path)?,
+            hashes: Hashes::default(),
+            owned: None,
+        })
+    }
+
+    /// The directory that the process `pid`, a client on this machine, claims to see; read in place and never written.
+    ///
+    /// Everything in it can be read with this process's rights, also what the client could not read itself: whoever may
+    /// ask for builds owns the machine anyway. Links lead nowhere but into the directory.
+    pub fn of_peer(pid: i32, claim: &Claim) -> Result<Self, Unseen> {
+        let fd = claim.open(pid)?;
+        Ok(Context {
+            path: claim.path().to_path_buf(),
+            root: Root::from_fd(fd, claim.path()),
+            hashes: Hashes::default(),
+            owned: None,
+        })
     }
 
     /// No files at all (a Dockerfile on stdin). `scratch` is a directory for temporary files.
     pub fn empty(scratch: &Path) -> Result<Self, ContextError> {
-        let owned = temporary(scratch)?;
-        Ok(Context {
-            root: owned.path().to_path_buf(),
-            _owned: Some(owned),
-        })
+        Self::owned(temporary(scratch)?)
     }
 
-    /// Where the files are.
-    pub fn root(&self) -> &Path {
-        &self.root
+    fn owned(owned: tempfile::TempDir) -> Result<Self, ContextError> {
+        let mut context = Self::directory(owned.path())?;
+        context.owned = Some(owned);
+        Ok(context)
+    }
+
+    /// Remembers in `folder` what the files of a directory read in place hash to, and uses what earlier builds left
+    /// there.
+    pub(crate) fn remember(&mut self, folder: &Path) {
+        if self.owned.is_none()
+            && let Ok(status) = rustix::fs::fstat(&self.root)
+        {
+            self.hashes = Hashes::open(folder, (status.st_dev, status.st_ino));
+        }
+    }
+
+    /// Where the files are, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory, opened once more.
+    pub(crate) fn root(&self) -> io::Result<Root> {
+        let fd = self.root.as_fd().try_clone_to_owned()?;
+        Ok(Root::from_fd(fd, &self.path))
+    }
+
+    pub(crate) fn hashes(&self) -> &Hashes {
+        &self.hashes
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use havre_oci::compression::{self, Compression};
 use havre_oci::layer::{self, Entry, Kind};
 use havre_sys::rooted::Root;
+use rustix::fs::FileType;
 
 use super::{Context, ContextError, Limits, temporary};
 use crate::files::{self, Attributes};
@@ -39,6 +40,7 @@ pub fn unpack(reader: impl Read + Send, scratch: &Path, limits: &Limits) -> Resu
     };
     let mut archive = layer::Reader::new(stream, bounds, |_| Ok(()));
     let mut entry = Entry::default();
+    let mut directories = Vec::new();
     while archive.next_entry(&mut entry)? {
         if entry.path.is_empty() {
             continue;
@@ -54,6 +56,7 @@ pub fn unpack(reader: impl Read + Send, scratch: &Path, limits: &Limits) -> Resu
         match entry.kind {
             Kind::Dir => {
                 files::directory(&root, path, &attributes, true)?;
+                directories.push((path.to_path_buf(), attributes));
             }
             Kind::Symlink => files::symlink(&root, path, entry.target(), &attributes)?,
             Kind::Hardlink => files::hard_link(&root, path, entry.target())?,
@@ -93,8 +96,13 @@ pub fn unpack(reader: impl Read + Send, scratch: &Path, limits: &Limits) -> Resu
             }
         }
     }
-    Ok(Context {
-        root: owned.path().to_path_buf(),
-        _owned: Some(owned),
-    })
+    // Last: every file made in a directory changes its time.
+    for (path, attributes) in directories.iter().rev() {
+        // A later entry can have taken its place.
+        let status = root.stat(path, false);
+        if status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory) {
+            files::touch_directory(&root, path, attributes)?;
+        }
+    }
+    Context::owned(owned)
 }

@@ -1,10 +1,13 @@
 //! `COPY` and `ADD`: which files, their content key, and writing them into a step's file system.
 
 mod archive;
+mod content;
+mod draft;
 mod key;
 mod owner;
 mod place;
 mod select;
+mod stream;
 
 use std::io;
 
@@ -14,10 +17,13 @@ use crate::context::BadPattern;
 use crate::fetch::FetchError;
 
 pub(crate) use archive::{is_archive, unpack};
+pub(crate) use content::{Content, Reading, contents};
+pub(crate) use draft::Draft;
 pub(crate) use key::content_digest;
 pub(crate) use owner::resolve as resolve_owner;
-pub(crate) use place::{Destination, ensure_directory, place};
+pub(crate) use place::{Destination, ensure_directory, is_directory, place};
 pub(crate) use select::{Item, ItemKind, Picked, Tree};
+pub(crate) use stream::{Failure, LayerStream};
 
 /// Why files could not be copied, in Docker's words.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,12 @@ pub enum CopyError {
     Compression { path: String, compression: &'static str },
     #[error("{path}: {source}")]
     Archive { path: String, source: LayerError },
+    #[error("{path} is a device or a fifo; a context holds only files, directories and links")]
+    Special { path: String },
+    #[error("{path} changed whenever it was read: build again when nothing writes to it")]
+    Changed { path: String },
+    #[error("{path} can't be in a layer: names that begin with \".wh.\" mean deletions there")]
+    Whiteout { path: String },
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]

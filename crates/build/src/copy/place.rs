@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use havre_sys::rooted::{Mode, OFlags, Root};
 use rustix::fs::{FileType, Gid, Uid};
 
-use super::{Item, ItemKind};
-use crate::files;
+use super::content::{Content, pour};
+use super::{CopyError, Item, ItemKind};
+use crate::files::{self, Attributes};
 
 /// Where a copy goes.
 #[derive(Debug, Clone)]
@@ -36,19 +37,26 @@ impl Destination {
         }
     }
 
-    /// Where a file called `name` goes.
-    pub(crate) fn for_file(&self, root: &Root, name: &Path, several: bool) -> PathBuf {
+    /// Where a file called `name` goes. `is_directory` looks whether a path is one already.
+    pub(crate) fn for_file(
+        &self,
+        name: &Path,
+        several: bool,
+        is_directory: impl FnOnce(&Path) -> bool,
+    ) -> PathBuf {
         let path = Path::new(&self.path);
-        let exists = || {
-            root.stat(path, true)
-                .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
-        };
-        if self.is_directory || several || exists() {
+        if self.is_directory || several || is_directory(path) {
             path.join(name)
         } else {
             path.to_path_buf()
         }
     }
+}
+
+/// Whether `path` is a directory, links followed.
+pub(crate) fn is_directory(root: &Root, path: &Path) -> bool {
+    root.stat(path, true)
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
 }
 
 /// Makes a directory with its parents; those that are new belong to `owner`.
@@ -78,34 +86,52 @@ pub(crate) fn ensure_directory(root: &Root, path: &Path, owner: (u32, u32)) -> i
 pub(crate) fn place(
     source: &Root,
     items: &[Item],
+    contents: &[Option<Content>],
     root: &Root,
     base: &Path,
     owner: (u32, u32),
-) -> io::Result<()> {
+    change: impl Fn(&Item) -> Attributes,
+) -> Result<(), CopyError> {
     if let Some(parent) = base.parent() {
         ensure_directory(root, parent, owner)?;
     }
     let mut made = Vec::new();
-    for item in items {
+    for (item, content) in items.iter().zip(contents) {
         let target = if item.target.as_os_str().is_empty() {
             base.to_path_buf()
         } else {
             base.join(&item.target)
         };
+        let attributes = change(item);
         match &item.kind {
             // The directory whose content is copied: it is not itself copied, only made if missing.
             ItemKind::Dir if item.target.as_os_str().is_empty() => ensure_directory(root, &target, owner)?,
             ItemKind::Dir => {
-                if files::directory(root, &target, &item.attributes, false)? {
-                    made.push((target, &item.attributes));
+                if files::directory(root, &target, &attributes, false)? {
+                    made.push((target, attributes));
                 }
             }
-            ItemKind::Symlink(to) => files::symlink(root, &target, to, &item.attributes)?,
-            ItemKind::Special(special) => files::special(root, &target, *special, &item.attributes)?,
+            ItemKind::Symlink(to) => files::symlink(root, &target, to, &attributes)?,
+            ItemKind::Special(special) => files::special(root, &target, *special, &attributes)?,
             ItemKind::File => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-                let mut from = std::fs::File::from(source.open_at(&item.source, flags, Mode::empty())?);
-                files::file(root, &target, &mut |to| io::copy(&mut from, to), &item.attributes)?;
+                let mut failure = None;
+                let written = files::file(
+                    root,
+                    &target,
+                    &mut |to| match pour(source, item, content.as_ref(), to) {
+                        Ok(written) => Ok(written),
+                        Err(error) => {
+                            let text = error.to_string();
+                            failure = Some(error);
+                            Err(io::Error::other(text))
+                        }
+                    },
+                    &attributes,
+                );
+                match failure {
+                    Some(error) => return Err(error),
+                    None => written?,
+                };
             }
         }
     }

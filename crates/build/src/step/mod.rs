@@ -20,7 +20,8 @@ use havre_sys::rooted::Root;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Context, IgnoreRules};
+use crate::context::{Context, Hashes, IgnoreRules};
+use crate::copy::CopyError;
 use crate::error::StepError;
 use crate::event::{BuildEvent, Step};
 use crate::executor::Executor;
@@ -258,7 +259,7 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn context(shared: &Shared) -> Result<Files, StepError> {
         Ok(Files {
-            root: Root::open(shared.context.root()).map_err(io("open the context"))?,
+            root: shared.context.root().map_err(io("open the context"))?,
             from_context: true,
             _view: None,
         })
@@ -285,6 +286,11 @@ impl Files {
         })
     }
 
+    /// What earlier builds know of the context's files.
+    pub(crate) fn hashes<'a>(&self, shared: &'a Shared) -> Option<&'a Hashes> {
+        self.from_context.then(|| shared.context.hashes())
+    }
+
     pub(crate) fn rules<'a>(&self, shared: &'a Shared) -> Option<&'a IgnoreRules> {
         self.from_context.then_some(&shared.rules)
     }
@@ -295,6 +301,30 @@ pub(crate) fn io(action: &str) -> impl FnOnce(std::io::Error) -> StepError + use
         action: action.to_owned(),
         source,
     }
+}
+
+/// How long to wait after each reading of files that changed meanwhile, in milliseconds; after the last one fails, the
+/// step does.
+const PAUSES: [u64; 5] = [10, 30, 60, 120, 250];
+
+/// Does `work`, again if a file changed while it was read.
+pub(crate) fn patiently<T>(
+    shared: &Shared,
+    mut work: impl FnMut() -> Result<T, StepError>,
+) -> Result<T, StepError> {
+    for pause in PAUSES {
+        match work() {
+            Err(StepError::Copy(CopyError::Changed { path })) => {
+                tracing::debug!(path, "changed while it was read");
+            }
+            other => return other,
+        }
+        if shared.cancel.is_cancelled() {
+            return Err(StepError::Cancelled);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+    }
+    work()
 }
 
 /// Runs blocking work off the asynchronous threads.

@@ -7,9 +7,9 @@ use havre_oci::Digest;
 use havre_sys::rooted::{Mode, Root};
 use rustix::fs::{FileType, Gid, Uid};
 
-use super::{Files, Shared, io};
+use super::{Files, Shared, io, patiently};
 use crate::context::{IgnoreRules, clean};
-use crate::copy::{CopyError, Item, Picked, Tree, content_digest, place};
+use crate::copy::{Content, CopyError, Item, Picked, Tree, content_digest, contents, place};
 use crate::error::StepError;
 use crate::executor::{RunMount, RunMountSource};
 use crate::files;
@@ -27,6 +27,7 @@ enum PreparedKind {
         files: Files,
         picked: Picked,
         items: Vec<Item>,
+        contents: Vec<Option<Content>>,
         digest: Digest,
         writable: bool,
     },
@@ -82,19 +83,21 @@ pub(super) fn prepare(
                 rules: files.rules(shared),
                 keep_owners: layers.is_some(),
             };
-            let picked = tree.pick(source)?;
-            let Some(picked) = picked.into_iter().next() else {
-                return Err(CopyError::NoSources {
-                    keyword: "RUN --mount",
-                }
-                .into());
-            };
-            let items = tree.items(&picked, &IgnoreRules::default())?;
-            let digest = content_digest(&files.root, &items).map_err(CopyError::Io)?;
+            let (picked, items, contents) = patiently(shared, || {
+                let picked = tree.pick(source)?.into_iter().next();
+                let picked = picked.ok_or(CopyError::NoSources {
+                    keyword: tree.keyword,
+                })?;
+                let items = tree.items(&picked, &IgnoreRules::default())?;
+                let contents = contents(&files.root, &items, files.hashes(shared))?;
+                Ok((picked, items, contents))
+            })?;
+            let digest = content_digest(&items, &contents);
             PreparedKind::Bind {
                 files,
                 picked,
                 items,
+                contents,
                 digest,
                 writable: *writable,
             }
@@ -159,6 +162,7 @@ impl Prepared {
                 files,
                 picked,
                 items,
+                contents,
                 writable,
                 ..
             } => {
@@ -169,7 +173,8 @@ impl Prepared {
                     .keep();
                 let copy = Root::open(&directory).map_err(io("open a bind mount"))?;
                 let base = Path::new("content");
-                place(&files.root, items, &copy, base, (0, 0)).map_err(CopyError::Io)?;
+                let unchanged = |item: &Item| item.attributes.clone();
+                place(&files.root, items, contents, &copy, base, (0, 0), unchanged)?;
                 (
                     RunMountSource::Bind(directory.join("content")),
                     !writable,

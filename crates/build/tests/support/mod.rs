@@ -133,7 +133,7 @@ impl Bench {
 
     pub(crate) fn request(&self, dockerfile: &str) -> BuildRequest {
         self.file("Dockerfile", dockerfile);
-        BuildRequest::new(Context::directory(self.context()))
+        BuildRequest::new(Context::directory(&self.context()).expect("context"))
     }
 
     /// Builds and gives the classic stream too.
