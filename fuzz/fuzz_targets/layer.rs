@@ -1,27 +1,61 @@
-//! The layer reader: whatever the bytes, the recorded segments add up to what was read.
+//! The layer reader, whatever the bytes: the segments it reports are the archive, and its entries are written and read
+//! again as the same.
 #![no_main]
 
-use havre_oci::layer::{Entry, Limits, Reader, Segment};
+use std::cell::RefCell;
+
+use havre_oci::layer::{Entry, Kind, Limits, Reader, Segment, encode_header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut recorded = 0;
+    let rebuilt = RefCell::new(Vec::new());
     let mut reader = Reader::new(bytes, Limits::default(), |segment| {
-        recorded += match segment {
-            Segment::Raw(raw) => raw.len() as u64,
-            Segment::Payload { len } => len,
-        };
+        if let Segment::Raw(raw) = segment {
+            rebuilt.borrow_mut().extend_from_slice(raw);
+        }
         Ok(())
     });
     let mut entry = Entry::default();
+    let mut entries = Vec::new();
     loop {
         match reader.next_entry(&mut entry) {
-            Ok(true) => while matches!(reader.next_chunk(), Ok(Some(_))) {},
+            Ok(true) => entries.push(entry.clone()),
             Ok(false) => break,
             Err(_) => return,
         }
+        loop {
+            match reader.next_chunk() {
+                Ok(Some(chunk)) => rebuilt.borrow_mut().extend_from_slice(chunk),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+    for entry in &entries {
+        again(entry);
     }
     if let Ok((_, length)) = reader.finish() {
-        assert_eq!(recorded, length);
+        assert_eq!(length, bytes.len() as u64);
+        assert_eq!(*rebuilt.borrow(), bytes);
     }
 });
+
+fn again(entry: &Entry) {
+    for path in [&entry.path, &entry.target].into_iter().take(1 + usize::from(entry.kind == Kind::Hardlink)) {
+        let fine = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+        assert!(path.is_empty() || path.split(|byte| *byte == b'/').all(fine), "{entry:?}");
+    }
+    assert!(entry.mode <= 0o7777 && entry.mtime_nanos < 1_000_000_000, "{entry:?}");
+    assert!(entry.kind == Kind::File || entry.size == 0, "{entry:?}");
+    let mut header = Vec::new();
+    encode_header(entry, &mut header);
+    let mut reader = Reader::new(&header[..], Limits::default(), |_| Ok(()));
+    let mut read = Entry::default();
+    assert!(reader.next_entry(&mut read).expect("what was written can be read"));
+    let sorted = |entry: &Entry| {
+        let mut entry = entry.clone();
+        entry.xattrs.sort();
+        entry
+    };
+    assert_eq!(sorted(&read), sorted(entry));
+}
