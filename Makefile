@@ -9,6 +9,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static erofs-utils docker-registry curl
 TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils
 BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
+# Parsers of what strangers wrote.
+FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs
 
 .PHONY: help build demo test bench fuzz lint docs deps deps-test deps-bench install clean
 
@@ -43,9 +45,11 @@ bench: build deps-bench ## the same work on havre, docker and podman, as ratios
 	$(CARGO) build -q -p xtask --locked
 	$(SUDO) $(TARGET_DIR)/debug/xtask bench --havre target/release/havre $(BENCH_ARGS)
 
-fuzz: ## one parser under the fuzzer: make fuzz TARGET=layer SECONDS_EACH=60 (needs cargo-fuzz)
-	@for target in $(or $(TARGET),reference document layer stdcopy dockerfile ignore); do \
-	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(or $(SECONDS_EACH),60) || exit 1; \
+fuzz: ## every parser under the fuzzer, or one: make fuzz TARGET=layer SECONDS_EACH=60 (needs cargo-fuzz)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz"; exit 1; }
+	@cd fuzz && for target in $(or $(TARGET),$(FUZZ_TARGETS)); do mkdir -p corpus/$$target && \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target corpus/$$target seeds/$$target -- \
+	    -max_total_time=$(or $(SECONDS_EACH),60) -timeout=10 || exit 1; \
 	done
 
 install: build ## into /usr/local/bin, with `docker` as a link to it if that name is free
