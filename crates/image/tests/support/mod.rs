@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use havre_image::{ImageService, Progress, ProgressEvent};
+use havre_image::{ImageService, KeepCompressed, Progress, ProgressEvent};
 use havre_oci::{Descriptor, Digest, History, ImageConfig, Index, Manifest, Platform, media_type};
 use havre_registry_client::{Client, ClientOptions, Hosts, RetryPolicy};
 use havre_store::Store;
@@ -22,7 +22,19 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// With the defaults: no compressed layer is kept.
     pub(crate) fn new() -> Self {
+        Self::with(havre_image::Options::default())
+    }
+
+    pub(crate) fn keeping(keep: KeepCompressed) -> Self {
+        Self::with(havre_image::Options {
+            keep,
+            ..havre_image::Options::default()
+        })
+    }
+
+    pub(crate) fn with(settings: havre_image::Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&dir.path().join("root")).unwrap());
         let options = ClientOptions {
@@ -36,8 +48,18 @@ impl Bench {
             ..ClientOptions::default()
         };
         let client = Client::new(Hosts::default(), options).unwrap();
-        let images = ImageService::new(Arc::clone(&store), client);
+        let images = ImageService::with_options(Arc::clone(&store), client, settings);
         Bench { dir, store, images }
+    }
+}
+
+impl Bench {
+    /// Names of the partial downloads in the store.
+    pub(crate) fn ingests(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.store.layout().root().join("ingest")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 }
 
