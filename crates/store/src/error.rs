@@ -158,6 +158,22 @@ pub enum StoreError {
         #[source]
         source: havre_sys::mount::MountError,
     },
+    /// The configured form of layers doesn't work here.
+    #[error("layers can't have the form {form} here: {reason}")]
+    LayerForm {
+        /// The form.
+        form: crate::LayerForm,
+        /// What was tried, and the answer.
+        reason: String,
+    },
+    /// A layer that is a file, on a machine that can't mount it.
+    #[error("{} can't be mounted on this machine: {reason}", path.display())]
+    Unmountable {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, and the answers.
+        reason: String,
+    },
     /// The name belongs to another document.
     #[error("the name {name} is in use by {holder}")]
     NameTaken {

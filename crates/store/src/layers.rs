@@ -1,8 +1,12 @@
 //! Layers, unpacked once and shared by every image and container.
 
-mod pipeline;
+pub(crate) mod pipeline;
+mod tree;
 
-use std::io::{self, Read};
+pub use self::tree::{LayerTree, TreeEntry, TreeFile, TreeKind};
+
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +15,8 @@ use havre_oci::Digest;
 use jiff::Timestamp;
 
 use crate::layout::STAGED_LAYER;
-use crate::snapshotter::{Snapshotter, Unpacked, archive};
-use crate::store::Core;
+use crate::snapshotter::{Archive, Form, Forms, IMAGE, Unpacked, archive, packing_error};
+use crate::store::{Core, mounts_beneath};
 use crate::{ApplyError, Lease, Meta, Result, StoreError};
 
 /// An unpacked layer.
@@ -28,6 +32,8 @@ pub struct Layer {
     pub entries: u64,
     /// When it was stored.
     pub created: Timestamp,
+    /// How it lies on the disk.
+    pub form: Form,
 }
 
 /// What a layer archive may ask of the machine.
@@ -54,7 +60,7 @@ impl Default for Limits {
 pub struct LayerStore {
     core: Arc<Core>,
     meta: Arc<Meta>,
-    snapshotter: Arc<dyn Snapshotter>,
+    forms: Forms,
     /// Held while a layer's directory and its row come or go, so that they do so together.
     publishing: Mutex<()>,
 }
@@ -74,11 +80,11 @@ impl Drop for Staged<'_> {
 }
 
 impl LayerStore {
-    pub(crate) fn new(core: Arc<Core>, meta: Arc<Meta>, snapshotter: Arc<dyn Snapshotter>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, meta: Arc<Meta>, forms: Forms) -> Self {
         Self {
             core,
             meta,
-            snapshotter,
+            forms,
             publishing: Mutex::new(()),
         }
     }
@@ -126,7 +132,7 @@ impl LayerStore {
         }
         let staged = self.stage()?;
         let (unpacked, actual) = pipeline::run(tar, progress, |tar| {
-            self.snapshotter.unpack(tar, &staged.path, limits)
+            self.forms.writer().unpack(tar, &staged.path, limits)
         })?;
         if let Some(expected) = expected.filter(|expected| **expected != actual) {
             return Err(mismatch(expected, actual));
@@ -134,26 +140,31 @@ impl LayerStore {
         Ok(self.publish(&staged, actual, unpacked, lease)?)
     }
 
-    /// Makes a layer of an overlay upper directory, which is moved in: `upper` is gone afterwards.
-    /// It must lie on the store's file system and no longer be mounted.
+    /// Makes a layer of an overlay upper directory, which is gone afterwards. It must lie on the store's file system and no
+    /// longer be mounted.
     pub fn commit_dir(&self, upper: &Path, lease: &Lease) -> Result<Layer> {
         let staged = self.stage()?;
-        let (diff_id, unpacked) = self.snapshotter.adopt(upper, &staged.path)?;
-        self.publish(&staged, diff_id, unpacked, lease)
+        let (diff_id, unpacked) = match self.forms.writer().adopt(upper, &staged.path) {
+            // Moving needs no room for another copy.
+            Err(StoreError::NoSpace { .. }) => {
+                drop(staged);
+                self.core.trash.wait();
+                let staged = self.stage()?;
+                let (diff_id, unpacked) = self.forms.directory().adopt(upper, &staged.path)?;
+                return self.publish(&staged, diff_id, unpacked, lease);
+            }
+            adopted => adopted?,
+        };
+        let layer = self.publish(&staged, diff_id, unpacked, lease)?;
+        self.core.trash.discard(upper)?;
+        Ok(layer)
     }
 
     /// Makes a layer of a copy of an overlay upper directory, which may be in use.
     pub fn commit_dir_copy(&self, upper: &Path, lease: &Lease) -> Result<Layer> {
         let archive = archive(upper)?;
         self.apply(archive, None, &Limits::default(), &mut |_| {}, lease)
-            .map_err(|error| match error {
-                ApplyError::Store(error) => error,
-                ApplyError::Read(source) => match source.downcast::<StoreError>() {
-                    Ok(error) => error,
-                    Err(source) => StoreError::io("copy", upper, source),
-                },
-                error => StoreError::io("copy", upper, io::Error::new(io::ErrorKind::InvalidData, error)),
-            })
+            .map_err(|error| packing_error(upper, error))
     }
 
     /// The layer's uncompressed archive, byte for byte. The layer stays while it is read.
@@ -161,12 +172,49 @@ impl LayerStore {
         let lease = self.core.leases.lease();
         lease.hold(diff_id);
         let layer = self.get(diff_id)?;
-        let reader = self.snapshotter.tar(&self.core.layout.layer(diff_id))?;
+        let path = self.core.layout.layer(diff_id);
+        let archive = self
+            .forms
+            .of(&layer.form)
+            .tar(&path, &layer.form, layer.tar_size)?;
         Ok(LayerTar {
-            reader,
+            archive,
+            position: 0,
             size: layer.tar_size,
             _lease: lease,
         })
+    }
+
+    /// The layer's tree, read without mounting it. The layer stays while it is read.
+    pub fn tree(&self, diff_id: &Digest) -> Result<LayerTree> {
+        let lease = self.core.leases.lease();
+        lease.hold(diff_id);
+        let layer = self.get(diff_id)?;
+        LayerTree::open(&self.core.layout.layer(diff_id), &layer.form, lease)
+    }
+
+    /// The trees of the layers `chain`, as directories to stack; layers that are files get mounted. Whoever asks holds the
+    /// layers by a lease or a snapshot.
+    pub(crate) fn attach(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
+        let attach = |diff_id| {
+            let layer = self.get(diff_id)?;
+            self.forms.attach(&self.core.layout.layer(diff_id), &layer.form)
+        };
+        chain.iter().map(attach).collect()
+    }
+
+    /// Unmounts the layers that are files; they are mounted again when needed.
+    pub(crate) fn detach_all(&self) {
+        for target in mounts_beneath(&self.core.layout.layers()) {
+            if let Err(error) = havre_sys::mount::unmount(&target, true) {
+                tracing::warn!(%error, "cannot unmount a layer");
+            }
+        }
+    }
+
+    /// How new layers are written, and why so.
+    pub(crate) fn probe(&self) -> &crate::Probe {
+        self.forms.result()
     }
 
     /// Removes a layer; the bytes freed, 0 if it wasn't there. [`StoreError::LayerInUse`] if an image, a snapshot, the build
@@ -216,6 +264,7 @@ impl LayerStore {
         self.core.trash.discard(&target)?;
         fs::rename(&staged.path, &target).map_err(StoreError::at("publish", &target))?;
         let Unpacked {
+            form,
             size,
             tar_size,
             entries,
@@ -228,6 +277,7 @@ impl LayerStore {
             tar_size,
             entries,
             created,
+            form,
         };
         if let Err(error) = self.meta.insert_layer(&layer) {
             let _ = self.core.trash.discard(&target);
@@ -257,7 +307,11 @@ impl LayerStore {
         for layer in &layers {
             let path = self.core.layout.layer(&layer.diff_id);
             let doubtful = doubtful_since.is_some_and(|since| layer.created >= since);
-            if path.is_dir() && (!doubtful || self.is_intact(layer)) {
+            let there = match layer.form {
+                Form::Directory => path.is_dir(),
+                Form::Tar(_) | Form::Aligned(_) => path.join(IMAGE).is_file(),
+            };
+            if there && (!doubtful || self.is_intact(layer)) {
                 continue;
             }
             let images = self.meta.forget_layer(&layer.diff_id)?;
@@ -267,16 +321,16 @@ impl LayerStore {
         Ok(())
     }
 
+    /// Whether every byte of the layer is as it was written.
     fn is_intact(&self, layer: &Layer) -> bool {
-        let rebuilt = self
-            .tar(&layer.diff_id)
-            .map_err(io::Error::other)
-            .and_then(|mut tar| {
-                let mut digester = havre_oci::Digester::sha256();
-                io::copy(&mut tar, &mut digester)?;
-                Ok(digester.finish())
-            });
-        rebuilt.is_ok_and(|digest| digest == layer.diff_id)
+        let path = self.core.layout.layer(&layer.diff_id);
+        let sound = self.forms.of(&layer.form).is_sound(&path, &layer.form);
+        let rebuilt = || {
+            let mut digester = havre_oci::Digester::sha256();
+            let mut tar = self.tar(&layer.diff_id).map_err(io::Error::other)?;
+            io::copy(&mut tar, &mut digester).map(|_| digester.finish())
+        };
+        sound.is_ok_and(|sound| sound) && rebuilt().is_ok_and(|digest| digest == layer.diff_id)
     }
 }
 
@@ -287,7 +341,7 @@ fn mismatch(expected: &Digest, actual: Digest) -> ApplyError {
     }
 }
 
-fn drain(tar: &mut dyn Read, limit: u64) -> Result<(), ApplyError> {
+fn drain(tar: &mut dyn BufRead, limit: u64) -> Result<(), ApplyError> {
     let read = io::copy(&mut tar.take(limit.saturating_add(1)), &mut io::sink()).map_err(ApplyError::Read)?;
     if read > limit {
         Err(ApplyError::Limit { what: "bytes", limit })
@@ -298,15 +352,40 @@ fn drain(tar: &mut dyn Read, limit: u64) -> Result<(), ApplyError> {
 
 /// A layer's uncompressed archive as a stream.
 pub struct LayerTar {
-    reader: Box<dyn Read + Send>,
+    archive: Archive,
+    position: u64,
     size: u64,
     _lease: Lease,
+}
+
+/// Where an archive lies as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct TarRange<'a> {
+    /// The file, open for reading. Its own position is nobody's: read with offsets.
+    pub file: &'a std::fs::File,
+    /// Where the archive begins in it, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub len: u64,
 }
 
 impl LayerTar {
     /// Bytes the stream has in all.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The piece of a file that the whole archive is, if there is one: for `sendfile`, `copy_file_range` and readers at several
+    /// places at once. The layer stays as long as this value.
+    pub fn range(&self) -> Option<TarRange<'_>> {
+        match &self.archive {
+            Archive::Range { file, offset, len } => Some(TarRange {
+                file: file.file(),
+                offset: *offset,
+                len: *len,
+            }),
+            Archive::Rebuilt(_) => None,
+        }
     }
 }
 
@@ -315,12 +394,28 @@ impl std::fmt::Debug for LayerTar {
         formatter
             .debug_struct("LayerTar")
             .field("size", &self.size)
+            .field("range", &self.range())
             .finish_non_exhaustive()
     }
 }
 
 impl Read for LayerTar {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buf)
+        let (file, offset, len) = match &mut self.archive {
+            Archive::Rebuilt(reader) => return reader.read(buf),
+            Archive::Range { file, offset, len } => (file, *offset, *len),
+        };
+        let left = usize::try_from(len - self.position).unwrap_or(usize::MAX);
+        let wanted = buf.len().min(left);
+        let read = file.file().read_at(&mut buf[..wanted], offset + self.position)?;
+        if read == 0 && wanted > 0 {
+            let damaged = StoreError::Corrupt {
+                path: file.path().to_path_buf(),
+                reason: "it is shorter than it was".to_owned(),
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, damaged));
+        }
+        self.position += read as u64;
+        Ok(read)
     }
 }

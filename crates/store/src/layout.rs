@@ -11,9 +11,15 @@
 //!   ingest/sha256-<hex>            a blob being written, resumable across restarts
 //!   ingest/layer-<random>/         a layer being unpacked; worthless after a crash
 //!   ingest/tmp-<random>            a small blob being written; worthless after a crash
-//!   layers/<hex>/fs/               a layer's files in overlay form (whiteouts are 0:0 character devices)
-//!   layers/<hex>/moved/<n>         files whose path a later entry of the same archive took (rare)
-//!   layers/<hex>/recipe.zst        how to rebuild the archive byte for byte (see layers/recipe.rs)
+//!   layers/<hex>/                  one layer, in one of three forms (column `form` of its row)
+//!     directory   fs/                its files in overlay form (whiteouts are 0:0 character devices)
+//!                 moved/<n>          files whose path a later entry of the same archive took (rare)
+//!                 recipe.zst         how to rebuild the archive byte for byte (see snapshotter/recipe.rs)
+//!     tar         layer.erofs        4 KiB with an EROFS superblock, the archive byte for byte, EROFS metadata
+//!                 fs/                empty: where the file is mounted while anybody needs the layer
+//!     aligned     layer.erofs        the same with contents at 4 KiB bounds in place of the archive
+//!                 recipe.zst         as above
+//!                 fs/                as above
 //!   containers/<id>/upper|work|merged   one snapshot; its owner may keep files beside them
 //!   volumes/<name>/_data
 //!   empty/0 empty/1                stacked where the kernel wants more layers than there are
@@ -24,15 +30,20 @@
 //! directory is renamed into place before. A snapshot exists when the database has its row; its directory is made before.
 //! [`Store::open`](crate::Store::open) removes what has a directory and no row, and the row of what lost its directory.
 //!
+//! **Mounts.** A layer that is a file is mounted at its `fs/` when it is first needed, once for all stacks it is in, and only if
+//! the file has the size it was made with. The mount stays until the layer is removed, or the store closed with no snapshot
+//! mounted; after a crash the next process finds it there.
+//!
 //! **Durability.** Nothing is synced file by file. A background `syncfs` follows every publication and stamps `synced`.
-//! After a reboot, blobs and layers younger than the stamp are verified against their digests and dropped if they differ.
+//! After a reboot, blobs and layers younger than the stamp are verified against their digests (of a layer that is a file, its
+//! metadata too, whose digest its row has) and dropped if they differ, before anything is mounted.
 
 use std::path::{Path, PathBuf};
 
 use havre_oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, StoreError};
+use crate::{LayerForm, Result, StoreError};
 
 /// The paths of a store.
 #[derive(Clone, Debug)]
@@ -160,6 +171,8 @@ pub(crate) struct Format {
 
 /// Layers are directories in overlay form with a recipe.
 const OVERLAY_DIRECTORIES: &str = "overlay-directories";
+/// Layers are EROFS images.
+const EROFS_FILES: &str = "erofs-files";
 
 impl Default for Format {
     fn default() -> Self {
@@ -173,8 +186,28 @@ impl Default for Format {
 }
 
 impl Format {
+    /// Notes, before the first layer of `form` is written, that there may be some.
+    pub(crate) fn allow(mut self, form: LayerForm, layout: &Layout) -> Result<()> {
+        let feature = match form {
+            LayerForm::Directories => OVERLAY_DIRECTORIES,
+            _ => EROFS_FILES,
+        };
+        if self.incompatible.iter().any(|known| known == feature) {
+            return Ok(());
+        }
+        self.incompatible.push(feature.to_owned());
+        self.write(layout)
+    }
+
+    pub(crate) fn write(&self, layout: &Layout) -> Result<()> {
+        let path = layout.format();
+        let text =
+            serde_json::to_vec_pretty(self).map_err(|error| StoreError::io("write", &path, error.into()))?;
+        havre_sys::atomic::write(&path, &text, 0o600).map_err(StoreError::at("write", &path))
+    }
+
     pub(crate) fn check(&self, layout: &Layout) -> Result<()> {
-        let known = [OVERLAY_DIRECTORIES];
+        let known = [OVERLAY_DIRECTORIES, EROFS_FILES];
         let mut features: Vec<_> = (self.read_only_compatible.iter())
             .chain(&self.incompatible)
             .filter(|feature| !known.contains(&feature.as_str()))

@@ -11,6 +11,7 @@
 //! The crate is blocking and has no runtime: call it from a blocking thread.
 
 mod collect;
+mod compressed;
 mod content;
 mod error;
 mod layers;
@@ -18,6 +19,7 @@ pub mod layout;
 mod lease;
 mod lock;
 mod meta;
+mod options;
 mod reserve;
 mod snapshots;
 mod snapshotter;
@@ -26,12 +28,16 @@ mod sync;
 mod trash;
 
 pub use collect::{Freed, Usage};
-pub use content::{ContentStore, ContentWriter, Ingest, IngestReader};
+pub use compressed::CompressedBlob;
+pub use content::{ContentStore, ContentWriter, Ingest, IngestReader, VerifiedIngest};
 pub use error::{ApplyError, Result, StoreError};
-pub use layers::{Layer, LayerStore, LayerTar, Limits};
+pub use layers::{Layer, LayerStore, LayerTar, LayerTree, Limits, TarRange, TreeEntry, TreeFile, TreeKind};
 pub use lease::Lease;
 pub use meta::{
-    CacheEntry, CacheRecord, Document, Image, Lookup, Meta, Names, Reference, ReferenceChange, RepoDigest,
+    CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Reference, ReferenceChange,
+    RepoDigest,
 };
+pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm};
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
+pub use snapshotter::{Form, LayerFile};
 pub use store::Store;

@@ -14,7 +14,7 @@ mod snapshots;
 
 pub use build_cache::{CacheEntry, CacheRecord};
 pub use documents::Document;
-pub use images::{Image, Lookup};
+pub use images::{Image, ImageRow, Lookup};
 pub use references::{Names, Reference, ReferenceChange, RepoDigest};
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use havre_oci::Digest;
 use havre_sys::mount;
 
 use crate::layout::check_id;
-use crate::snapshotter::{Snapshotter, Upper, tree_size};
+use crate::snapshotter::{Stack, Upper, changes, tree_size};
 use crate::store::Core;
 use crate::{Layer, LayerStore, Lease, Meta, Result, StoreError};
 
@@ -76,21 +76,16 @@ pub struct Snapshots {
     core: Arc<Core>,
     meta: Arc<Meta>,
     layers: Arc<LayerStore>,
-    snapshotter: Arc<dyn Snapshotter>,
+    stack: Stack,
 }
 
 impl Snapshots {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        meta: Arc<Meta>,
-        layers: Arc<LayerStore>,
-        snapshotter: Arc<dyn Snapshotter>,
-    ) -> Self {
+    pub(crate) fn new(core: Arc<Core>, meta: Arc<Meta>, layers: Arc<LayerStore>, stack: Stack) -> Self {
         Self {
             core,
             meta,
             layers,
-            snapshotter,
+            stack,
         }
     }
 
@@ -188,17 +183,10 @@ impl Snapshots {
     fn mount_with(&self, snapshot: &Snapshot, upper: Upper<'_>) -> Result<PathBuf> {
         let merged = &snapshot.merged;
         if !mount::is_mount_point(merged).map_err(StoreError::at("query", merged))? {
-            self.snapshotter
-                .mount(&self.directories(&snapshot.chain), upper, merged)?;
+            self.stack
+                .mount(&self.layers.attach(&snapshot.chain)?, upper, merged)?;
         }
         Ok(merged.clone())
-    }
-
-    fn directories(&self, chain: &[Digest]) -> Vec<PathBuf> {
-        chain
-            .iter()
-            .map(|diff_id| self.core.layout.layer(diff_id))
-            .collect()
     }
 
     /// Unmounts it if it is mounted.
@@ -219,8 +207,7 @@ impl Snapshots {
     /// itself if its attributes changed or names in it came or went.
     pub fn changes(&self, id: &str) -> Result<Vec<Change>> {
         let snapshot = self.get(id)?;
-        self.snapshotter
-            .changes(&self.directories(&snapshot.chain), &snapshot.upper)
+        changes(&self.layers.attach(&snapshot.chain)?, &snapshot.upper)
     }
 
     /// Bytes of the regular files written, hard links counted once.
@@ -235,10 +222,9 @@ impl Snapshots {
         let lease = self.core.leases.lease();
         for diff_id in chain {
             lease.hold(diff_id);
-            self.layers.get(diff_id)?;
         }
-        self.snapshotter
-            .mount(&self.directories(chain), Upper::None, target)?;
+        self.stack
+            .mount(&self.layers.attach(chain)?, Upper::None, target)?;
         Ok(View {
             path: target.to_path_buf(),
             _lease: lease,

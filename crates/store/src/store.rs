@@ -12,10 +12,10 @@ use crate::layout::{Format, Layout};
 use crate::lease::Leases;
 use crate::lock::RootLock;
 use crate::reserve::Reserve;
-use crate::snapshotter::{Overlay, Snapshotter};
+use crate::snapshotter::{Forms, Stack};
 use crate::sync::{self, Syncer};
 use crate::trash::Trash;
-use crate::{ContentStore, LayerStore, Lease, Meta, Result, Snapshots, StoreError};
+use crate::{ContentStore, LayerStore, Lease, Meta, Probe, Result, Snapshots, StoreError, StoreOptions};
 
 /// Everything persistent under one root directory. Thread-safe; share it in an `Arc`.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Core {
 }
 
 /// Mount points at or beneath `path`, innermost first.
-fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut targets: Vec<PathBuf> = table
         .split(|byte| *byte == b'\n')
@@ -75,9 +75,15 @@ fn unescape(field: &[u8]) -> PathBuf {
 }
 
 impl Store {
-    /// Opens the store at `root`, creating it (mode 0700) if there is none; takes the root's lock for as long as the value
-    /// lives, and sweeps what a crash left behind.
+    /// [`Store::open_with`] the default options.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, &StoreOptions::default())
+    }
+
+    /// Opens the store at `root`, creating it (mode 0700) if there is none; takes the root's lock for as long as the value
+    /// lives, and sweeps what a crash left behind. Layers may be mounted while it is open; when it is dropped and no snapshot
+    /// is mounted, they are unmounted.
+    pub fn open_with(root: &Path, options: &StoreOptions) -> Result<Self> {
         fs::create_dir_all(root).map_err(StoreError::at("create", root))?;
         // Paths of the store are compared with the kernel's, and used from any current directory.
         let root = fs::canonicalize(root).map_err(StoreError::at("resolve", root))?;
@@ -90,7 +96,7 @@ impl Store {
         let reserve = Reserve::new(layout.reserve());
         reserve.make_room();
         let lock = RootLock::acquire(&layout)?;
-        check_format(&layout)?;
+        let format = read_format(&layout)?;
         for dir in layout.directories() {
             fs::create_dir_all(&dir).map_err(StoreError::at("create", &dir))?;
         }
@@ -102,11 +108,14 @@ impl Store {
             layout,
             leases,
         });
-        let snapshotter: Arc<dyn Snapshotter> = Arc::new(Overlay::new(&core.layout.empty())?);
-        let layers = Arc::new(LayerStore::new(core.clone(), meta.clone(), snapshotter.clone()));
+        let forms = Forms::probe(options.layers, &core.layout.ingests())?;
+        tracing::debug!(form = %forms.result().form, reason = forms.result().reason, "form of new layers");
+        format.allow(forms.result().form, &core.layout)?;
+        let stack = Stack::new(&core.layout.empty())?;
+        let layers = Arc::new(LayerStore::new(core.clone(), meta.clone(), forms));
         let store = Self {
             content: ContentStore::new(core.clone()),
-            snapshots: Snapshots::new(core.clone(), meta.clone(), layers.clone(), snapshotter),
+            snapshots: Snapshots::new(core.clone(), meta.clone(), layers.clone(), stack),
             layers,
             meta,
             core,
@@ -159,6 +168,11 @@ impl Store {
         &self.snapshots
     }
 
+    /// How new layers are written and mounted, and why so.
+    pub fn layer_form(&self) -> &Probe {
+        self.layers.probe()
+    }
+
     /// The database.
     pub fn meta(&self) -> &Meta {
         &self.meta
@@ -187,14 +201,24 @@ impl Store {
     }
 }
 
-fn check_format(layout: &Layout) -> Result<()> {
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whatever runs on keeps its layers mounted: the next process shares them with it.
+        if mounts_beneath(&self.core.layout.containers()).is_empty() {
+            self.layers.detach_all();
+        }
+    }
+}
+
+/// The store's `format.json`, made if there is none.
+fn read_format(layout: &Layout) -> Result<Format> {
     let path = layout.format();
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = serde_json::to_vec_pretty(&Format::default())
-                .map_err(|error| StoreError::io("write", &path, error.into()))?;
-            return havre_sys::atomic::write(&path, &text, 0o600).map_err(StoreError::at("write", &path));
+            let format = Format::default();
+            format.write(layout)?;
+            return Ok(format);
         }
         Err(error) => return Err(StoreError::io("read", &path, error)),
     };
@@ -202,5 +226,6 @@ fn check_format(layout: &Layout) -> Result<()> {
         path,
         reason: error.to_string(),
     })?;
-    format.check(layout)
+    format.check(layout)?;
+    Ok(format)
 }

@@ -12,6 +12,8 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::layout::Layout;
+use crate::snapshotter::FS;
+use crate::store::mounts_beneath;
 use crate::{Result, StoreError};
 
 /// Directories deeper than this are removed in pieces, so that a tree of any depth costs few descriptors.
@@ -152,6 +154,21 @@ impl Shared {
             Err(Errno::NOENT) => return Ok(()),
             other => return other,
         }
+        // A layer that is a file is still mounted.
+        let _ = havre_sys::mount::unmount(&path.join(FS), true);
+        match self.remove_dir(path) {
+            // Something else is mounted in it.
+            Err(Errno::BUSY | Errno::ROFS) => {
+                for target in mounts_beneath(path) {
+                    let _ = havre_sys::mount::unmount(&target, true);
+                }
+                self.remove_dir(path)
+            }
+            other => other,
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<(), Errno> {
         self.empty(open_dir(CWD, path)?, 0)?;
         if self.stopped() {
             return Ok(());

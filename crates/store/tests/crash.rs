@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use havre_oci::{Digest, Digester};
 use havre_store::{CommitMode, Limits, Store};
-use support::{layer_tar, put_image};
+use support::{FORMS, layer_tar, open_at, put_image};
 
 /// Where the child works; unset, [`the_child`] is no child and does nothing.
 const ROOT: &str = "HAVRE_CRASH_TEST_ROOT";
+/// The form of the layers it writes.
+const FORM: &str = "HAVRE_CRASH_TEST_FORM";
 const ROUNDS: u64 = 30;
 
 fn tar(seed: u64) -> Vec<u8> {
@@ -44,7 +46,8 @@ fn the_child() {
     let Some(root) = std::env::var_os(ROOT) else {
         return;
     };
-    let store = Store::open(Path::new(&root).join("store").as_path()).unwrap();
+    let form = std::env::var(FORM).unwrap().parse().unwrap();
+    let store = open_at(&Path::new(&root).join("store"), form);
     let mut done = fs::OpenOptions::new()
         .append(true)
         .create(true)
@@ -157,6 +160,14 @@ fn check(root: &Path, verified: &mut HashSet<Digest>) {
             std::io::copy(&mut store.layers().tar(&layer.diff_id).unwrap(), &mut digester).unwrap();
             assert_eq!(digester.finish(), layer.diff_id);
         }
+        // What a killed process left mounted is recognised, and what it had no time to mount is mounted.
+        let target = root.join("view");
+        fs::create_dir_all(&target).unwrap();
+        let view = store
+            .snapshots()
+            .view(std::slice::from_ref(&layer.diff_id), &target)
+            .unwrap();
+        assert!(fs::read_dir(view.path()).unwrap().next().is_some());
     }
     for (digest, _) in store.content().list().unwrap() {
         if verified.insert(digest.clone()) {
@@ -184,6 +195,7 @@ fn check(root: &Path, verified: &mut HashSet<Digest>) {
     }
 }
 
+/// A form of its own in every round: the store holds layers of all of them.
 #[test]
 fn killed_at_any_moment() {
     let dir = tempfile::tempdir().unwrap();
@@ -193,6 +205,7 @@ fn killed_at_any_moment() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["the_child", "--exact", "--nocapture"])
             .env(ROOT, dir.path())
+            .env(FORM, FORMS[round as usize % FORMS.len()].name())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

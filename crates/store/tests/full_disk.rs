@@ -1,5 +1,5 @@
 //! A disk that fills up: a typed error that names the path, nothing half-published, and the space comes back. Needs root (a
-//! small tmpfs is mounted).
+//! small tmpfs is mounted, from which files are mounted through loop devices).
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use havre_oci::Digest;
-use havre_store::{ApplyError, Limits, Store, StoreError};
-use support::layer_tar;
+use havre_store::{ApplyError, LayerForm, Limits, Store, StoreError};
+use support::{layer_tar, open_at};
+
+/// tmpfs has no way for the kernel to read a file itself.
+const FORMS: [LayerForm; 3] = [LayerForm::Loop, LayerForm::LoopAligned, LayerForm::Directories];
 
 struct SmallDisk(tempfile::TempDir);
 
@@ -40,8 +43,14 @@ fn files(dir: PathBuf) -> usize {
 
 #[test]
 fn a_layer_that_doesnt_fit() {
+    for form in FORMS {
+        check_a_layer_that_doesnt_fit(form);
+    }
+}
+
+fn check_a_layer_that_doesnt_fit(form: LayerForm) {
     let disk = SmallDisk::mount("8m");
-    let store = Store::open(disk.path()).unwrap();
+    let store = open_at(disk.path(), form);
     let free = disk.free();
     let tar = layer_tar("big/file", &vec![1; 20 << 20]);
     let error = store
@@ -57,7 +66,11 @@ fn a_layer_that_doesnt_fit() {
     let ApplyError::Store(StoreError::NoSpace { path, .. }) = &error else {
         panic!("{error:?}")
     };
-    assert!(path.ends_with("big/file"), "{path:?}");
+    let written = match form {
+        LayerForm::Directories => "big/file",
+        _ => "layer.erofs",
+    };
+    assert!(path.ends_with(written), "{path:?}");
     assert!(
         error.to_string().starts_with("no space left on device: "),
         "{error}"
@@ -79,13 +92,8 @@ fn a_layer_that_doesnt_fit() {
 #[test]
 fn many_files_that_dont_fit() {
     let disk = SmallDisk::mount("8m,nr_inodes=300");
-    let store = Store::open(disk.path()).unwrap();
-    let mut tar = Vec::new();
-    for n in 0..1000 {
-        let mut one = layer_tar(&format!("dir/{n}"), b"");
-        one.truncate(one.len() - 1024);
-        tar.extend(one);
-    }
+    let store = open_at(disk.path(), LayerForm::Directories);
+    let tar = many_files(1000);
     let error = store
         .layers()
         .apply(
@@ -108,6 +116,41 @@ fn many_files_that_dont_fit() {
         ),
         (0, 0)
     );
+}
+
+fn many_files(count: usize) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for n in 0..count {
+        let mut one = layer_tar(&format!("dir/{n}"), b"");
+        one.truncate(one.len() - 1024);
+        tar.extend(one);
+    }
+    tar
+}
+
+#[test]
+fn metadata_that_dont_fit() {
+    let disk = SmallDisk::mount("8m,nr_inodes=300");
+    let store = open_at(disk.path(), LayerForm::Loop);
+    // A file is one file, whatever is in it.
+    support::apply(&store, &many_files(1000), &store.lease());
+    store.collect().unwrap();
+    store.wait_for_trash();
+    let free = disk.free();
+    // The archive just fits.
+    let tar = many_files(usize::try_from(free / 512).unwrap() - 20);
+    let limits = Limits::default();
+    let error = store
+        .layers()
+        .apply(tar.as_slice(), None, &limits, &mut |_| {}, &store.lease())
+        .unwrap_err();
+    let ApplyError::Store(StoreError::NoSpace { path, .. }) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(path.ends_with("layer.erofs"), "{path:?}");
+    store.wait_for_trash();
+    assert_eq!(disk.free(), free);
+    assert_eq!(store.layers().list().unwrap(), []);
 }
 
 #[test]
@@ -145,8 +188,14 @@ fn a_blob_that_doesnt_fit() {
 
 #[test]
 fn a_commit_that_doesnt_fit_keeps_the_snapshot() {
+    for form in FORMS {
+        check_a_commit_that_doesnt_fit(form);
+    }
+}
+
+fn check_a_commit_that_doesnt_fit(form: LayerForm) {
     let disk = SmallDisk::mount("8m");
-    let store = Store::open(disk.path()).unwrap();
+    let store = open_at(disk.path(), form);
     let snapshot = store.snapshots().prepare("one", &[]).unwrap();
     let merged = store.snapshots().mount(&snapshot).unwrap();
     fs::write(merged.join("file"), vec![1; 5 << 20]).unwrap();

@@ -750,52 +750,6 @@ fn deep_trees_are_deleted() {
 }
 
 #[test]
-fn after_a_power_cut_only_what_is_whole_stays() {
-    let (dir, store) = open();
-    let lease = store.lease();
-    let good = apply(&store, &layer_tar("good", b"good"), &lease).diff_id;
-    let bad = apply(&store, &layer_tar("bad", b"bad"), &lease).diff_id;
-    let kept = put_image(&store, "good", std::slice::from_ref(&good), &lease);
-    let lost = put_image(&store, "lost", &[good.clone(), bad.clone()], &lease);
-    store
-        .meta()
-        .set_reference("docker.io/library/lost:1", &lost.id, None, "tag")
-        .unwrap();
-    let blob = store.content().put(b"torn", &lease).unwrap();
-    drop((lease, store));
-    // What a file system may do to files that were never synced.
-    fs::write(dir.path().join("layers").join(bad.hex()).join("fs/bad"), "").unwrap();
-    fs::write(
-        dir.path()
-            .join("content/sha256")
-            .join(&blob.hex()[..2])
-            .join(blob.hex()),
-        "",
-    )
-    .unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    assert!(store.content().contains(&blob), "same boot: nothing is in doubt");
-    drop(store);
-    let stamp = fs::read_to_string(dir.path().join("synced")).unwrap();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    let other = "00000000-0000-0000-0000-000000000000";
-    fs::write(dir.path().join("synced"), stamp.replace(boot.trim(), other)).unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    assert!(!store.content().contains(&blob));
-    let images: Vec<_> = store
-        .meta()
-        .images()
-        .unwrap()
-        .into_iter()
-        .map(|image| image.id)
-        .collect();
-    assert_eq!(images, [kept.id]);
-    assert_eq!(store.meta().references().unwrap(), []);
-    assert_eq!(store.layers().list().unwrap().len(), 1);
-    assert!(store.layers().find(&good).unwrap().is_some());
-}
-
-#[test]
 fn parts_may_be_shared_between_threads() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<Arc<Store>>();

@@ -6,7 +6,7 @@
 //! ```
 //! The channels are bounded: the slowest of the three sets the pace and memory stays at a few chunks.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -32,10 +32,10 @@ impl Drop for Chunk {
 }
 
 /// Feeds `tar` to `work`, which must read to its end to succeed; its result, and the digest of everything.
-pub(super) fn run<T>(
+pub(crate) fn run<T>(
     tar: impl Read + Send,
     progress: &mut dyn FnMut(u64),
-    work: impl FnOnce(&mut dyn Read) -> Result<T, ApplyError>,
+    work: impl FnOnce(&mut dyn BufRead) -> Result<T, ApplyError>,
 ) -> Result<(T, Digest), ApplyError> {
     thread::scope(|scope| {
         let (to_work, chunks) = sync_channel(WAITING);
@@ -109,26 +109,39 @@ struct Chunks<'a> {
     progress: &'a mut dyn FnMut(u64),
 }
 
-impl Read for Chunks<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(chunk) = &self.current {
-                let rest = &chunk.bytes[self.position..];
-                if !rest.is_empty() {
-                    let length = rest.len().min(buf.len());
-                    buf[..length].copy_from_slice(&rest[..length]);
-                    self.position += length;
-                    return Ok(length);
-                }
+impl BufRead for Chunks<'_> {
+    /// A whole chunk, or what is left of it.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self
+            .current
+            .as_ref()
+            .is_none_or(|chunk| self.position == chunk.bytes.len())
+        {
+            if let Some(chunk) = self.current.take() {
                 self.consumed += chunk.bytes.len() as u64;
-                self.current = None;
                 (self.progress)(self.consumed);
             }
             match self.chunks.recv() {
                 Ok(chunk) => (self.current, self.position) = (Some(chunk?), 0),
                 // The reader has ended.
-                Err(_) => return Ok(0),
+                Err(_) => return Ok(&[]),
             }
         }
+        let rest = self.current.as_ref().map(|chunk| &chunk.bytes[self.position..]);
+        Ok(rest.unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount;
+    }
+}
+
+impl Read for Chunks<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = self.fill_buf()?;
+        let length = rest.len().min(buf.len());
+        buf[..length].copy_from_slice(&rest[..length]);
+        self.consume(length);
+        Ok(length)
     }
 }

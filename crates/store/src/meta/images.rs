@@ -36,6 +36,19 @@ pub struct Image {
     pub parent: Option<Digest>,
 }
 
+/// What lists show of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRow {
+    /// Its id.
+    pub id: Digest,
+    /// Bytes of all its layers' files.
+    pub size: u64,
+    /// When it was made, as its configuration says.
+    pub created: Option<Timestamp>,
+    /// The image it was built on, if that is known.
+    pub parent: Option<Digest>,
+}
+
 /// The outcome of a search by the beginning of an id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup<T> {
@@ -177,6 +190,41 @@ impl Meta {
         }
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         Ok(images)
+    }
+
+    /// All images as lists show them, in no particular order: a fraction of the work of [`Meta::images`].
+    pub fn image_rows(&self) -> Result<Vec<ImageRow>> {
+        self.read("list images", |connection| {
+            let null = |row: &Row<'_>, column| row.get_ref(column).map(|value| value == ValueRef::Null);
+            connection
+                .prepare_cached("SELECT id, size, created, parent FROM images")?
+                .query_map([], |row| {
+                    Ok(ImageRow {
+                        id: digest(row, 0)?,
+                        size: unsigned(row, 1)?,
+                        created: if null(row, 2)? {
+                            None
+                        } else {
+                            Some(parsed(row, 2)?)
+                        },
+                        parent: if null(row, 3)? {
+                            None
+                        } else {
+                            Some(digest(row, 3)?)
+                        },
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// How many images there are.
+    pub fn image_count(&self) -> Result<u64> {
+        self.read("count images", |connection| {
+            connection
+                .prepare_cached("SELECT count(*) FROM images")?
+                .query_row([], |row| unsigned(row, 0))
+        })
     }
 
     /// Notes that a container was made from the image now.

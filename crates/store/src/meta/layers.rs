@@ -4,9 +4,9 @@ use havre_oci::{Descriptor, Digest};
 use rusqlite::{OptionalExtension, Row};
 
 use super::{Meta, digest, integer, json, nanoseconds, timestamp, to_json, unsigned};
-use crate::{Layer, Result, StoreError};
+use crate::{Form, Layer, LayerFile, Result, StoreError};
 
-const COLUMNS: &str = "diff_id, size, tar_size, entries, created";
+const COLUMNS: &str = "diff_id, size, tar_size, entries, created, form, file_size, metadata_offset, metadata";
 
 fn layer(row: &Row<'_>) -> rusqlite::Result<Layer> {
     Ok(Layer {
@@ -15,7 +15,40 @@ fn layer(row: &Row<'_>) -> rusqlite::Result<Layer> {
         tar_size: unsigned(row, 2)?,
         entries: unsigned(row, 3)?,
         created: timestamp(row, 4)?,
+        form: form(row)?,
     })
+}
+
+fn form(row: &Row<'_>) -> rusqlite::Result<Form> {
+    let file = || {
+        Ok::<_, rusqlite::Error>(LayerFile {
+            size: unsigned(row, 6)?,
+            metadata_offset: unsigned(row, 7)?,
+            metadata: digest(row, 8)?,
+        })
+    };
+    match row.get_ref(5)?.as_str()? {
+        "directory" => Ok(Form::Directory),
+        "tar" => Ok(Form::Tar(file()?)),
+        "aligned" => Ok(Form::Aligned(file()?)),
+        other => {
+            let unknown = format!("unknown form of layer {other:?}").into();
+            Err(rusqlite::Error::FromSqlConversionFailure(
+                5,
+                rusqlite::types::Type::Text,
+                unknown,
+            ))
+        }
+    }
+}
+
+/// What the columns `form` to `metadata` say.
+fn columns(form: &Form) -> (&'static str, Option<&LayerFile>) {
+    match form {
+        Form::Directory => ("directory", None),
+        Form::Tar(file) => ("tar", Some(file)),
+        Form::Aligned(file) => ("aligned", Some(file)),
+    }
 }
 
 /// Layers nothing in the database names.
@@ -44,17 +77,22 @@ impl Meta {
     }
 
     pub(crate) fn insert_layer(&self, layer: &Layer) -> Result<()> {
+        let (form, file) = columns(&layer.form);
         self.write("insert a layer", |transaction| {
             transaction
-                .prepare_cached(
-                    "INSERT INTO layers (diff_id, size, tar_size, entries, created) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
+                .prepare_cached(&format!(
+                    "INSERT INTO layers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                ))?
                 .execute((
                     layer.diff_id.as_str(),
                     integer(layer.size),
                     integer(layer.tar_size),
                     integer(layer.entries),
                     nanoseconds(layer.created),
+                    form,
+                    file.map(|file| integer(file.size)),
+                    file.map(|file| integer(file.metadata_offset)),
+                    file.map(|file| file.metadata.as_str()),
                 ))?;
             Ok(Ok(()))
         })

@@ -183,6 +183,27 @@ impl Meta {
         })
     }
 
+    /// The images that some names stand for, in the order of the names.
+    pub fn named_images<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Option<Digest>>> {
+        self.read("find references", |connection| {
+            let mut statement = connection.prepare_cached("SELECT image FROM refs WHERE name = ?1")?;
+            names
+                .into_iter()
+                .map(|name| statement.query_row([name], |row| digest(row, 0)).optional())
+                .collect()
+        })
+    }
+
+    /// All names with the images they stand for, by name: what a list of images needs of [`Meta::references`].
+    pub fn reference_names(&self) -> Result<Vec<(String, Digest)>> {
+        self.read("list names", |connection| {
+            connection
+                .prepare_cached("SELECT name, image FROM refs ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, digest(row, 1)?)))?
+                .collect()
+        })
+    }
+
     /// All references, by name.
     pub fn references(&self) -> Result<Vec<Reference>> {
         self.read("list references", |connection| {

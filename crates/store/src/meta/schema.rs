@@ -9,7 +9,8 @@ use super::failed;
 use crate::{Result, StoreError};
 
 /// One step per version; a database at `user_version` n has seen the first n.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE layers (
         diff_id  TEXT PRIMARY KEY,
         size     INTEGER NOT NULL,
@@ -109,7 +110,15 @@ const MIGRATIONS: [&str; 1] = ["
         PRIMARY KEY (snapshot, position)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX snapshot_layers_diff_id ON snapshot_layers (diff_id);
-"];
+",
+    // Layers that are files: size, where the metadata begin, and their digest.
+    "
+    ALTER TABLE layers ADD COLUMN form            TEXT NOT NULL DEFAULT 'directory';
+    ALTER TABLE layers ADD COLUMN file_size       INTEGER;
+    ALTER TABLE layers ADD COLUMN metadata_offset INTEGER;
+    ALTER TABLE layers ADD COLUMN metadata        TEXT;
+",
+];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     let failed = |action| failed(path, action);

@@ -3,13 +3,21 @@
 
 use havre_oci::layer::{Entry, Kind, TarWriter};
 use havre_oci::{Digest, Platform};
-use havre_store::{Image, Layer, Lease, Limits, Store};
+use havre_store::{Image, Layer, LayerForm, Lease, Limits, Store, StoreOptions};
+use std::path::Path;
 
 /// A store of its own, in a directory that goes with the test.
 pub(crate) fn open() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
+}
+
+/// The forms new layers may have; ways to mount them are the snapshotters' own business.
+pub(crate) const FORMS: [LayerForm; 3] = [LayerForm::File, LayerForm::LoopAligned, LayerForm::Directories];
+
+pub(crate) fn open_at(root: &Path, layers: LayerForm) -> Store {
+    Store::open_with(root, &StoreOptions { layers }).unwrap()
 }
 
 /// An archive of one file.

@@ -1,7 +1,7 @@
 //! How an upper directory differs from the layers beneath.
 //!
 //! Both are walked together: at every directory of the upper one, `lower` holds the directories of the same path that would
-//! be merged with it, topmost first. Nothing is mounted.
+//! be merged with it, topmost first. The overlay itself need not be mounted.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -13,12 +13,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::pack::{is_opaque, open_dir};
+use crate::snapshotter::pack::{is_opaque, open_dir};
 use crate::{Change, ChangeKind, Result, StoreError};
 
-pub(super) fn changes(lower: &[PathBuf], upper: &Path) -> Result<Vec<Change>> {
+/// How `upper` differs from the trees `layers` (base first), in Docker's order.
+pub(crate) fn changes(layers: &[PathBuf], upper: &Path) -> Result<Vec<Change>> {
     let open = |path: &Path| open_dir(CWD, path).map_err(|errno| StoreError::io("open", path, errno.into()));
-    let below = Below::Dirs(lower.iter().map(|path| open(path)).collect::<Result<_>>()?);
+    let below = Below::Dirs(
+        layers
+            .iter()
+            .rev()
+            .map(|path| open(path))
+            .collect::<Result<_>>()?,
+    );
     let mut walk = Walk {
         upper,
         changes: Vec::new(),

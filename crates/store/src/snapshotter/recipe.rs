@@ -1,10 +1,11 @@
-//! The recipe of a layer: everything of its archive but the files' contents, which are in the tree.
+//! The recipe of a layer: everything of its archive but the files' contents, which are in the tree or the image.
 //!
 //! `recipe.zst` is one zstd frame of records, then an uncompressed table, its length, and a mark:
 //!
 //! ```text
 //! 01 len bytes…             bytes of the archive as they are: headers, padding, the end
-//! 02 len pathlen path…      here come the `len` bytes of the file `path`
+//! 02 len pathlen path…      here come the `len` bytes of the file `path` (directories)
+//! 03 len offset             here come the `len` bytes at `offset` of `layer.erofs` (aligned images)
 //! 00 total                  the end: size of the archive
 //! --- table: for every path that a later entry took, in order ---
 //! seq pathlen path…         what files 0 … seq-1 found at or under `path` is now in `moved/<line of the table>`
@@ -14,16 +15,21 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::{FS, MOVED, RECIPE};
+use super::{FS, IMAGE, RECIPE};
 use crate::{Result, StoreError};
+
+/// Files whose path was taken by a later entry of the archive.
+pub(super) const MOVED: &str = "moved";
 
 const RAW: u8 = 1;
 const PAYLOAD: u8 = 2;
+const EXTENT: u8 = 3;
 const END: u8 = 0;
 const MARK: &[u8; 4] = b"HVR1";
 /// Raw bytes are gathered to records of about this size.
@@ -103,6 +109,19 @@ impl RecipeWriter {
             .map_err(StoreError::at("write", &self.path))
     }
 
+    /// Contents that are in the image.
+    pub(super) fn extent(&mut self, length: u64, offset: u64) -> Result<()> {
+        self.flush()?;
+        self.total += length;
+        self.record.clear();
+        self.record.push(EXTENT);
+        number(length, &mut self.record);
+        number(offset, &mut self.record);
+        self.output
+            .write_all(&self.record)
+            .map_err(StoreError::at("write", &self.path))
+    }
+
     fn flush(&mut self) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -176,12 +195,22 @@ fn read_path(input: &mut impl Read) -> io::Result<Vec<u8>> {
 /// Rebuilds an archive: reads as the archive does.
 pub(super) struct Rebuild {
     recipe: BufReader<zstd::Decoder<'static, BufReader<fs::File>>>,
-    tree: fs::File,
-    moved: Option<fs::File>,
-    taken: Vec<Taken>,
+    contents: Contents,
+    /// The layer's directory.
+    layer: PathBuf,
     payloads: u64,
     written: u64,
     state: State,
+}
+
+/// Where the contents of files are.
+enum Contents {
+    Tree {
+        tree: fs::File,
+        moved: Option<fs::File>,
+        taken: Vec<Taken>,
+    },
+    Image(fs::File),
 }
 
 enum State {
@@ -191,11 +220,35 @@ enum State {
         path: Vec<u8>,
         left: u64,
     },
+    Extent {
+        offset: u64,
+        left: u64,
+    },
     End,
 }
 
 impl Rebuild {
-    pub(super) fn open(layer: &Path) -> Result<Self> {
+    /// Of a layer that is a directory.
+    pub(super) fn of_directory(layer: &Path) -> Result<Self> {
+        let moved = layer.join(MOVED);
+        let moved = match fs::File::open(&moved) {
+            Ok(dir) => Some(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::io("open", moved, error)),
+        };
+        let tree = layer.join(FS);
+        let tree = fs::File::open(&tree).map_err(StoreError::at("open", &tree))?;
+        Self::open(layer, |taken| Contents::Tree { tree, moved, taken })
+    }
+
+    /// Of a layer that is an aligned image.
+    pub(super) fn of_image(layer: &Path) -> Result<Self> {
+        let image = layer.join(IMAGE);
+        let image = fs::File::open(&image).map_err(StoreError::at("open", &image))?;
+        Self::open(layer, |_| Contents::Image(image))
+    }
+
+    fn open(layer: &Path, contents: impl FnOnce(Vec<Taken>) -> Contents) -> Result<Self> {
         let path = layer.join(RECIPE);
         let corrupt = |_| StoreError::Corrupt {
             path: path.clone(),
@@ -206,26 +259,18 @@ impl Rebuild {
         file.seek(SeekFrom::Start(0))
             .map_err(StoreError::at("read", &path))?;
         let recipe = zstd::Decoder::new(file).map_err(corrupt)?.single_frame();
-        let moved = layer.join(MOVED);
-        let moved = match fs::File::open(&moved) {
-            Ok(dir) => Some(dir),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(StoreError::io("open", moved, error)),
-        };
-        let tree = layer.join(FS);
         Ok(Self {
             recipe: BufReader::with_capacity(RECORD, recipe),
-            tree: fs::File::open(&tree).map_err(StoreError::at("open", &tree))?,
-            moved,
-            taken,
+            contents: contents(taken),
+            layer: layer.to_path_buf(),
             payloads: 0,
             written: 0,
             state: State::Raw(0),
         })
     }
 
-    fn corrupt(&self, path: &[u8], reason: &str) -> io::Error {
-        let path = self.tree.path().join(std::ffi::OsStr::from_bytes(path));
+    fn corrupt(&self, name: &str, path: &[u8], reason: &str) -> io::Error {
+        let path = self.layer.join(name).join(std::ffi::OsStr::from_bytes(path));
         io::Error::new(
             io::ErrorKind::InvalidData,
             StoreError::Corrupt {
@@ -239,29 +284,35 @@ impl Rebuild {
     fn advance(&mut self) -> io::Result<State> {
         let mut kind = [0];
         self.recipe.read_exact(&mut kind)?;
-        match kind[0] {
-            RAW => Ok(State::Raw(read_number(&mut self.recipe)?)),
-            PAYLOAD => {
+        match (kind[0], &self.contents) {
+            (RAW, _) => Ok(State::Raw(read_number(&mut self.recipe)?)),
+            (PAYLOAD, Contents::Tree { .. }) => {
                 let left = read_number(&mut self.recipe)?;
                 let path = read_path(&mut self.recipe)?;
                 let file = self.payload(&path)?;
                 self.payloads += 1;
                 Ok(State::Payload { file, path, left })
             }
-            END if read_number(&mut self.recipe)? == self.written => Ok(State::End),
-            _ => Err(self.corrupt(b"", "its recipe is damaged")),
+            (EXTENT, Contents::Image(_)) => Ok(State::Extent {
+                left: read_number(&mut self.recipe)?,
+                offset: read_number(&mut self.recipe)?,
+            }),
+            (END, _) if read_number(&mut self.recipe)? == self.written => Ok(State::End),
+            _ => Err(self.corrupt(RECIPE, b"", "it doesn't say what a recipe may")),
         }
     }
 
     fn payload(&self, path: &[u8]) -> io::Result<std::fs::File> {
+        let Contents::Tree { tree, moved, taken } = &self.contents else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
         // A moved tree stays where it was moved: the first line that fits is the place.
-        let taken = self
-            .taken
+        let taken = taken
             .iter()
             .enumerate()
             .find_map(|(n, taken)| Some((n, taken.rest(self.payloads, path)?)));
-        let (dir, name) = match (taken, &self.moved) {
-            (None, _) => (&self.tree, path.to_vec()),
+        let (dir, name) = match (taken, moved) {
+            (None, _) => (tree, path.to_vec()),
             (Some((n, rest)), Some(moved)) => {
                 let mut name = n.to_string().into_bytes();
                 if !rest.is_empty() {
@@ -270,13 +321,15 @@ impl Rebuild {
                 }
                 (moved, name)
             }
-            (Some(_), None) => return Err(self.corrupt(path, "its layer lost the directory of moved files")),
+            (Some(_), None) => {
+                return Err(self.corrupt(FS, path, "its layer lost the directory of moved files"));
+            }
         };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOATIME;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let file = rustix::fs::openat2(dir.file(), name.as_slice(), flags, Mode::empty(), resolve);
         file.map(std::fs::File::from)
-            .map_err(|errno| self.corrupt(path, &format!("cannot open it: {errno}")))
+            .map_err(|errno| self.corrupt(FS, path, &format!("cannot open it: {errno}")))
     }
 }
 
@@ -290,14 +343,14 @@ impl Read for Rebuild {
             let wanted = |left: u64| room.min(usize::try_from(left).unwrap_or(usize::MAX));
             let read = match &mut self.state {
                 State::End => return Ok(0),
-                State::Raw(0) | State::Payload { left: 0, .. } => {
+                State::Raw(0) | State::Payload { left: 0, .. } | State::Extent { left: 0, .. } => {
                     self.state = self.advance()?;
                     continue;
                 }
                 State::Raw(left) => {
                     let read = self.recipe.read(&mut buf[..wanted(*left)])?;
                     if read == 0 {
-                        return Err(self.corrupt(b"", "its recipe is cut off"));
+                        return Err(self.corrupt(RECIPE, b"", "it is cut off"));
                     }
                     *left -= read as u64;
                     read
@@ -306,8 +359,21 @@ impl Read for Rebuild {
                     let read = file.read(&mut buf[..wanted(*left)])?;
                     if read == 0 {
                         let path = std::mem::take(path);
-                        return Err(self.corrupt(&path, "it is shorter than it was"));
+                        return Err(self.corrupt(FS, &path, "it is shorter than it was"));
                     }
+                    *left -= read as u64;
+                    read
+                }
+                State::Extent { offset, left } => {
+                    let wanted = wanted(*left);
+                    let read = match &self.contents {
+                        Contents::Image(image) => image.file().read_at(&mut buf[..wanted], *offset)?,
+                        Contents::Tree { .. } => 0,
+                    };
+                    if read == 0 {
+                        return Err(self.corrupt(IMAGE, b"", "it is shorter than it was"));
+                    }
+                    *offset += read as u64;
                     *left -= read as u64;
                     read
                 }
@@ -366,7 +432,7 @@ mod tests {
         recipe.raw(&vec![b'>'; 3 * RECORD]).unwrap();
         assert_eq!(recipe.finish(&[taken]).unwrap(), 8 + 3 * RECORD as u64);
         let mut archive = String::new();
-        Rebuild::open(layer)
+        Rebuild::of_directory(layer)
             .unwrap()
             .read_to_string(&mut archive)
             .unwrap();
@@ -382,13 +448,16 @@ mod tests {
         let mut recipe = RecipeWriter::create(&layer.join(RECIPE)).unwrap();
         recipe.payload(3, b"file").unwrap();
         recipe.finish(&[]).unwrap();
-        let error = io::copy(&mut Rebuild::open(layer).unwrap(), &mut io::sink()).unwrap_err();
+        let error = io::copy(&mut Rebuild::of_directory(layer).unwrap(), &mut io::sink()).unwrap_err();
         assert!(
             error.to_string().contains("fs/file is damaged: it is shorter"),
             "{error}"
         );
         let text = fs::read(layer.join(RECIPE)).unwrap();
         fs::write(layer.join(RECIPE), &text[..text.len() - 1]).unwrap();
-        assert!(matches!(Rebuild::open(layer), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(
+            Rebuild::of_directory(layer),
+            Err(StoreError::Corrupt { .. })
+        ));
     }
 }

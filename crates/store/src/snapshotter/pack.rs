@@ -334,24 +334,38 @@ impl Pack {
 
     /// The attributes that belong into a layer. Labels of the host's security modules don't.
     fn xattrs(&self, dir: &OwnedFd, name: &std::ffi::CStr, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let at = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
-        let at = [at.as_slice(), name.to_bytes()].concat();
-        let list = match grown(|buffer| rustix::fs::llistxattr(at.as_slice(), buffer)) {
-            Ok(list) => list,
-            Err(Errno::NOTSUP | Errno::NOENT) => return Ok(Vec::new()),
-            Err(errno) => return self.failed("list the attributes of", path, errno),
+        let mut xattrs = match xattrs_of(dir, name.to_bytes()) {
+            Ok(xattrs) => xattrs,
+            Err(Errno::NOENT) => Vec::new(),
+            Err(errno) => return self.failed("read the attributes of", path, errno),
         };
-        let mut xattrs = Vec::new();
-        for name in list.split(|byte| *byte == 0).filter(|name| belongs(name)) {
-            match grown(|buffer| rustix::fs::lgetxattr(at.as_slice(), name, buffer)) {
-                Ok(value) => xattrs.push((name.to_vec(), value)),
-                Err(Errno::NODATA | Errno::NOTSUP) => {}
-                Err(errno) => return self.failed("read the attributes of", path, errno),
-            }
-        }
+        xattrs.retain(|(name, _)| belongs(name));
         xattrs.sort_unstable();
         Ok(xattrs)
     }
+}
+
+/// Names and values.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// All extended attributes of `name` in `dir`, in no order; none where the file system has none.
+pub(crate) fn xattrs_of(dir: &OwnedFd, name: &[u8]) -> Result<Xattrs, Errno> {
+    let at = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    let at = [at.as_slice(), name].concat();
+    let list = match grown(|buffer| rustix::fs::llistxattr(at.as_slice(), buffer)) {
+        Ok(list) => list,
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(errno) => return Err(errno),
+    };
+    let mut xattrs = Vec::new();
+    for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match grown(|buffer| rustix::fs::lgetxattr(at.as_slice(), name, buffer)) {
+            Ok(value) => xattrs.push((name.to_vec(), value)),
+            Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(xattrs)
 }
 
 fn belongs(xattr: &[u8]) -> bool {
@@ -363,7 +377,7 @@ fn belongs(xattr: &[u8]) -> bool {
 }
 
 /// Whether the directory hides what is beneath it.
-pub(super) fn is_opaque(dir: &OwnedFd) -> bool {
+pub(crate) fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = [0; 2];
     let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
     rustix::fs::getxattr(path, "trusted.overlay.opaque", &mut value) == Ok(1) && value[0] == b'y'
@@ -385,7 +399,7 @@ fn grown(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Er
     }
 }
 
-pub(super) fn open_dir(
+pub(crate) fn open_dir(
     parent: impl std::os::fd::AsFd,
     name: impl rustix::path::Arg,
 ) -> Result<OwnedFd, Errno> {
@@ -419,6 +433,15 @@ impl PackReader {
             raw: io::Cursor::default(),
             file: None,
         }
+    }
+}
+
+impl PackReader {
+    /// The first `length` bytes; fewer only if the archive has fewer.
+    pub(super) fn start(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut start = Vec::new();
+        self.take(length as u64).read_to_end(&mut start)?;
+        Ok(start)
     }
 }
 

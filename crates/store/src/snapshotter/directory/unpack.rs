@@ -5,23 +5,22 @@
 //! (`Cursor`), so that an archive in the usual order costs one path step per entry. A link among the parents is resolved
 //! by the kernel within the layer, as Docker does.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use havre_oci::layer::{self, Class, Entry, Kind, LayerError, Reader, Segment};
+use havre_oci::layer::{Class, Entry, Kind, Reader, Segment};
 use havre_sys::rooted::Root;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
-use super::recipe::{RecipeWriter, Taken};
-use super::{FS, MOVED, RECIPE};
 use crate::error::is_no_space;
-use crate::snapshotter::{Unpacked, tree_size};
+use crate::snapshotter::recipe::{MOVED, RecipeWriter, Taken};
+use crate::snapshotter::{FS, Form, RECIPE, Unpacked, archive_error, archive_limits, tree_size};
 use crate::{ApplyError, Limits, StoreError};
 
 /// Longest real path of an entry: one the kernel still resolves in one piece.
@@ -29,18 +28,18 @@ const MAX_PATH: usize = 4095;
 /// Bytes of directory names kept until the end, when directories get their times.
 const MAX_DIRECTORY_NAMES: u64 = 512 << 20;
 
-pub(super) fn unpack(tar: &mut dyn Read, staged: &Path, limits: &Limits) -> Result<Unpacked, ApplyError> {
+pub(super) fn unpack(
+    mut tar: &mut dyn BufRead,
+    staged: &Path,
+    limits: &Limits,
+) -> Result<Unpacked, ApplyError> {
     let mut unpacker = Unpacker::new(staged)?;
     let mut recipe = RecipeWriter::create(&staged.join(RECIPE))?;
     let mut recording = Ok(());
     // The reader records headers while this function records payloads between them.
     let recorder = std::cell::RefCell::new((&mut recipe, &mut recording));
-    let limits = layer::Limits {
-        entries: limits.entries,
-        size: limits.tar_size,
-        ..layer::Limits::default()
-    };
-    let mut reader = Reader::new(tar, limits, |segment: Segment<'_>| {
+    let limits = archive_limits(limits);
+    let mut reader = Reader::new(&mut tar, limits, |segment: Segment<'_>| {
         let (recipe, recording) = &mut *recorder.borrow_mut();
         let Segment::Raw(bytes) = segment else {
             return Ok(());
@@ -76,24 +75,11 @@ pub(super) fn unpack(tar: &mut dyn Read, staged: &Path, limits: &Limits) -> Resu
     unpacker.set_directory_times();
     let tar_size = recipe.finish(&unpacker.taken)?;
     Ok(Unpacked {
+        form: Form::Directory,
         size: unpacker.size,
         tar_size,
         entries: unpacker.entries,
     })
-}
-
-fn archive_error(error: LayerError) -> ApplyError {
-    match error {
-        LayerError::Read(source) => ApplyError::Read(source),
-        LayerError::TooManyEntries { limit } => ApplyError::Limit {
-            what: "entries",
-            limit,
-        },
-        LayerError::TooLarge { limit } => ApplyError::Limit { what: "bytes", limit },
-        other => ApplyError::Invalid {
-            reason: other.to_string(),
-        },
-    }
 }
 
 /// An open directory on the way to the current entry.

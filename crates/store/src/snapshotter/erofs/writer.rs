@@ -1,0 +1,377 @@
+//! An archive into an image, in one pass.
+//!
+//! The tar form writes the archive as it comes, in the pieces it comes in, and only notes where contents lie. The aligned form
+//! writes contents at 4 KiB bounds and the rest into a recipe. Either way the tree is collected meanwhile, its metadata follow
+//! the data, and the superblock, which makes a file system of it, is written last.
+
+use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use havre_erofs::{BlockSize, DATA_START, DeviceKind, ErofsError, Layout, Metadata, Node, Options, Tree};
+use havre_oci::Digester;
+use havre_oci::layer::{Class, Entry, Kind, Reader, Segment};
+
+use crate::snapshotter::recipe::RecipeWriter;
+use crate::snapshotter::{FS, Form, IMAGE, LayerFile, RECIPE, Unpacked, archive_error, archive_limits};
+use crate::{ApplyError, Limits, Result, StoreError};
+
+/// Pieces written at once.
+const PIECE: usize = 256 << 10;
+
+/// Writes one layer.
+pub(super) struct ImageWriter {
+    staged: PathBuf,
+    path: PathBuf,
+    file: fs::File,
+    block: BlockSize,
+    tree: Tree,
+    entries: u64,
+}
+
+impl ImageWriter {
+    pub(super) fn create(staged: &Path, block: BlockSize) -> Result<Self> {
+        let mount_point = staged.join(FS);
+        fs::create_dir(&mount_point).map_err(StoreError::at("create", &mount_point))?;
+        let path = staged.join(IMAGE);
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
+        let options = Options {
+            block,
+            ..Options::default()
+        };
+        Ok(Self {
+            staged: staged.to_path_buf(),
+            file: file.map_err(StoreError::at("create", &path))?,
+            path,
+            block,
+            tree: Tree::new(options),
+            entries: 0,
+        })
+    }
+
+    pub(super) fn write(self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+        match self.block {
+            BlockSize::B512 => self.write_tar(tar, limits),
+            BlockSize::B4096 => self.write_aligned(tar, limits),
+        }
+    }
+
+    fn write_tar(mut self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+        let mut tee = Tee {
+            input: tar,
+            file: &self.file,
+            end: DATA_START,
+            ahead: 0,
+            failure: None,
+        };
+        let mut read = || -> Result<u64, ApplyError> {
+            let mut reader = Reader::new(&mut tee, archive_limits(limits), |_| Ok(()));
+            let mut entry = Entry::default();
+            while reader.next_entry(&mut entry).map_err(archive_error)? {
+                self.entries += 1;
+                add(&mut self.tree, &entry, DATA_START + reader.position())?;
+            }
+            let (_, length) = reader.finish().map_err(archive_error)?;
+            Ok(length)
+        };
+        let done = read();
+        // A failure to write is what the reader of the archive met.
+        if let Some(error) = tee.failure {
+            return Err(StoreError::io("write", &self.path, error).into());
+        }
+        let tar_size = done?;
+        self.finish(DATA_START + tar_size, tar_size)
+    }
+
+    fn write_aligned(mut self, mut tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+        let mut recipe = RecipeWriter::create(&self.staged.join(RECIPE))?;
+        let mut recording = Ok(());
+        let mut data = Data {
+            path: &self.path,
+            output: BufWriter::with_capacity(PIECE, At::new(&self.file, DATA_START)),
+            end: DATA_START,
+        };
+        // The reader records headers while this function records payloads between them.
+        let recorder = std::cell::RefCell::new((&mut recipe, &mut recording));
+        let mut reader = Reader::new(&mut tar, archive_limits(limits), |segment: Segment<'_>| {
+            let (recipe, recording) = &mut *recorder.borrow_mut();
+            let Segment::Raw(bytes) = segment else {
+                return Ok(());
+            };
+            recipe.raw(bytes).map_err(|error| {
+                **recording = Err(error);
+                io::Error::other("the recipe cannot be written")
+            })
+        });
+        let mut apply = || -> Result<(), ApplyError> {
+            let mut entry = Entry::default();
+            while reader.next_entry(&mut entry).map_err(archive_error)? {
+                self.entries += 1;
+                let contents = entry.kind == Kind::File && entry.class == Class::Normal && entry.size > 0;
+                let offset = if contents { data.begin(self.block)? } else { 0 };
+                add(&mut self.tree, &entry, offset)?;
+                if !contents {
+                    continue;
+                }
+                recorder.borrow_mut().0.extent(entry.size, offset)?;
+                while let Some(chunk) = reader.next_chunk().map_err(archive_error)? {
+                    data.write(chunk)?;
+                }
+            }
+            Ok(())
+        };
+        let done = apply().and_then(|()| reader.finish().map(drop).map_err(archive_error));
+        // What the recorder met is the cause of what the reader reports.
+        recording?;
+        done?;
+        let data_end = data.finish()?;
+        let tar_size = recipe.finish(&[])?;
+        self.finish(data_end, tar_size)
+    }
+
+    /// Writes what comes after the data, and before.
+    fn finish(self, data_end: u64, tar_size: u64) -> Result<Unpacked, ApplyError> {
+        let Self {
+            path,
+            file,
+            block,
+            tree,
+            entries,
+            ..
+        } = self;
+        let failed = |error| StoreError::io("write", &path, error);
+        let layout = Layout::new(tree, data_end).map_err(|error| refused(&path, error))?;
+        let size = layout.file_bytes();
+        let mut output = Hashing {
+            output: BufWriter::with_capacity(PIECE, At::new(&file, layout.offset())),
+            digester: Digester::sha256(),
+        };
+        layout
+            .write_metadata(&mut output)
+            .map_err(|error| refused(&path, error))?;
+        output.output.flush().map_err(failed)?;
+        let mut digester = output.digester;
+        // The same layer gets the same bytes.
+        let mut uuid = [0; 16];
+        for (byte, pair) in uuid
+            .iter_mut()
+            .zip(digester.clone().finish().hex().as_bytes().chunks(2))
+        {
+            let digits = std::str::from_utf8(pair).unwrap_or_default();
+            *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+        }
+        let superblock = layout.superblock(uuid);
+        digester.update(&superblock);
+        file.file().write_all_at(&superblock, 0).map_err(failed)?;
+        let described = LayerFile {
+            size: layout.size(),
+            metadata_offset: layout.offset(),
+            metadata: digester.finish(),
+        };
+        Ok(Unpacked {
+            form: match block {
+                BlockSize::B512 => Form::Tar(described),
+                BlockSize::B4096 => Form::Aligned(described),
+            },
+            size,
+            tar_size,
+            entries,
+        })
+    }
+}
+
+/// Puts an entry, whose contents are at the byte `offset` of the image, into the tree.
+fn add(tree: &mut Tree, entry: &Entry, offset: u64) -> Result<(), ApplyError> {
+    let invalid = |reason: &str| ApplyError::Invalid {
+        reason: reason.to_owned(),
+    };
+    let added = match &entry.class {
+        Class::Metadata => Ok(()),
+        Class::Opaque { dir } => tree.opaque(dir),
+        Class::Whiteout { path } if path.is_empty() => return Err(invalid("a whiteout of the root")),
+        Class::Whiteout { path } => tree.whiteout(path),
+        Class::Normal if entry.path.is_empty() && entry.kind != Kind::Dir => {
+            return Err(invalid("the root is not a directory"));
+        }
+        Class::Normal => {
+            let metadata = Metadata {
+                mode: entry.mode,
+                uid: entry.uid,
+                gid: entry.gid,
+                mtime: entry.mtime,
+                mtime_nanos: entry.mtime_nanos,
+            };
+            let node = match entry.kind {
+                Kind::Hardlink => {
+                    let linked = tree.link(&entry.path, &entry.target);
+                    return linked.map_err(|error| named(entry, error));
+                }
+                Kind::File => Node::File {
+                    offset,
+                    size: entry.size,
+                },
+                Kind::Dir => Node::Directory,
+                Kind::Symlink => Node::Symlink(&entry.target),
+                Kind::Char { major, minor } => device(DeviceKind::Char, major, minor),
+                Kind::Block { major, minor } => device(DeviceKind::Block, major, minor),
+                Kind::Fifo => Node::Fifo,
+            };
+            tree.add(&entry.path, node, &metadata, &entry.xattrs)
+        }
+    };
+    added.map_err(|error| named(entry, error))
+}
+
+fn device(kind: DeviceKind, major: u32, minor: u32) -> Node<'static> {
+    Node::Device { kind, major, minor }
+}
+
+/// Why an entry can't be, in the words of unpacking it into a directory.
+fn named(entry: &Entry, error: ErofsError) -> ApplyError {
+    let path = String::from_utf8_lossy(&entry.path).into_owned();
+    let system = |errno: rustix::io::Errno| io::Error::from(errno);
+    match error {
+        ErofsError::DanglingHardLink { .. } => ApplyError::DanglingHardLink {
+            path,
+            target: String::from_utf8_lossy(&entry.target).into_owned(),
+        },
+        ErofsError::NotADirectory { .. } => ApplyError::Entry {
+            path,
+            source: system(rustix::io::Errno::NOTDIR),
+        },
+        ErofsError::LinkLoop { .. } => ApplyError::Entry {
+            path,
+            source: system(rustix::io::Errno::LOOP),
+        },
+        ErofsError::Memory { limit } => ApplyError::Limit {
+            what: "bytes of names and attributes",
+            limit,
+        },
+        error => ApplyError::Entry {
+            path,
+            source: io::Error::new(io::ErrorKind::InvalidInput, error),
+        },
+    }
+}
+
+/// Why metadata can't be written.
+fn refused(path: &Path, error: ErofsError) -> ApplyError {
+    match error {
+        ErofsError::Write(source) => StoreError::io("write", path, source).into(),
+        ErofsError::Memory { limit } => ApplyError::Limit {
+            what: "bytes of names and attributes",
+            limit,
+        },
+        error => ApplyError::Invalid {
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// Writes what is read through it into the image, piece by piece as the pieces come, so that they are written in their full
+/// length and copied only once.
+struct Tee<'a> {
+    input: &'a mut dyn BufRead,
+    file: &'a fs::File,
+    /// Where the next piece goes.
+    end: u64,
+    /// How much of the current piece was written but not read.
+    ahead: usize,
+    failure: Option<io::Error>,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let piece = self.input.fill_buf()?;
+        if self.ahead == 0 {
+            if let Err(error) = self.file.file().write_all_at(piece, self.end) {
+                self.failure = Some(error);
+                return Err(io::Error::other("the layer cannot be written"));
+            }
+            self.end += piece.len() as u64;
+            self.ahead = piece.len();
+        }
+        let length = piece.len().min(buf.len());
+        buf[..length].copy_from_slice(&piece[..length]);
+        self.input.consume(length);
+        self.ahead -= length;
+        Ok(length)
+    }
+}
+
+/// Contents at 4 KiB bounds.
+struct Data<'a> {
+    path: &'a Path,
+    output: BufWriter<At<'a>>,
+    end: u64,
+}
+
+impl Data<'_> {
+    /// Moves on to the next bound, where contents are going to begin.
+    fn begin(&mut self, block: BlockSize) -> Result<u64> {
+        let start = self.end.next_multiple_of(block.bytes());
+        let zeros = [0; 4096];
+        let gap = usize::try_from(start - self.end).unwrap_or(0);
+        self.write(&zeros[..gap])?;
+        Ok(start)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.end += bytes.len() as u64;
+        self.output
+            .write_all(bytes)
+            .map_err(StoreError::at("write", self.path))
+    }
+
+    fn finish(mut self) -> Result<u64> {
+        self.output.flush().map_err(StoreError::at("write", self.path))?;
+        Ok(self.end)
+    }
+}
+
+/// A place in a file, to write from there on.
+struct At<'a> {
+    file: &'a fs::File,
+    offset: u64,
+}
+
+impl<'a> At<'a> {
+    fn new(file: &'a fs::File, offset: u64) -> Self {
+        Self { file, offset }
+    }
+}
+
+impl Write for At<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.file().write_at(bytes, self.offset)?;
+        self.offset += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hashes what is written.
+struct Hashing<W> {
+    output: W,
+    digester: Digester,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes)?;
+        self.digester.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
