@@ -33,6 +33,7 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{EngineError, ErrorKind};
 pub use events::*;
 pub use filters::Filters;
+pub use havre_runtime::{Stage, Timings};
 pub use images::Images;
 
 pub use networks::*;

@@ -25,9 +25,11 @@ pub mod shim;
 mod shim_client;
 pub mod spec;
 pub mod stats;
+mod timings;
 
 pub use error::{RuntimeError, StartError};
 pub use runtime::{Reattached, Runtime, RuntimeConfig};
 pub use shim_client::{AttachRequest, Exec, ExitStatus, Shim, ShimState};
 pub use spec::{ContainerSpec, ExecSpec};
 pub use stats::Stats;
+pub use timings::{Stage, Timings};

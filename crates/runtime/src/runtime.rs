@@ -15,6 +15,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Setup};
 use crate::shim_client::{ExitStatus, Shim};
+use crate::timings::Timings;
 use crate::spec::{self, ContainerSpec, Filter, Filters, NamespaceMode, SpecError};
 
 /// Where a [`Runtime`] works.
@@ -84,13 +85,27 @@ impl Runtime {
     /// Starts a shim and creates the container in it: namespaces, mounts and cgroups exist, the program does not run
     /// until [`Shim::start`]. On failure nothing is left.
     pub fn create(&self, spec: &ContainerSpec) -> Result<Shim, StartError> {
+        self.create_timed(spec, &Timings::off())
+    }
+
+    /// As [`create`](Self::create), and says where the time goes.
+    pub fn create_timed(&self, spec: &ContainerSpec, timings: &Timings) -> Result<Shim, StartError> {
         self.anticipate();
         spec::check_id(&spec.id).map_err(RuntimeError::from)?;
         let shim = self.shim(&spec.id);
         let directory = self.directory(&spec.id);
-        let bundle = spec::bundle(spec, &self.cgroup_path(&spec.id)).map_err(start_error)?;
+        timings.stage("cgroups", || Cgroup::new(self.cgroup_path(&spec.id)).prepare());
+        let bundle = timings
+            .stage("specification", || {
+                spec::bundle(spec, &self.cgroup_path(&spec.id))
+            })
+            .map_err(start_error)?;
         let filter = match &bundle.seccomp {
-            Some(profile) => Some(self.filters.get(profile).map_err(start_error)?),
+            Some(profile) => Some(
+                timings
+                    .stage("seccomp filter", || self.filters.get(profile))
+                    .map_err(start_error)?,
+            ),
             None => None,
         };
         match make_directory(&directory, false) {
@@ -116,7 +131,7 @@ impl Runtime {
             seccomp_flags: filter.as_ref().map(|filter| filter.flags),
             log: spec.log.clone(),
         };
-        let result = self.spawn(&setup, &bundle.config, filter.as_ref());
+        let result = self.spawn(&setup, &bundle.config, filter.as_ref(), timings);
         if result.is_err()
             && let Err(error) = self.delete(&spec.id)
         {
@@ -202,6 +217,7 @@ impl Runtime {
         setup: &Setup,
         config: &serde_json::Value,
         filter: Option<&Filter>,
+        timings: &Timings,
     ) -> Result<(), StartError> {
         let io = |action, path: &Path| {
             let path = path.to_owned();
@@ -227,7 +243,8 @@ impl Runtime {
             source,
         };
         let (ours, theirs) = UnixStream::pair().map_err(spawn_error)?;
-        let mut child = Command::new(self.program.path())
+        let mut command = Command::new(self.program.path());
+        command
             .arg0("havre")
             .args(&self.config.shim_args)
             .arg(&setup.id)
@@ -235,13 +252,18 @@ impl Runtime {
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(Stdio::from(error_file.into_parts().0))
-            .spawn()
-            .map_err(spawn_error)?;
-        let sent = protocol::send(&ours, setup);
+            .stderr(Stdio::from(error_file.into_parts().0));
+        let started = timings.stage("shim process", || {
+            let mut child = command.spawn()?;
+            let sent = protocol::send(&ours, setup);
+            drop(command);
+            Ok((child.wait()?, sent))
+        });
         // The process we started ends at once; the shim is its child and answers for itself.
-        let status = child.wait().map_err(spawn_error)?;
-        let reply = sent.and_then(|()| protocol::receive::<Reply>(&ours));
+        let (status, sent) = started.map_err(spawn_error)?;
+        let reply = timings.stage("namespaces, mounts, process", || {
+            sent.and_then(|()| protocol::receive::<Reply>(&ours))
+        });
         match reply {
             Ok(Reply::State(_)) => Ok(()),
             Ok(Reply::Failed(failure)) => Err(failure.into_start_error(&setup.id)),

@@ -1,15 +1,17 @@
 //! Containers: life, lists, looks.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use havre_engine::{CommitOptions, CreateContainer, Engine, ListOptions, RemoveOptions, StopOptions};
-use http::StatusCode;
+use havre_engine::{
+    CommitOptions, CreateContainer, Engine, ListOptions, RemoveOptions, StopOptions, Timings,
+};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
-use crate::model::container::{ChangeView, InspectView, SummaryView};
+use crate::json::Json;
+use crate::model::container::{ChangeView, InspectView, Summaries};
 use crate::model::create::{ConfigBody, CreateBody, Lenient, UpdateBody};
 use crate::model::non_empty;
 use crate::query::Query;
@@ -18,7 +20,7 @@ use crate::version::ApiVersion;
 type Answer<T> = Result<Json<T>, ApiError>;
 type Done = Result<StatusCode, ApiError>;
 
-pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Answer<Vec<SummaryView>> {
+pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Answer<Summaries> {
     // A limit of 0 or less is none.
     let limit = query
         .number::<i64>("limit")?
@@ -30,8 +32,7 @@ pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Answer<V
         size: query.flag("size"),
         filters: query.filters()?,
     };
-    let containers = engine.containers().list(options).await?;
-    Ok(Json(containers.into_iter().map(Into::into).collect()))
+    Ok(Json(Summaries(engine.containers().list(options).await?)))
 }
 
 #[derive(Serialize)]
@@ -78,12 +79,43 @@ pub(super) async fn inspect(
     ))
 }
 
-pub(super) async fn start(State(engine): State<Engine>, Path(id): Path<String>, query: Query) -> Done {
+pub(super) async fn start(
+    State(engine): State<Engine>,
+    Path(id): Path<String>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     if query.given("checkpoint").is_some() {
         return Err(ApiError::not_implemented("checkpoints are not supported"));
     }
-    engine.containers().start(&id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    if !headers.contains_key(TIMINGS) {
+        engine.containers().start(&id).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let timings = Timings::on();
+    engine.containers().start_timed(&id, timings.clone()).await?;
+    let told = [(SERVER_TIMING, server_timing(&timings))];
+    Ok((StatusCode::NO_CONTENT, told).into_response())
+}
+
+/// A request with this header is answered with [`SERVER_TIMING`].
+const TIMINGS: &str = "x-havre-timings";
+/// The stages of the work, as the Server Timing recommendation of the W3C writes them: `s0;dur=1.5;desc="…"`, milliseconds;
+/// and with a parameter of our own, `after`, for their beginning.
+const SERVER_TIMING: &str = "server-timing";
+
+fn server_timing(timings: &Timings) -> String {
+    let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    let stages = timings.stages();
+    let metrics: Vec<String> = stages
+        .iter()
+        .enumerate()
+        .map(|(number, stage)| {
+            let (after, took) = (milliseconds(stage.after), milliseconds(stage.took));
+            format!("s{number};dur={took:.3};after={after:.3};desc=\"{}\"", stage.name)
+        })
+        .collect();
+    metrics.join(", ")
 }
 
 fn stop_options(query: &Query) -> Result<StopOptions, ApiError> {

@@ -17,5 +17,6 @@ pub(crate) mod rename;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod start;
+mod timings;
 pub(crate) mod top;
 pub(crate) mod wait;

@@ -201,7 +201,7 @@ pub(super) fn restart_later(inner: &Arc<Inner>, container: &Arc<Container>, dela
             if called_off || container.status() != Status::Restarting {
                 return;
             }
-            if let Err(error) = start::start(&inner, &container) {
+            if let Err(error) = start::start(&inner, &container, &havre_runtime::Timings::off()) {
                 tracing::warn!(container = container.id, %error, "cannot restart a container");
             }
         });

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use havre_network::{Endpoint, EndpointRequest, NetworkError, PortRequest, Protocol};
-use havre_runtime::Shim;
 use havre_runtime::spec::NetworkNamespace;
+use havre_runtime::{Shim, Timings};
 
 use super::record::{NetworkRecord, Record};
 use super::table::{Container, lock};
@@ -22,6 +22,11 @@ use crate::{EngineError, ErrorKind, Event, EventType, Result};
 impl Containers {
     /// `NotModified` when it runs already.
     pub async fn start(&self, name: &str) -> Result<()> {
+        self.start_timed(name, Timings::off()).await
+    }
+
+    /// As [`start`](Self::start), and says where the time goes.
+    pub async fn start_timed(&self, name: &str, timings: Timings) -> Result<()> {
         let container = self.find(name)?;
         let op = container.op.clone().lock_owned().await;
         let inner = self.0.clone();
@@ -52,7 +57,7 @@ impl Containers {
                 record.restart_count = 0;
                 record.stopped_by_user = false;
             })?;
-            start(&inner, &container)
+            start(&inner, &container, &timings)
         })
         .await
     }
@@ -60,8 +65,8 @@ impl Containers {
 
 /// Starts a container that does not run; the caller holds `op`. A failure leaves it as it was, with the reason in its
 /// state, and undoes everything.
-pub(super) fn start(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
-    let error = match run(inner, container) {
+pub(super) fn start(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Result<()> {
+    let error = match run(inner, container, timings) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -97,14 +102,16 @@ fn exit_code(error: &EngineError) -> i64 {
     }
 }
 
-fn run(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
+fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Result<()> {
     let record = container.read().clone();
     let mode = NetworkMode::parse(&record.host_config.network_mode)?;
-    let prepared = prepare(inner, container, &record, &mode);
+    let prepared = prepare(inner, container, &record, &mode, timings);
     let started = prepared.and_then(|(shim, network)| {
         attach::wire_pending(inner, container, &shim)?;
-        shim.start().map_err(start_failure)?;
-        let state = shim.state()?;
+        timings
+            .stage("program started", || shim.start())
+            .map_err(start_failure)?;
+        let state = timings.stage("state", || shim.state())?;
         Ok((shim, network, state))
     });
     let (shim, network, state) = match started {
@@ -118,13 +125,15 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>) -> Result<()> {
         .stopping
         .store(false, std::sync::atomic::Ordering::SeqCst);
     let endpoints: Vec<_> = network.endpoints.clone().into_iter().collect();
-    let stored = container.transit(&inner.store, Transition::Start, |record| {
-        record.state.pid = state.pid;
-        record.state.exit_code = 0;
-        record.state.oom_killed = false;
-        record.state.error.clear();
-        record.state.started_at = Some(state.started_at.unwrap_or_else(jiff::Timestamp::now));
-        record.network = Some(network);
+    let stored = timings.stage("record", || {
+        container.transit(&inner.store, Transition::Start, |record| {
+            record.state.pid = state.pid;
+            record.state.exit_code = 0;
+            record.state.oom_killed = false;
+            record.state.error.clear();
+            record.state.started_at = Some(state.started_at.unwrap_or_else(jiff::Timestamp::now));
+            record.network = Some(network);
+        })
     });
     if let Err(error) = stored {
         // It cannot be remembered as running, so it must not run.
@@ -154,6 +163,7 @@ fn prepare(
     container: &Container,
     record: &Record,
     mode: &NetworkMode,
+    timings: &Timings,
 ) -> Result<(Shim, NetworkRecord)> {
     let id = container.id.as_str();
     let store = &inner.store;
@@ -162,8 +172,8 @@ fn prepare(
     }
     let rootfs = || {
         let snapshot = store.snapshots().get(id)?;
-        let rootfs = store.snapshots().mount(&snapshot)?;
-        let made = mountpoints::prepare(&rootfs)?;
+        let rootfs = timings.stage("root file system", || store.snapshots().mount(&snapshot))?;
+        let made = timings.stage("mount points", || mountpoints::prepare(&rootfs))?;
         // Stored with the rest when it has started. What an earlier start left behind stays on the list.
         container.change(|record| {
             record.mountpoints.retain(|old| !made.contains(old));
@@ -178,12 +188,19 @@ fn prepare(
                 let pid = spec::running_pid(inner, other, "network")?;
                 NetworkNamespace::Path(PathBuf::from(format!("/proc/{pid}/ns/net")))
             }
-            _ => NetworkNamespace::Path(inner.network.sandbox_create(id)?),
+            _ => NetworkNamespace::Path(
+                timings.stage("network namespace", || inner.network.sandbox_create(id))?,
+            ),
         };
         let rootfs = rootfs()?;
-        files::write(store, record, mode, None)?;
+        timings.stage("hosts and resolv.conf", || {
+            files::write(store, record, mode, None)
+        })?;
         let spec = spec::container_spec(inner, record, mode, rootfs, namespace)?;
-        let shim = inner.runtime.create(&spec).map_err(start_failure)?;
+        let shim = inner
+            .runtime
+            .create_timed(&spec, timings)
+            .map_err(start_failure)?;
         return Ok((shim, plain_network(mode)));
     }
 
@@ -191,7 +208,7 @@ fn prepare(
     let (sandbox, sandbox_made) = mpsc::sync_channel(1);
     std::thread::scope(|scope| {
         let connected = scope.spawn(move || {
-            let path = inner.network.sandbox_create(id)?;
+            let path = timings.stage("network namespace", || inner.network.sandbox_create(id))?;
             let _ = sandbox.send(path);
             let request = EndpointRequest {
                 container: id.to_owned(),
@@ -199,14 +216,15 @@ fn prepare(
                 ip: None,
                 mac: mac_address(record)?,
             };
-            inner
-                .network
-                .connect(&request)
+            timings
+                .stage("network connected", || inner.network.connect(&request))
                 .map_err(|error| network_failure(record, error))
         });
         let created = (|| {
             let rootfs = rootfs()?;
-            files::write(store, record, mode, None)?;
+            timings.stage("hosts and resolv.conf", || {
+                files::write(store, record, mode, None)
+            })?;
             // Nothing comes when the sandbox failed; the other thread says why.
             let Ok(sandbox) = sandbox_made.recv() else {
                 return Ok(None);
@@ -220,7 +238,7 @@ fn prepare(
             )?;
             inner
                 .runtime
-                .create(&spec)
+                .create_timed(&spec, timings)
                 .map(|shim| Some((shim, sandbox)))
                 .map_err(start_failure)
         })();

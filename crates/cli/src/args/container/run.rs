@@ -46,6 +46,8 @@ pub(crate) struct Run {
         help = "Proxy received signals to the process (default true)"
     )]
     pub(crate) sig_proxy: bool,
+    #[arg(long, help = "Print the stages of the command and their times")]
+    pub(crate) timings: bool,
     #[command(flatten)]
     pub(crate) container: ContainerFlags,
     #[arg(hide = true)]

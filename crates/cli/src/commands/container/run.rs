@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::create::{Request, check_pull, make};
+use super::timings::{self, Stopwatch};
 use crate::args::container::run::Run;
 use crate::client::{Client, Hijacked};
 use crate::commands::Done;
@@ -84,11 +85,13 @@ async fn execute(session: &Session, args: &Run) -> Done {
         quiet: args.quiet,
         cidfile: flags.cidfile.as_deref(),
     };
-    let id = make(session, &request).await?;
+    let watch = Stopwatch::new(args.timings);
+    let id = watch.stage("create", make(session, &request)).await?;
     let client = session.client()?;
     if !attached.stdin && !attached.stdout && !attached.stderr {
-        client.post(format!("/containers/{id}/start")).status().await?;
+        start(client, &id, &watch).await?;
         session.printer.line(&id);
+        watch.report(&session.printer);
         return Ok(ExitStatus::SUCCESS);
     }
     let foreground = Foreground {
@@ -100,7 +103,19 @@ async fn execute(session: &Session, args: &Run) -> Done {
         sig_proxy: args.sig_proxy && !flags.tty,
         condition: if args.rm { "removed" } else { "next-exit" },
     };
-    foreground.run(detach_keys).await
+    let status = foreground.run(detach_keys, &watch).await;
+    watch.report(&session.printer);
+    status
+}
+
+async fn start(client: &Client, id: &str, watch: &Stopwatch) -> Result<(), CliError> {
+    let mut call = client.post(format!("/containers/{id}/start"));
+    if watch.is_running() {
+        call = call.header(timings::REQUEST, "1");
+    }
+    let headers = watch.stage("start", call.headers()).await?;
+    watch.within(&headers);
+    Ok(())
 }
 
 /// The detach keys of a flag, of the configuration file, or the usual ones.
@@ -126,13 +141,11 @@ pub(super) struct Foreground<'a> {
 
 impl Foreground<'_> {
     /// Attaches, starts, and moves bytes until the end.
-    pub(super) async fn run(&self, detach_keys: DetachKeys) -> Done {
+    pub(super) async fn run(&self, detach_keys: DetachKeys, watch: &Stopwatch) -> Done {
         // Both must stand before the start, or output and status of a short program would be lost.
-        let (stream, waiting) = tokio::try_join!(self.attach(), self.wait())?;
-        self.client
-            .post(format!("/containers/{}/start", self.id))
-            .status()
-            .await?;
+        let attached = async { tokio::try_join!(self.attach(), self.wait()) };
+        let (stream, waiting) = watch.stage("attach", attached).await?;
+        start(self.client, self.id, watch).await?;
         let raw = self.enter_raw()?;
         let streams = Streams {
             tty: self.tty,
@@ -141,8 +154,9 @@ impl Foreground<'_> {
         };
         let resize = format!("/containers/{}/resize", self.id);
         let follow_size = self.tty && self.session.printer.out_is_terminal();
+        let shuttle = shuttle(stream, streams, &self.session.printer);
         let moved = tokio::select! {
-            moved = shuttle(stream, streams, &self.session.printer) => moved,
+            moved = watch.stage("program", shuttle) => moved,
             Err(error) = shuttle::follow_size(self.client, &resize), if follow_size => Err(error.into()),
             Err(error) = shuttle::forward_signals(self.client, self.id), if self.sig_proxy => Err(error.into()),
             Err(error) = shuttle::ended_by_signal(), if self.tty => Err(error),
@@ -153,7 +167,7 @@ impl Foreground<'_> {
             return Ok(ExitStatus::SUCCESS);
         }
         tokio::select! {
-            status = finished(waiting) => status,
+            status = watch.stage("end", finished(waiting)) => status,
             Err(error) = shuttle::forward_signals(self.client, self.id), if self.sig_proxy => Err(error.into()),
         }
     }

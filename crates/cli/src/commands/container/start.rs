@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::run::{Foreground, keys};
+use super::timings::Stopwatch;
 use crate::args::container::start::Start;
 use crate::commands::{Done, Failures};
 use crate::error::CliError;
@@ -59,7 +60,7 @@ pub(crate) async fn start(session: &Session, args: Start) -> Done {
                 "next-exit"
             },
         };
-        return foreground.run(detach_keys).await;
+        return foreground.run(detach_keys, &Stopwatch::new(false)).await;
     }
     let mut failures = Failures::default();
     let mut failed = Vec::new();
