@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use havre_engine::build::{BuildError, FailureKind};
 use havre_engine::image::ImageError;
@@ -10,6 +9,8 @@ use havre_engine::registry::RegistryError;
 use havre_engine::{EngineError, ErrorKind};
 use http::StatusCode;
 use serde::Serialize;
+
+use crate::json::Json;
 
 /// A status and the message a client shows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,7 @@ mod body;
 mod error;
 mod file_mode;
 mod hijack;
+mod json;
 mod leftover;
 mod listener;
 mod message;

@@ -5,6 +5,7 @@
 
 mod call;
 mod connection;
+mod elements;
 mod lines;
 pub(crate) mod stdcopy;
 #[cfg(test)]

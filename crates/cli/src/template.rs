@@ -9,9 +9,11 @@ mod functions;
 mod lexer;
 mod parser;
 mod printf;
+mod row;
 mod value;
 
 pub(crate) use functions::escape_html;
+pub(crate) use row::Cells;
 pub(crate) use value::Value;
 
 /// Why a template cannot be used; worded as Go's `text/template`.
@@ -48,7 +50,14 @@ impl Template {
 
     /// Renders it for one value.
     pub(crate) fn render(&self, data: &Value) -> Result<String, TemplateError> {
-        exec::run(&self.nodes, data)
+        let mut text = String::new();
+        self.render_to(data, &mut text)?;
+        Ok(text)
+    }
+
+    /// As [`Template::render`], to the end of a text.
+    pub(crate) fn render_to(&self, data: &Value, out: &mut String) -> Result<(), TemplateError> {
+        exec::run(&self.nodes, data, out)
     }
 }
 

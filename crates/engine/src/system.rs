@@ -256,7 +256,7 @@ impl Inner {
             containers_running: running,
             containers_paused: paused,
             containers_stopped: stopped,
-            images: self.store.meta().images()?.len() as u64,
+            images: self.store.meta().image_count()?,
             driver: crate::containers::DRIVER.to_owned(),
             driver_status: vec![
                 ("Layers".to_owned(), "directories".to_owned()),

@@ -1,5 +1,6 @@
 //! Listing images.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use havre_oci::{Digest, Reference};
@@ -35,7 +36,6 @@ pub struct Summary {
     /// Bytes in layers other images use as well, when asked for.
     pub shared_size: Option<u64>,
     pub labels: BTreeMap<String, String>,
-    pub layers: Vec<Digest>,
 }
 
 /// The names of all images, read at once.
@@ -66,9 +66,9 @@ impl ImageService {
     pub(crate) fn names(&self) -> Result<Names, ImageError> {
         let meta = self.store.meta();
         let mut names = Names::default();
-        for row in meta.references()? {
-            if let Ok(reference) = Reference::parse(&row.name) {
-                names.tags.entry(row.image).or_default().push(reference);
+        for (name, image) in meta.reference_names()? {
+            if let Ok(reference) = Reference::parse(&name) {
+                names.tags.entry(image).or_default().push(reference);
             }
         }
         for known in meta.all_repo_digests()? {
@@ -100,24 +100,17 @@ impl ImageService {
         }
         let by_label = !filters.get("label").is_empty() || !filters.get("label!").is_empty();
 
-        let images = self.store.meta().images()?;
+        let mut images = self.store.meta().image_rows()?;
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         let mut names = self.names()?;
-        let parents: HashSet<Digest> = images.iter().filter_map(|image| image.parent.clone()).collect();
-        let layer_sizes = if options.shared_size {
-            self.layer_sizes()?
-        } else {
-            HashMap::new()
-        };
-        let users = if options.shared_size {
-            layer_users(&images)
-        } else {
-            HashMap::new()
-        };
-
-        let ids: HashSet<Digest> = images.iter().map(|image| image.id.clone()).collect();
-        self.labels.trim(ids.len(), |image| ids.contains(image));
-        let mut rows = Vec::new();
-        for image in images {
+        let parents: HashSet<&Digest> = images.iter().filter_map(|image| image.parent.as_ref()).collect();
+        let shared_sizes = options.shared_size.then(|| self.shared_sizes()).transpose()?;
+        // Made only when there is something to forget.
+        let ids: LazyCell<HashSet<&Digest>, _> =
+            LazyCell::new(|| images.iter().map(|image| &image.id).collect());
+        self.labels.trim(images.len(), |image| ids.contains(image));
+        let mut rows = Vec::with_capacity(images.len());
+        for image in &images {
             let created = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
             if before.is_some_and(|before| created >= before)
                 || since.is_some_and(|since| created <= since)
@@ -160,48 +153,45 @@ impl ImageService {
             if by_label && !filters.labels_match(&labels) {
                 continue;
             }
-            let shared_size = options.shared_size.then(|| {
-                let shared = image
-                    .layers
-                    .iter()
-                    .filter(|layer| users.get(*layer).is_some_and(|count| *count > 1));
-                shared
-                    .map(|layer| layer_sizes.get(layer).copied().unwrap_or(0))
-                    .sum()
-            });
+            let shared_size = shared_sizes
+                .as_ref()
+                .map(|sizes| sizes.get(&image.id).copied().unwrap_or(0));
             rows.push(Summary {
                 repo_tags: tags.iter().map(Reference::familiar).collect(),
                 repo_digests: digests.iter().map(Reference::familiar).collect(),
-                id: image.id,
-                parent: image.parent,
+                id: image.id.clone(),
+                parent: image.parent.clone(),
                 created: image.created,
                 size: image.size,
                 shared_size,
                 labels,
-                layers: image.layers,
             });
         }
-        rows.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         Ok(rows)
     }
 
-    fn layer_sizes(&self) -> Result<HashMap<Digest, u64>, ImageError> {
+    /// For every image the bytes in layers that other images use as well.
+    fn shared_sizes(&self) -> Result<HashMap<Digest, u64>, ImageError> {
+        let images = self.store.meta().images()?;
         let layers = self.store.layers().list()?;
-        Ok(layers
-            .into_iter()
-            .map(|layer| (layer.diff_id, layer.size))
+        let sizes: HashMap<&Digest, u64> = layers.iter().map(|layer| (&layer.diff_id, layer.size)).collect();
+        let mut users: HashMap<&Digest, usize> = HashMap::new();
+        for image in &images {
+            let layers: HashSet<&Digest> = image.layers.iter().collect();
+            for layer in layers {
+                *users.entry(layer).or_default() += 1;
+            }
+        }
+        let shared = |image: &Image| {
+            let layers = image.layers.iter();
+            layers
+                .filter(|layer| users.get(layer).is_some_and(|count| *count > 1))
+                .map(|layer| sizes.get(layer).copied().unwrap_or(0))
+                .sum()
+        };
+        Ok(images
+            .iter()
+            .map(|image| (image.id.clone(), shared(image)))
             .collect())
     }
-}
-
-/// How many images have each layer.
-fn layer_users(images: &[Image]) -> HashMap<Digest, usize> {
-    let mut users = HashMap::new();
-    for image in images {
-        let layers: HashSet<&Digest> = image.layers.iter().collect();
-        for layer in layers {
-            *users.entry(layer.clone()).or_default() += 1;
-        }
-    }
-    users
 }

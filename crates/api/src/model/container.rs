@@ -6,7 +6,7 @@ use havre_engine::{
     ChangeKind, ContainerSummary, ContainerView, EndpointView, MountPoint, NetworkView, PortBinding,
     PortSummary, StateView, Status,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::config::ConfigView;
 use super::host_config::HostConfigView;
@@ -41,7 +41,8 @@ pub(crate) struct InspectView {
     size_rw: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size_root_fs: Option<u64>,
-    mounts: Vec<Mount>,
+    #[serde(serialize_with = "mounts")]
+    mounts: Vec<MountPoint>,
     config: ConfigView,
     network_settings: NetworkSettings,
 }
@@ -72,19 +73,19 @@ pub(crate) struct GraphDriver {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Mount {
+struct Mount<'a> {
     #[serde(rename = "Type")]
     kind: &'static str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    source: String,
-    destination: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    driver: String,
-    mode: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    source: &'a str,
+    destination: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    driver: &'a str,
+    mode: &'a str,
     #[serde(rename = "RW")]
     rw: bool,
-    propagation: String,
+    propagation: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,32 +125,32 @@ struct NetworkSettings {
     ipv6_gateway: &'static str,
     #[serde(rename = "MacAddress")]
     mac_address: String,
-    #[serde(rename = "Networks")]
-    networks: BTreeMap<String, Endpoint>,
+    #[serde(rename = "Networks", serialize_with = "networks")]
+    networks: BTreeMap<String, EndpointView>,
 }
 
 #[derive(Debug, Serialize)]
-struct Endpoint {
+struct Endpoint<'a> {
     #[serde(rename = "IPAMConfig")]
     ipam_config: Option<()>,
     #[serde(rename = "Links")]
     links: Option<()>,
     #[serde(rename = "Aliases")]
-    aliases: Option<Vec<String>>,
+    aliases: Option<&'a [String]>,
     #[serde(rename = "MacAddress")]
-    mac_address: String,
+    mac_address: &'a str,
     #[serde(rename = "DriverOpts")]
     driver_opts: Option<()>,
     #[serde(rename = "GwPriority")]
     gateway_priority: i64,
     #[serde(rename = "NetworkID")]
-    network_id: String,
+    network_id: &'a str,
     #[serde(rename = "EndpointID")]
-    endpoint_id: String,
+    endpoint_id: &'a str,
     #[serde(rename = "Gateway")]
-    gateway: String,
+    gateway: &'a str,
     #[serde(rename = "IPAddress")]
-    ip_address: String,
+    ip_address: &'a str,
     #[serde(rename = "IPPrefixLen")]
     ip_prefix_len: u8,
     #[serde(rename = "IPv6Gateway")]
@@ -159,29 +160,38 @@ struct Endpoint {
     #[serde(rename = "GlobalIPv6PrefixLen")]
     global_ipv6_prefix_len: u8,
     #[serde(rename = "DNSNames")]
-    dns_names: Option<Vec<String>>,
+    dns_names: Option<&'a [String]>,
 }
 
-impl From<EndpointView> for Endpoint {
-    fn from(view: EndpointView) -> Self {
+impl<'a> From<&'a EndpointView> for Endpoint<'a> {
+    fn from(view: &'a EndpointView) -> Self {
+        let some = |list: &'a [String]| (!list.is_empty()).then_some(list);
         Self {
             ipam_config: None,
             links: None,
-            aliases: non_empty(view.aliases),
-            mac_address: view.mac_address,
+            aliases: some(&view.aliases),
+            mac_address: &view.mac_address,
             driver_opts: None,
             gateway_priority: 0,
-            network_id: view.network_id,
-            endpoint_id: view.endpoint_id,
-            gateway: view.gateway,
-            ip_address: view.ip_address,
+            network_id: &view.network_id,
+            endpoint_id: &view.endpoint_id,
+            gateway: &view.gateway,
+            ip_address: &view.ip_address,
             ip_prefix_len: view.ip_prefix_len,
             ipv6_gateway: "",
             global_ipv6_address: "",
             global_ipv6_prefix_len: 0,
-            dns_names: non_empty(view.dns_names),
+            dns_names: some(&view.dns_names),
         }
     }
+}
+
+fn networks<S: Serializer>(
+    networks: &BTreeMap<String, EndpointView>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let endpoints = networks.iter();
+    serializer.collect_map(endpoints.map(|(name, view)| (name, Endpoint::from(view))))
 }
 
 impl From<NetworkView> for NetworkSettings {
@@ -209,28 +219,28 @@ impl From<NetworkView> for NetworkSettings {
             ip_prefix_len: default.ip_prefix_len,
             ipv6_gateway: "",
             mac_address: default.mac_address,
-            networks: view
-                .networks
-                .into_iter()
-                .map(|(name, endpoint)| (name, endpoint.into()))
-                .collect(),
+            networks: view.networks,
         }
     }
 }
 
-impl From<MountPoint> for Mount {
-    fn from(mount: MountPoint) -> Self {
+impl<'a> From<&'a MountPoint> for Mount<'a> {
+    fn from(mount: &'a MountPoint) -> Self {
         Self {
             kind: mount.kind.as_str(),
-            name: mount.name,
-            source: mount.source,
-            destination: mount.destination,
-            driver: mount.driver,
-            mode: mount.mode,
+            name: &mount.name,
+            source: &mount.source,
+            destination: &mount.destination,
+            driver: &mount.driver,
+            mode: &mount.mode,
             rw: mount.rw,
-            propagation: mount.propagation,
+            propagation: &mount.propagation,
         }
     }
+}
+
+fn mounts<S: Serializer>(mounts: &[MountPoint], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(mounts.iter().map(Mount::from))
 }
 
 impl From<StateView> for State {
@@ -279,41 +289,52 @@ impl From<ContainerView> for InspectView {
             },
             size_rw: view.size_rw,
             size_root_fs: view.size_root_fs,
-            mounts: view.mounts.into_iter().map(Into::into).collect(),
+            mounts: view.mounts,
             config: view.config.into(),
             network_settings: view.network.into(),
         }
     }
 }
 
+/// The containers of a list, written without being copied.
+pub(crate) struct Summaries(pub(crate) Vec<ContainerSummary>);
+
+impl Serialize for Summaries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(SummaryView::from))
+    }
+}
+
 /// One container of a list.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct SummaryView {
-    id: String,
-    names: Vec<String>,
-    image: String,
+pub(crate) struct SummaryView<'a> {
+    id: &'a str,
+    names: &'a [String],
+    image: &'a str,
     #[serde(rename = "ImageID")]
-    image_id: String,
-    command: String,
+    image_id: &'a str,
+    command: &'a str,
     created: i64,
-    ports: Vec<PortView>,
+    #[serde(serialize_with = "ports")]
+    ports: &'a [PortSummary],
     #[serde(skip_serializing_if = "Option::is_none")]
     size_rw: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size_root_fs: Option<u64>,
-    labels: BTreeMap<String, String>,
+    labels: &'a BTreeMap<String, String>,
     state: &'static str,
-    status: String,
-    host_config: SummaryHostConfig,
-    network_settings: SummaryNetworkSettings,
-    mounts: Vec<Mount>,
+    status: &'a str,
+    host_config: SummaryHostConfig<'a>,
+    network_settings: SummaryNetworkSettings<'a>,
+    #[serde(serialize_with = "mounts")]
+    mounts: &'a [MountPoint],
 }
 
 #[derive(Debug, Serialize)]
-struct PortView {
+struct PortView<'a> {
     #[serde(rename = "IP", skip_serializing_if = "Option::is_none")]
-    ip: Option<String>,
+    ip: Option<&'a str>,
     #[serde(rename = "PrivatePort")]
     private: u16,
     #[serde(rename = "PublicPort", skip_serializing_if = "Option::is_none")]
@@ -324,20 +345,21 @@ struct PortView {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct SummaryHostConfig {
-    network_mode: String,
+struct SummaryHostConfig<'a> {
+    network_mode: &'a str,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct SummaryNetworkSettings {
-    networks: BTreeMap<String, Endpoint>,
+struct SummaryNetworkSettings<'a> {
+    #[serde(serialize_with = "networks")]
+    networks: &'a BTreeMap<String, EndpointView>,
 }
 
-impl From<PortSummary> for PortView {
-    fn from(port: PortSummary) -> Self {
+impl<'a> From<&'a PortSummary> for PortView<'a> {
+    fn from(port: &'a PortSummary) -> Self {
         Self {
-            ip: port.ip,
+            ip: port.ip.as_deref(),
             private: port.private_port,
             public: port.public_port,
             kind: port.protocol,
@@ -345,31 +367,32 @@ impl From<PortSummary> for PortView {
     }
 }
 
-impl From<ContainerSummary> for SummaryView {
-    fn from(summary: ContainerSummary) -> Self {
-        let networks = summary
-            .networks
-            .into_iter()
-            .map(|(name, endpoint)| (name, endpoint.into()))
-            .collect();
+fn ports<S: Serializer>(ports: &[PortSummary], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ports.iter().map(PortView::from))
+}
+
+impl<'a> From<&'a ContainerSummary> for SummaryView<'a> {
+    fn from(summary: &'a ContainerSummary) -> Self {
         Self {
-            id: summary.id,
-            names: summary.names,
-            image: summary.image,
-            image_id: summary.image_id.to_string(),
-            command: summary.command,
+            id: &summary.id,
+            names: &summary.names,
+            image: &summary.image,
+            image_id: summary.image_id.as_str(),
+            command: &summary.command,
             created: summary.created.as_second(),
-            ports: summary.ports.into_iter().map(Into::into).collect(),
+            ports: &summary.ports,
             size_rw: summary.size_rw.filter(|size| *size > 0),
             size_root_fs: summary.size_root_fs.filter(|size| *size > 0),
-            labels: summary.labels,
+            labels: &summary.labels,
             state: summary.status.as_str(),
-            status: summary.status_text,
+            status: &summary.status_text,
             host_config: SummaryHostConfig {
-                network_mode: summary.network_mode,
+                network_mode: &summary.network_mode,
             },
-            network_settings: SummaryNetworkSettings { networks },
-            mounts: summary.mounts.into_iter().map(Into::into).collect(),
+            network_settings: SummaryNetworkSettings {
+                networks: &summary.networks,
+            },
+            mounts: &summary.mounts,
         }
     }
 }

@@ -148,7 +148,7 @@ impl DiskUsageView {
             |entry| entry.in_use,
             |entry: &BuildCacheEntry| entry.size,
         );
-        let container_views = values(containers.into_iter().map(ContainerSummaryView::from))?;
+        let container_views = values(containers.iter().map(ContainerSummaryView::from))?;
         let volume_views = values(volumes.into_iter().map(VolumeView::from))?;
         let cache_views = values(build_cache.into_iter().map(CacheView::from))?;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use havre_engine::image::{HistoryEntry, Inspect, Removed, Summary};
-use havre_oci::RunConfig;
+use havre_oci::{Digest, RunConfig};
 use serde::Serialize;
 
 use super::container::GraphDriver;
@@ -18,7 +18,7 @@ pub(crate) struct SummaryView {
     /// How many containers use it; -1 where nobody counted.
     pub(crate) containers: i64,
     created: i64,
-    id: String,
+    id: Digest,
     labels: Option<BTreeMap<String, String>>,
     parent_id: String,
     repo_digests: Vec<String>,
@@ -40,7 +40,7 @@ impl SummaryView {
         Self {
             containers: -1,
             created: summary.created.map_or(0, |created| created.as_second()),
-            id: summary.id.to_string(),
+            id: summary.id,
             labels: non_empty(summary.labels),
             parent_id: summary
                 .parent

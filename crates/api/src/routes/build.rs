@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use havre_engine::Engine;
@@ -17,6 +16,7 @@ use super::images::reference;
 use super::transfer::platform;
 use crate::body;
 use crate::error::ApiError;
+use crate::json::Json;
 use crate::message::{self, Failure, Lines, Message};
 use crate::model::non_empty;
 use crate::query::Query;

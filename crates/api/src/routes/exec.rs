@@ -1,6 +1,5 @@
 //! Commands run in a container.
 
-use axum::Json;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use havre_engine::{DetachKeys, Engine, ExecConfig, ExecStart};
@@ -12,6 +11,7 @@ use super::containers::terminal_size;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::hijack;
+use crate::json::Json;
 use crate::model::create::Lenient;
 use crate::model::exec::{ExecCreateBody, ExecInspect, ExecStartBody};
 use crate::query::Query;

@@ -1,6 +1,5 @@
 //! Images: lists, looks, names.
 
-use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use havre_engine::Engine;
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use super::transfer;
 use crate::error::ApiError;
+use crate::json::Json;
 use crate::model::image::{HistoryView, InspectView, RemovedView, SummaryView};
 use crate::model::non_empty;
 use crate::query::Query;

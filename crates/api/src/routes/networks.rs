@@ -1,12 +1,12 @@
 //! Networks: the predefined ones.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use havre_engine::Engine;
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::error::ApiError;
+use crate::json::Json;
 use crate::model::network::NetworkView;
 use crate::query::Query;
 

@@ -1,6 +1,5 @@
 //! The engine as a whole.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::json::Json;
 use crate::model::create::Lenient;
 use crate::model::disk_usage::{DiskUsageView, Kinds};
 use crate::model::event::EventView;

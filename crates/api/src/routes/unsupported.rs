@@ -1,12 +1,12 @@
 //! Parts of Docker's API that Havre does not have: each says so instead of "page not found".
 
-use axum::Json;
 use axum::Router;
 use axum::routing::{any, get};
 use havre_engine::Engine;
 use http::StatusCode;
 
 use crate::error::ApiError;
+use crate::json::Json;
 
 pub(super) fn routes() -> Router<Engine> {
     let mut router = Router::new()

@@ -1,6 +1,5 @@
 //! Volumes.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use havre_engine::Engine;
 use http::StatusCode;
@@ -8,6 +7,7 @@ use serde::Serialize;
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::json::Json;
 use crate::model::create::Lenient;
 use crate::model::non_empty;
 use crate::model::volume::{CreateBody, VolumeView};

@@ -117,7 +117,7 @@ impl Call<'_> {
         self.header("content-type", content_type)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!(
             "{} {}",
             self.method,

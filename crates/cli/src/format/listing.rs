@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::table::align;
 use crate::error::CliError;
-use crate::template::{Template, Value};
+use crate::template::{Template, TemplateError, Value};
 
 /// What a kind of list looks like.
 #[derive(Debug)]
@@ -25,54 +25,86 @@ impl Layout {
         quiet: bool,
         rows: &[Value],
     ) -> Result<String, CliError> {
+        let mut list = self.list(format, quiet)?;
+        rows.iter().for_each(|row| list.add(row));
+        list.finish()
+    }
+
+    /// A list to which rows are added one by one, which need not stay.
+    pub(crate) fn list(&self, format: Option<&str>, quiet: bool) -> Result<List, CliError> {
         let format = format
             .filter(|format| !format.is_empty())
             .unwrap_or("table")
             .trim();
-        let quiet_template = format!("{{{{.{}}}}}", self.quiet);
         if quiet && matches!(format, "table" | "json") {
-            return rendered(&quiet_template, rows);
+            return List::new(&format!("{{{{.{}}}}}", self.quiet));
         }
         if format == "table" {
-            return self.table(self.table, rows);
+            return self.table(self.table);
         }
         if let Some(cells) = format.strip_prefix("table") {
-            return self.table(&unescape(cells.trim()), rows);
+            return self.table(&unescape(cells.trim()));
         }
         match format {
-            "json" => rendered("{{json .}}", rows),
-            template => rendered(&unescape(template), rows),
+            "json" => List::new("{{json .}}"),
+            template => List::new(&unescape(template)),
         }
     }
 
-    fn table(&self, cells: &str, rows: &[Value]) -> Result<String, CliError> {
+    fn table(&self, cells: &str) -> Result<List, CliError> {
         let headers = self
             .headers
             .iter()
             .map(|(cell, header)| (*cell, Value::from(*header)))
             .collect();
-        let mut lines = vec![Value::row(headers, label_headers(cells))];
-        lines.extend_from_slice(rows);
-        Ok(align(&rendered(cells, &lines)?))
+        let mut list = List::new(cells)?;
+        list.aligned = true;
+        list.add(&Value::row(headers, label_headers(cells)));
+        Ok(list)
+    }
+}
+
+/// A list in the making: one line per row.
+#[derive(Debug)]
+pub(crate) struct List {
+    template: Template,
+    aligned: bool,
+    text: String,
+    failed: Option<TemplateError>,
+}
+
+impl List {
+    fn new(template: &str) -> Result<Self, CliError> {
+        Ok(Self {
+            template: Template::parse(template)
+                .map_err(|error| CliError::Invalid(format!("template parsing error: {error}")))?,
+            aligned: false,
+            text: String::new(),
+            failed: None,
+        })
+    }
+
+    /// Adds a row. A failure is told at the end.
+    pub(crate) fn add(&mut self, row: &Value) {
+        if self.failed.is_none() {
+            self.failed = self.template.render_to(row, &mut self.text).err();
+            self.text.push('\n');
+        }
+    }
+
+    /// The whole text.
+    pub(crate) fn finish(self) -> Result<String, CliError> {
+        match self.failed {
+            Some(error) => Err(CliError::Invalid(format!("failed to execute template: {error}"))),
+            None if self.aligned => Ok(align(&self.text)),
+            None => Ok(self.text),
+        }
     }
 }
 
 /// `\t` and `\n` typed as two characters.
 fn unescape(format: &str) -> String {
     format.replace("\\t", "\t").replace("\\n", "\n")
-}
-
-/// One line per row.
-fn rendered(template: &str, rows: &[Value]) -> Result<String, CliError> {
-    let failed = |error| CliError::Invalid(format!("failed to execute template: {error}"));
-    let template = Template::parse(template)
-        .map_err(|error| CliError::Invalid(format!("template parsing error: {error}")))?;
-    let mut text = String::new();
-    for row in rows {
-        text.push_str(&template.render(row).map_err(failed)?);
-        text.push('\n');
-    }
-    Ok(text)
 }
 
 /// `.Label "com.example.some-key"` has the header `some key`.

@@ -1,5 +1,7 @@
 //! Rendering a tree for a value.
 
+use std::fmt::Write as _;
+
 use super::TemplateError;
 use super::functions;
 use super::parser::{Command, Node, Operand, Pipeline};
@@ -28,18 +30,17 @@ const OPTIONAL: [&str; 16] = [
 struct Scope<'a> {
     root: &'a Value,
     variables: Vec<(String, Value)>,
-    out: String,
+    out: &'a mut String,
 }
 
-/// Renders `nodes` with `data` as the dot.
-pub(super) fn run(nodes: &[Node], data: &Value) -> Result<String, TemplateError> {
+/// Renders `nodes` with `data` as the dot to the end of `out`.
+pub(super) fn run(nodes: &[Node], data: &Value, out: &mut String) -> Result<(), TemplateError> {
     let mut scope = Scope {
         root: data,
         variables: Vec::new(),
-        out: String::new(),
+        out,
     };
-    scope.nodes(nodes, data)?;
-    Ok(scope.out)
+    scope.nodes(nodes, data)
 }
 
 impl Scope<'_> {
@@ -58,7 +59,7 @@ impl Scope<'_> {
                     .pipeline(pipeline, dot)
                     .map_err(|message| failure(*column, pipeline, message))?;
                 if pipeline.variables.is_empty() {
-                    self.out.push_str(&value.to_string());
+                    let _ = write!(self.out, "{value}");
                 }
             }
             Node::If {
@@ -177,6 +178,9 @@ impl Scope<'_> {
         let Some((first, rest)) = command.operands.split_first() else {
             return Ok(Value::Null);
         };
+        if rest.is_empty() && piped.is_none() {
+            return self.operand(first, dot);
+        }
         let mut arguments = Vec::with_capacity(rest.len() + 1);
         for operand in rest {
             arguments.push(self.operand(operand, dot)?);
@@ -187,8 +191,8 @@ impl Scope<'_> {
             Operand::Fields(base, names) if !arguments.is_empty() => {
                 let base = self.base(base.as_deref(), dot)?;
                 match (&base, names.as_slice(), arguments.as_slice()) {
-                    (Value::Row { labels, .. }, [method], [Value::Text(key)]) if method == "Label" => {
-                        Ok(Value::Text(labels.get(key).cloned().unwrap_or_default()))
+                    (Value::Row(row), [method], [Value::Text(key)]) if method == "Label" => {
+                        Ok(Value::from(row.label(key)))
                     }
                     _ => Err(format!(
                         "{} has arguments but cannot be invoked as function",
@@ -224,34 +228,38 @@ impl Scope<'_> {
             Operand::Group(pipeline) => self.pipeline(pipeline, dot),
             Operand::Fields(base, names) => {
                 let Some(base) = base else {
-                    return fields(dot, names).cloned();
+                    return fields(dot, names);
                 };
                 let base = self.operand(base, dot)?;
-                fields(&base, names).cloned()
+                fields(&base, names)
             }
         }
     }
 }
 
-fn fields<'a>(value: &'a Value, names: &[String]) -> Result<&'a Value, String> {
-    static NULL: Value = Value::Null;
+fn fields(value: &Value, names: &[String]) -> Result<Value, String> {
     let mut value = value;
-    for name in names {
+    for (at, name) in names.iter().enumerate() {
         value = match value {
             Value::Map(entries) => match entries.iter().find(|(key, _)| key == name) {
                 Some((_, found)) => found,
-                None if OPTIONAL.contains(&name.as_str()) => &NULL,
+                None if OPTIONAL.contains(&name.as_str()) => &Value::Null,
                 None => return Err(format!("map has no entry for key \"{name}\"")),
             },
-            Value::Row { cells, .. } => match cells.iter().find(|(key, _)| key == name) {
-                Some((_, found)) => found,
-                None => return Err(format!("can't evaluate field {name} in type row")),
-            },
+            Value::Row(row) => {
+                let cell = row
+                    .cell(name)
+                    .ok_or_else(|| format!("can't evaluate field {name} in type row"))?;
+                return match &names[at + 1..] {
+                    [] => Ok(cell),
+                    rest => fields(&cell, rest),
+                };
+            }
             Value::Null => return Err(format!("nil data; no entry for key \"{name}\"")),
             other => return Err(format!("can't evaluate field {name} in type {}", other.kind())),
         };
     }
-    Ok(value)
+    Ok(value.clone())
 }
 
 fn failure(column: usize, pipeline: &Pipeline, message: String) -> TemplateError {

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use super::row::{Cells, Ready, Row};
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
@@ -25,19 +27,19 @@ pub(crate) enum Value {
     List(Vec<Value>),
     /// A JSON object in the order it came.
     Map(Vec<(String, Value)>),
-    /// A row of a table: named cells, and labels for `.Label "key"`.
-    Row {
-        /// Cells, values of methods in Docker's terms.
-        cells: Vec<(&'static str, Value)>,
-        /// What `.Label` looks up.
-        labels: BTreeMap<String, String>,
-    },
+    /// A row of a table: named cells (methods in Docker's terms), and labels for `.Label "key"`.
+    Row(Row),
 }
 
 impl Value {
-    /// A row.
+    /// A row of cells that are there already.
     pub(crate) fn row(cells: Vec<(&'static str, Value)>, labels: BTreeMap<String, String>) -> Self {
-        Self::Row { cells, labels }
+        Self::cells(Ready { cells, labels })
+    }
+
+    /// A row whose cells are made when asked for.
+    pub(crate) fn cells(cells: impl Cells + 'static) -> Self {
+        Self::Row(Row::new(cells))
     }
 
     /// The value as Go's templates judge it.
@@ -51,7 +53,7 @@ impl Value {
             Self::Text(value) => !value.is_empty(),
             Self::List(items) => !items.is_empty(),
             Self::Map(entries) => !entries.is_empty(),
-            Self::Row { .. } => true,
+            Self::Row(_) => true,
         }
     }
 
@@ -73,7 +75,7 @@ impl Value {
             Self::Text(_) => "string",
             Self::List(_) => "[]interface {}",
             Self::Map(_) => "map[string]interface {}",
-            Self::Row { .. } => "row",
+            Self::Row(_) => "row",
         }
     }
 }
@@ -116,14 +118,7 @@ impl fmt::Display for Value {
                 }
                 f.write_str("]")
             }
-            Self::Row { cells, .. } => {
-                f.write_str("{")?;
-                for (index, (_, value)) in cells.iter().enumerate() {
-                    let blank = if index == 0 { "" } else { " " };
-                    write!(f, "{blank}{value}")?;
-                }
-                f.write_str("}")
-            }
+            Self::Row(row) => write!(f, "{row}"),
         }
     }
 }
@@ -213,15 +208,7 @@ impl Serialize for Value {
                 }
                 map.end()
             }
-            Self::Row { cells, .. } => {
-                let mut cells: Vec<_> = cells.iter().collect();
-                cells.sort_by_key(|(name, _)| *name);
-                let mut map = serializer.serialize_map(Some(cells.len()))?;
-                for (name, value) in cells {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
+            Self::Row(row) => row.serialize(serializer),
         }
     }
 }

@@ -23,7 +23,10 @@ impl Containers {
 
 fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<ContainerView> {
     let record = container.read().clone();
-    let sizes = if size { Some(sizes(inner, &record)?) } else { None };
+    let sizes = match size {
+        true => Some(sizes(inner, &record.id, &record.image)?),
+        false => None,
+    };
     let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
     let state = &record.state;
     let (first, rest) = record

@@ -1,6 +1,6 @@
 //! `ps`
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use havre_oci::Digest;
 use jiff::Timestamp;
@@ -21,47 +21,41 @@ impl Containers {
     pub async fn list(&self, options: ListOptions) -> Result<Vec<ContainerSummary>> {
         options.filters.only(FILTER_KEYS)?;
         let filter = self.filter(&options.filters).await?;
-        let mut records: Vec<Record> = self
-            .0
-            .table
-            .all()
-            .iter()
-            .filter(|container| filter.accepts(&container.read()))
-            .map(|container| container.read().clone())
-            .collect();
-        records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         // A limit counts containers in any state, as do filters that name states.
         let every_state = options.all
             || options.limit.is_some()
             || ["status", "exited", "since", "before"]
                 .iter()
                 .any(|key| options.filters.contains(key));
-        if !every_state {
-            records.retain(|record| {
-                matches!(
-                    record.state.status,
-                    Status::Running | Status::Paused | Status::Restarting
-                )
-            });
-        }
-        if let Some(limit) = options.limit {
-            records.truncate(limit);
-        }
         let inner = self.0.clone();
         blocking(move || {
-            let names = CurrentNames::read(&inner, &records)?;
+            let containers = inner.table.all();
+            let mut containers: Vec<_> = containers
+                .iter()
+                .map(|container| (container.read().created, container))
+                .collect();
+            containers.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
             let now = Timestamp::now();
-            records
-                .into_iter()
-                .map(|record| {
-                    let sizes = if options.size {
-                        Some(sizes(&inner, &record)?)
-                    } else {
-                        None
-                    };
-                    Ok(summary(record, &names, now, sizes))
+            let mut listed: Vec<ContainerSummary> = containers
+                .iter()
+                .filter_map(|(_, container)| {
+                    // Judged and described as it is at one moment.
+                    let record = container.read();
+                    let status = record.state.status;
+                    let running = status.is_live() || status == Status::Restarting;
+                    let wanted = (every_state || running) && filter.accepts(&record);
+                    wanted.then(|| summary(&record, now))
                 })
-                .collect()
+                .take(options.limit.unwrap_or(usize::MAX))
+                .collect();
+            show_current_names(&inner, &mut listed)?;
+            if options.size {
+                for container in &mut listed {
+                    let (written, all) = sizes(&inner, &container.id, &container.image_id)?;
+                    (container.size_rw, container.size_root_fs) = (Some(written), Some(all));
+                }
+            }
+            Ok(listed)
         })
         .await
     }
@@ -240,38 +234,34 @@ fn seconds(text: &str) -> Option<(i64, i32)> {
     Some((seconds.parse().ok()?, nanos.parse().ok()?))
 }
 
-/// Which image each name that the containers were made by stands for now: `ps` shows the id once a name has moved on.
-struct CurrentNames(HashMap<String, Digest>);
-
-impl CurrentNames {
-    fn read(inner: &super::Inner, records: &[Record]) -> Result<Self> {
-        let written: BTreeSet<&str> = records
-            .iter()
-            .map(|record| record.config.image.as_str())
-            .collect();
-        let mut names = HashMap::new();
-        for written in written {
-            let Some(name) = tagged_name(written) else {
-                continue;
-            };
-            if let Some(reference) = inner.store.meta().reference(&name)? {
-                names.insert(name, reference.image);
-            }
-        }
-        Ok(Self(names))
-    }
-
-    fn show(&self, written: &str, image: &Digest) -> String {
-        let Some(name) = tagged_name(written) else {
-            return written.to_owned();
+/// `ps` shows the image as it was written, and its id once that name has moved on to another image.
+fn show_current_names(inner: &super::Inner, containers: &mut [ContainerSummary]) -> Result<()> {
+    let names: BTreeMap<String, String> = containers
+        .iter()
+        .map(|container| container.image.as_str())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .filter_map(|written| Some((written.to_owned(), tagged_name(written)?)))
+        .collect();
+    let images = inner
+        .store
+        .meta()
+        .named_images(names.values().map(String::as_str))?;
+    let current: BTreeMap<String, Option<Digest>> = names.into_keys().zip(images).collect();
+    for container in containers {
+        let Some(current) = current.get(&container.image) else {
+            continue;
         };
-        match self.0.get(&name) {
-            Some(current) if current != image => image.to_string(),
-            None if image.hex().starts_with(written) => written.to_owned(),
-            None => image.to_string(),
-            Some(_) => written.to_owned(),
+        let id = &container.image_id;
+        let stays = match current {
+            Some(image) => image == id,
+            None => id.hex().starts_with(&container.image),
+        };
+        if !stays {
+            container.image = id.to_string();
         }
     }
+    Ok(())
 }
 
 /// The full name of a reference that can move; `None` for one with a digest and for what is no reference.
@@ -284,43 +274,38 @@ fn tagged_name(written: &str) -> Option<String> {
 }
 
 /// Bytes written, and bytes with the image.
-pub(super) fn sizes(inner: &super::Inner, record: &Record) -> Result<(u64, u64)> {
-    let written = inner.store.snapshots().usage(&record.id)?;
+pub(super) fn sizes(inner: &super::Inner, id: &str, image: &Digest) -> Result<(u64, u64)> {
+    let written = inner.store.snapshots().usage(id)?;
     let image = inner
         .store
         .meta()
-        .find_image(&record.image)?
+        .find_image(image)?
         .map_or(0, |image| image.size);
     Ok((written, written + image))
 }
 
-fn summary(
-    record: Record,
-    names: &CurrentNames,
-    now: Timestamp,
-    sizes: Option<(u64, u64)>,
-) -> ContainerSummary {
+/// Without sizes, and with the image as it was written.
+fn summary(record: &Record, now: Timestamp) -> ContainerSummary {
+    let points = record.mounts.iter().map(|mount| &mount.point);
     ContainerSummary {
+        id: record.id.clone(),
         names: vec![format!("/{}", record.name)],
-        image: names.show(&record.config.image, &record.image),
+        image: record.config.image.clone(),
+        image_id: record.image.clone(),
         command: command(&record.args),
-        ports: ports(&record),
+        created: record.created,
+        ports: ports(record),
+        labels: record.config.labels.clone(),
         status: record.state.status,
         status_text: status_text(&record.state, now),
         network_mode: super::inspect::network_mode(&record.host_config.network_mode),
-        networks: super::inspect::endpoints(&record),
-        mounts: record
-            .mounts
-            .into_iter()
-            .map(|mount| mount.point)
+        networks: super::inspect::endpoints(record),
+        mounts: points
             .filter(|point| point.kind != MountKind::Tmpfs || !point.destination.is_empty())
+            .cloned()
             .collect(),
-        id: record.id,
-        image_id: record.image,
-        created: record.created,
-        labels: record.config.labels,
-        size_rw: sizes.map(|(written, _)| written),
-        size_root_fs: sizes.map(|(_, all)| all),
+        size_rw: None,
+        size_root_fs: None,
     }
 }
 

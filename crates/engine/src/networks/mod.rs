@@ -1,7 +1,7 @@
 //! The network service: the predefined networks `bridge`, `host` and `none`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use havre_network::Network;
 use havre_oci::Digest;
@@ -36,9 +36,16 @@ const NAMES: [&str; 3] = ["bridge", "host", "none"];
 
 /// The id of a predefined network: the same on every machine.
 pub(crate) fn id_of(name: &str) -> String {
-    Digest::sha256_of(format!("havre network {name}").as_bytes())
-        .hex()
-        .to_owned()
+    static IDS: LazyLock<[String; 3]> = LazyLock::new(|| NAMES.map(hashed));
+    match NAMES.iter().position(|known| *known == name) {
+        Some(known) => IDS[known].clone(),
+        None => hashed(name),
+    }
+}
+
+fn hashed(name: &str) -> String {
+    let text = format!("havre network {name}");
+    Digest::sha256_of(text.as_bytes()).hex().to_owned()
 }
 
 pub(crate) fn driver_of(name: &str) -> &str {

@@ -12,7 +12,7 @@ use crate::format::ports::{self, Port};
 use crate::format::{ellipsis, quote, short_id, size, time};
 use crate::session::Session;
 use crate::spec::filters::filters;
-use crate::template::Value;
+use crate::template::{Cells, Value};
 
 /// A container of the list.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -96,38 +96,47 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
         .format
         .or((!args.quiet && !configured.is_empty()).then_some(configured));
     let sized = args.size || format.as_deref().is_some_and(|format| format.contains(".Size"));
-    let containers: Vec<Summary> = session
+    let layout = if args.size { &WITH_SIZE } else { &LAYOUT };
+    let mut list = layout.list(format.as_deref(), args.quiet)?;
+    session
         .client()?
         .get("/containers/json")
         .query_if("all", args.all)
         .query_if("size", sized)
         .query_some("limit", last.map(|last| last.to_string()))
         .query_some("filters", filters(&args.filter)?)
-        .answer()
+        .each(|container: Summary| list.add(&container.row(!args.no_trunc)))
         .await?;
-    let rows: Vec<Value> = containers
-        .iter()
-        .map(|container| container.row(!args.no_trunc))
-        .collect();
-    let layout = if args.size { &WITH_SIZE } else { &LAYOUT };
-    session
-        .printer
-        .out(&layout.render(format.as_deref(), args.quiet, &rows)?);
+    session.printer.out(&list.finish()?);
     Ok(ExitStatus::SUCCESS)
 }
 
 impl Summary {
     /// The row of a list; `trunc` shortens identifiers, commands and names.
-    pub(crate) fn row(&self, trunc: bool) -> Value {
-        let labels = self.labels.clone().unwrap_or_default();
-        let joined = labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect::<Vec<_>>()
-            .join(",");
+    pub(crate) fn row(self, trunc: bool) -> Value {
+        Value::cells(Row {
+            container: self,
+            trunc,
+        })
+    }
+
+    /// The same with the writable layer as its only size.
+    pub(crate) fn without_image_size(&self) -> Self {
+        Self {
+            size_root_fs: None,
+            ..self.clone()
+        }
+    }
+
+    fn labels(&self) -> String {
+        let labels = self.labels.iter().flatten();
+        let pairs: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.join(",")
+    }
+
+    fn mounts(&self, trunc: bool) -> String {
         let mounts = self.mounts.iter().flatten();
-        let shown: Vec<String> = mounts
-            .clone()
+        let names: Vec<String> = mounts
             .map(|mount| {
                 if mount.name.is_empty() {
                     &mount.source
@@ -137,58 +146,18 @@ impl Summary {
             })
             .map(|name| if trunc { ellipsis(name, 15) } else { name.clone() })
             .collect();
-        let local = mounts.filter(|mount| mount.driver == "local").count();
-        let mut networks: Vec<String> = self
-            .network_settings
-            .iter()
-            .flat_map(|settings| settings.networks.iter().flat_map(BTreeMap::keys).cloned())
-            .collect();
-        if networks.is_empty() {
-            networks.extend(self.host_config.iter().map(|host| host.network_mode.clone()));
-        }
-        let command = if trunc {
-            ellipsis(&self.command, 20)
-        } else {
-            self.command.clone()
-        };
-        Value::row(
-            vec![
-                (
-                    "ID",
-                    if trunc {
-                        short_id(&self.id)
-                    } else {
-                        self.id.clone()
-                    }
-                    .into(),
-                ),
-                ("Names", self.names(trunc).into()),
-                ("Image", self.image(trunc).into()),
-                ("Command", quote(&command).into()),
-                ("CreatedAt", time::local(self.created).into()),
-                ("RunningFor", time::ago(self.created).into()),
-                (
-                    "Ports",
-                    ports::display(self.ports.as_deref().unwrap_or_default()).into(),
-                ),
-                ("State", self.state.as_str().into()),
-                ("Status", self.status.as_str().into()),
-                ("Size", self.size().into()),
-                ("Labels", joined.into()),
-                ("Mounts", shown.join(",").into()),
-                ("LocalVolumes", local.to_string().into()),
-                ("Networks", networks.join(",").into()),
-                ("Platform", Value::Null),
-            ],
-            labels,
-        )
+        names.join(",")
     }
 
-    /// The same with the writable layer as its only size.
-    pub(crate) fn without_image_size(&self) -> Self {
-        Self {
-            size_root_fs: None,
-            ..self.clone()
+    fn networks(&self) -> String {
+        let networks = self
+            .network_settings
+            .iter()
+            .flat_map(|settings| settings.networks.iter().flat_map(BTreeMap::keys));
+        let names: Vec<&str> = networks.map(String::as_str).collect();
+        match (names.is_empty(), &self.host_config) {
+            (true, Some(host)) => host.network_mode.clone(),
+            _ => names.join(","),
         }
     }
 
@@ -231,6 +200,50 @@ impl Summary {
     }
 }
 
+struct Row {
+    container: Summary,
+    trunc: bool,
+}
+
+impl Cells for Row {
+    fn names(&self) -> Vec<&'static str> {
+        HEADERS.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn cell(&self, name: &str) -> Option<Value> {
+        let (container, trunc) = (&self.container, self.trunc);
+        let text = match name {
+            "ID" if trunc => short_id(&container.id),
+            "ID" => container.id.clone(),
+            "Names" => container.names(trunc),
+            "Image" => container.image(trunc),
+            "Command" if trunc => quote(&ellipsis(&container.command, 20)),
+            "Command" => quote(&container.command),
+            "CreatedAt" => time::local(container.created),
+            "RunningFor" => time::ago(container.created),
+            "Ports" => ports::display(container.ports.as_deref().unwrap_or_default()),
+            "State" => container.state.clone(),
+            "Status" => container.status.clone(),
+            "Size" => container.size(),
+            "Labels" => container.labels(),
+            "Mounts" => container.mounts(trunc),
+            "LocalVolumes" => {
+                let mounts = container.mounts.iter().flatten();
+                mounts.filter(|mount| mount.driver == "local").count().to_string()
+            }
+            "Networks" => container.networks(),
+            "Platform" => return Some(Value::Null),
+            _ => return None,
+        };
+        Some(text.into())
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        let labels = self.container.labels.as_ref()?;
+        labels.get(key).map(String::as_str)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +276,15 @@ mod tests {
 
     #[test]
     fn cells() {
+        let names = container().row(true).to_string();
+        assert!(
+            names.starts_with("{8b1a9953c461 web nginx:alpine \"/docker-entrypoint.…\" 2023-11-1"),
+            "{names}"
+        );
+        for (cell, _) in HEADERS {
+            let text = LAYOUT.render(Some(&format!("{{{{.{cell}}}}}")), false, &[container().row(true)]);
+            assert!(text.is_ok(), "{cell}");
+        }
         let render = |template: &str, trunc| {
             LAYOUT
                 .render(Some(template), false, &[container().row(trunc)])

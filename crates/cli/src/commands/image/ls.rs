@@ -1,6 +1,7 @@
 //! `images`.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Deserialize;
 
@@ -11,7 +12,7 @@ use crate::format::listing::Layout;
 use crate::format::{short_id, size, time};
 use crate::session::Session;
 use crate::spec::filters::with;
-use crate::template::Value;
+use crate::template::{Cells, Value};
 
 /// An image of the list.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -72,25 +73,24 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
     let format = args
         .format
         .or((!args.quiet && !configured.is_empty()).then_some(configured));
-    let images: Vec<Summary> = session
+    let digests = args.digests || format.as_deref().is_some_and(|format| format.contains(".Digest"));
+    let layout = if args.digests { &WITH_DIGESTS } else { &LAYOUT };
+    let mut list = layout.list(format.as_deref(), args.quiet)?;
+    let mut none = true;
+    session
         .client()?
         .get("/images/json")
         .query_if("all", args.all)
         .query_some("filters", with(&args.filter, pattern.as_slice())?)
-        .answer()
+        .each(|image: Summary| {
+            none = false;
+            for row in image.rows(!args.no_trunc, digests) {
+                list.add(&row);
+            }
+        })
         .await?;
-    let digests = args.digests || format.as_deref().is_some_and(|format| format.contains(".Digest"));
-    let rows: Vec<Value> = images
-        .iter()
-        .flat_map(|image| image.rows(!args.no_trunc, digests))
-        .collect();
-    let layout = if args.digests { &WITH_DIGESTS } else { &LAYOUT };
-    session
-        .printer
-        .out(&layout.render(format.as_deref(), args.quiet, &rows)?);
-    if rows.is_empty()
-        && pattern.is_some_and(|(_, name)| matches!(name, "build" | "history" | "inspect" | "pull"))
-    {
+    session.printer.out(&list.finish()?);
+    if none && pattern.is_some_and(|(_, name)| matches!(name, "build" | "history" | "inspect" | "pull")) {
         session.printer.warn(&format!(
             "No images found matching \"{0}\": did you mean \"{1} image {0}\"?",
             args.operands[0], session.program
@@ -101,11 +101,17 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
 
 impl Summary {
     /// The rows of an image: one per tag, one of its own when it has none.
-    pub(crate) fn rows(&self, trunc: bool, digests: bool) -> Vec<Value> {
-        self.names(digests)
-            .iter()
-            .map(|name| self.row(name, trunc))
-            .collect()
+    pub(crate) fn rows(self, trunc: bool, digests: bool) -> Vec<Value> {
+        let names = self.names(digests);
+        let image = Rc::new(self);
+        let row = |name| {
+            Value::cells(Row {
+                image: Rc::clone(&image),
+                name,
+                trunc,
+            })
+        };
+        names.into_iter().map(row).collect()
     }
 
     fn names(&self, digests: bool) -> Vec<Name> {
@@ -159,49 +165,42 @@ impl Summary {
         }
         names
     }
+}
 
-    fn row(&self, name: &Name, trunc: bool) -> Value {
-        let count = |number: i64| {
-            if number < 0 {
-                "N/A".to_owned()
-            } else {
-                number.to_string()
-            }
+struct Row {
+    image: Rc<Summary>,
+    name: Name,
+    trunc: bool,
+}
+
+impl Cells for Row {
+    fn names(&self) -> Vec<&'static str> {
+        HEADERS.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn cell(&self, name: &str) -> Option<Value> {
+        let image = &self.image;
+        let known = |number: i64, text: String| if number < 0 { "N/A".to_owned() } else { text };
+        let text = match name {
+            "Repository" => self.name.repository.clone(),
+            "Tag" => self.name.tag.clone(),
+            "Digest" => self.name.digest.clone(),
+            "ID" if self.trunc => short_id(&image.id),
+            "ID" => image.id.clone(),
+            "CreatedSince" => time::ago(image.created),
+            "CreatedAt" => time::local(image.created),
+            "Size" => size::short(image.size),
+            "Containers" => known(image.containers, image.containers.to_string()),
+            "SharedSize" => known(image.shared_size, size::long(image.shared_size)),
+            "UniqueSize" => known(image.shared_size, size::long(image.size - image.shared_size)),
+            "VirtualSize" => size::long(image.size),
+            _ => return None,
         };
-        let shared = if self.shared_size < 0 {
-            "N/A".to_owned()
-        } else {
-            size::long(self.shared_size)
-        };
-        let unique = if self.shared_size < 0 {
-            "N/A".to_owned()
-        } else {
-            size::long(self.size - self.shared_size)
-        };
-        Value::row(
-            vec![
-                ("Repository", name.repository.as_str().into()),
-                ("Tag", name.tag.as_str().into()),
-                ("Digest", name.digest.as_str().into()),
-                (
-                    "ID",
-                    if trunc {
-                        short_id(&self.id)
-                    } else {
-                        self.id.clone()
-                    }
-                    .into(),
-                ),
-                ("CreatedSince", time::ago(self.created).into()),
-                ("CreatedAt", time::local(self.created).into()),
-                ("Size", size::short(self.size).into()),
-                ("Containers", count(self.containers).into()),
-                ("SharedSize", shared.into()),
-                ("UniqueSize", unique.into()),
-                ("VirtualSize", size::long(self.size).into()),
-            ],
-            self.labels.clone().unwrap_or_default(),
-        )
+        Some(text.into())
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.image.labels.as_ref()?.get(key).map(String::as_str)
     }
 }
 
@@ -218,7 +217,7 @@ mod tests {
             .render(
                 Some("{{.Repository}}|{{.Tag}}|{{.Digest}}|{{.ID}}|{{.Size}}"),
                 false,
-                &image.rows(true, digests),
+                &image.clone().rows(true, digests),
             )
             .unwrap()
     }

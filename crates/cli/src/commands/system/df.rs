@@ -228,7 +228,7 @@ fn verbose(usage: &Usage) -> Result<String, CliError> {
         .images
         .iter()
         .flatten()
-        .flat_map(|image| image.rows(true, false))
+        .flat_map(|image| image.clone().rows(true, false))
         .collect();
     let containers: Vec<Value> = usage
         .containers
