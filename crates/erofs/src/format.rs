@@ -113,6 +113,8 @@ pub(crate) struct Superblock {
     pub(crate) meta_block: u32,
     pub(crate) xattr_block: u32,
     pub(crate) chunked: bool,
+    /// The time of compact inodes: seconds since 1970 and nanoseconds.
+    pub(crate) build_time: (i64, u32),
     pub(crate) uuid: [u8; 16],
 }
 
@@ -129,6 +131,8 @@ impl Superblock {
         put(12, &[self.block.bits()]);
         put(14, &self.root_nid.to_le_bytes());
         put(16, &self.inodes.to_le_bytes());
+        put(24, &self.build_time.0.to_le_bytes());
+        put(32, &self.build_time.1.to_le_bytes());
         put(36, &self.blocks.to_le_bytes());
         put(40, &self.meta_block.to_le_bytes());
         put(44, &self.xattr_block.to_le_bytes());

@@ -146,6 +146,7 @@ impl Layout {
             meta_block: self.meta_block,
             xattr_block: 0,
             chunked: self.chunked,
+            build_time: (0, 0),
             uuid,
         }
         .encode()

@@ -298,6 +298,7 @@ fn decode(start: &[u8; 4096]) -> Result<Superblock, ReadError> {
         meta_block: u32_at(bytes, 40),
         xattr_block: u32_at(bytes, 44),
         chunked: incompatible & INCOMPAT_CHUNKED != 0,
+        build_time: (u64_at(bytes, 24).cast_signed(), u32_at(bytes, 32)),
         uuid: std::array::from_fn(|at| bytes[48 + at]),
     })
 }

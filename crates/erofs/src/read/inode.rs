@@ -61,6 +61,11 @@ pub(super) fn read<S: Source + ?Sized>(image: &Image<'_, S>, nid: u64) -> Result
             u16_at(&bytes, at).into()
         }
     };
+    let (mtime, mtime_nanos) = if extended {
+        (u64_at(&bytes, 32).cast_signed(), u32_at(&bytes, 40))
+    } else {
+        image.superblock.build_time
+    };
     let inode = Inode {
         nid,
         form: format >> 1,
@@ -75,12 +80,8 @@ pub(super) fn read<S: Source + ?Sized>(image: &Image<'_, S>, nid: u64) -> Result
             mode: u32::from(mode & !S_IFMT),
             uid: id(24, 24),
             gid: id(26, 28),
-            mtime: if extended {
-                u64_at(&bytes, 32).cast_signed()
-            } else {
-                0
-            },
-            mtime_nanos: if extended { u32_at(&bytes, 40) } else { 0 },
+            mtime,
+            mtime_nanos,
         },
         links: if extended {
             u32_at(&bytes, 44)

@@ -444,6 +444,44 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(done.status.success(), "{program} {arguments:?}: {done:?}");
 }
 
+/// What mkfs.erofs makes (compact inodes, shared attributes, contents inline and in chunks) is read as the kernel reads it.
+#[test]
+fn images_of_mkfs_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = r#"
+        set -e
+        mkdir -p tree/sub/dir; cd tree
+        for n in 0 1 100 4095 4096 4097 9000 100000; do head -c $n /dev/urandom > sub/$n; done
+        truncate -s 1M sub/hole; echo end >> sub/hole
+        ln sub/100 sub/dir/hard; ln -s sub/100 soft; mkfifo pipe; mknod null c 1 3
+        for n in $(seq 300); do echo $n > sub/dir/a-name-of-some-length-$n; done
+        chown 70000:70001 sub/1
+    "#;
+    let shell = Command::new("bash")
+        .current_dir(dir.path())
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    assert!(shell.status.success(), "{shell:?}");
+    let tree = dir.path().join("tree");
+    for (path, value) in [("sub/1", "shared"), ("sub/100", "shared"), ("sub/4096", "alone")] {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(tree.join(path), "user.value", value.as_bytes(), flags).unwrap();
+    }
+    let image = dir.path().join("image");
+    for options in [["-x1", "-T1234567890"].as_slice(), &["--chunksize=4096"]] {
+        let made = Command::new("mkfs.erofs")
+            .args(options)
+            .args([&image, &tree])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let entries = entries(&image);
+        assert_eq!(entries.len(), 316);
+        kernel_agrees(&image, Backing::Loop, &entries);
+    }
+}
+
 /// A tar made by GNU tar is a file system as it is: the same as what GNU tar extracts from it.
 #[test]
 fn a_tar_is_a_file_system() {

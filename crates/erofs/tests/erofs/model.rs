@@ -176,8 +176,8 @@ fn reach(root: &Shared, path: &[Vec<u8>]) -> Way {
 
 fn find(root: &Shared, path: &[Vec<u8>]) -> Option<Shared> {
     path.iter().try_fold(Rc::clone(root), |at, name| {
-        let found = at.borrow().children.get(name).cloned();
-        found
+        let inode = at.borrow();
+        inode.children.get(name).cloned()
     })
 }
 

@@ -62,7 +62,7 @@ fn check(ops: &[Op], block: BlockSize) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn what_is_read_is_what_was_added(
@@ -71,6 +71,11 @@ proptest! {
     ) {
         check(&ops, block)?;
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     /// Directories of many blocks.
     #[test]
@@ -84,6 +89,11 @@ proptest! {
             .collect();
         check(&ops, block)?;
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Images that are damaged anywhere are read or refused, in bounded time.
     #[test]
