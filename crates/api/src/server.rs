@@ -60,10 +60,13 @@ pub(crate) async fn serve_router(
             () = &mut shutdown => break,
             connection = accepted.recv() => match connection {
                 None => return Err(io::Error::other("no listener is left")),
-                Some(Connection::Unix(stream)) => spawn(TokioIo::new(stream), &router, &connected, &stop),
+                Some(Connection::Unix(stream)) => {
+                    let peer = Peer::of(&stream);
+                    spawn(TokioIo::new(stream), peer, &router, &connected, &stop);
+                }
                 Some(Connection::Tcp(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    spawn(TokioIo::new(stream), &router, &connected, &stop);
+                    spawn(TokioIo::new(stream), None, &router, &connected, &stop);
                 }
             },
         }
@@ -106,14 +109,36 @@ async fn accept(listener: Listener, connections: tokio::sync::mpsc::Sender<Conne
     }
 }
 
-fn spawn<I>(io: TokioIo<I>, router: &Router, connected: &TaskTracker, stop: &CancellationToken)
-where
+/// The process at the other end of a Unix socket; requests carry it among their extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) pid: i32,
+}
+
+impl Peer {
+    /// `None` if the process is not visible from this one's namespace.
+    fn of(stream: &tokio::net::UnixStream) -> Option<Self> {
+        let pid = stream.peer_cred().ok()?.pid()?;
+        (pid > 0).then_some(Self { pid })
+    }
+}
+
+fn spawn<I>(
+    io: TokioIo<I>,
+    peer: Option<Peer>,
+    router: &Router,
+    connected: &TaskTracker,
+    stop: &CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = router.clone();
     let endless = Arc::new(AtomicBool::new(false));
     let noted = Arc::clone(&endless);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         noted.store(is_endless(request.uri().path()), Ordering::Relaxed);
         dispatch(router.clone(), request)
     });

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use havre_build::context::{IgnoreRules, read_patterns};
+use havre_build::context::{Claim, IgnoreRules, read_patterns};
 
 use crate::archive::{append, builder, stream};
 use crate::error::CliError;
@@ -105,30 +105,58 @@ fn is_archive(head: &[u8]) -> bool {
     sum == stored
 }
 
-/// A directory. `dockerfile` is the flag: relative to the working directory, `-` for standard input.
-pub(crate) fn from_directory(directory: &str, dockerfile: Option<&str>) -> Result<Context, CliError> {
-    let root = fs::canonicalize(directory)
-        .map_err(|_| CliError::Invalid(format!("unable to prepare context: path {directory:?} not found")))?;
-    if !root.is_dir() {
-        return Err(CliError::Invalid(format!(
-            "unable to prepare context: path {directory:?} is not a directory"
-        )));
-    }
-    let (name, foreign) = locate(&root, dockerfile)?;
-    let rules = rules(&root, &name)?;
-    let shown = name.clone();
-    let input = stream(move |writer| {
-        let mut tar = builder(writer);
-        pack(&mut tar, &root, &rules)?;
-        if let Some(text) = foreign {
-            add_text(&mut tar, &name, &text)?;
+/// A context directory, and where its Dockerfile is.
+pub(crate) struct Directory {
+    root: PathBuf,
+    /// Path of the Dockerfile in the context.
+    pub(crate) dockerfile: String,
+    /// Its text when it is from elsewhere.
+    pub(crate) foreign: Option<Vec<u8>>,
+}
+
+impl Directory {
+    /// `dockerfile` is the flag: relative to the working directory, `-` for standard input.
+    pub(crate) fn open(directory: &str, dockerfile: Option<&str>) -> Result<Self, CliError> {
+        let root = fs::canonicalize(directory).map_err(|_| {
+            CliError::Invalid(format!("unable to prepare context: path {directory:?} not found"))
+        })?;
+        if !root.is_dir() {
+            return Err(CliError::Invalid(format!(
+                "unable to prepare context: path {directory:?} is not a directory"
+            )));
         }
-        tar.into_inner()?.flush()
-    });
-    Ok(Context {
-        input,
-        dockerfile: shown,
-    })
+        let (dockerfile, foreign) = locate(&root, dockerfile)?;
+        Ok(Self {
+            root,
+            dockerfile,
+            foreign,
+        })
+    }
+
+    /// What tells an engine on this machine which directory it is.
+    pub(crate) fn claim(&self) -> io::Result<String> {
+        Claim::new(&self.root).map(|claim| claim.to_string())
+    }
+
+    /// The directory as an archive.
+    pub(crate) fn pack(self) -> Result<Context, CliError> {
+        let Self {
+            root,
+            dockerfile,
+            foreign,
+        } = self;
+        let rules = rules(&root, &dockerfile)?;
+        let name = dockerfile.clone();
+        let input = stream(move |writer| {
+            let mut tar = builder(writer);
+            pack(&mut tar, &root, &rules)?;
+            if let Some(text) = foreign {
+                add_text(&mut tar, &name, &text)?;
+            }
+            tar.into_inner()?.flush()
+        });
+        Ok(Context { input, dockerfile })
+    }
 }
 
 /// The path of the Dockerfile in the context, or its text when it is from elsewhere.
@@ -258,6 +286,10 @@ async fn collect(mut input: Input) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from_directory(directory: &str, dockerfile: Option<&str>) -> Result<Context, CliError> {
+        Directory::open(directory, dockerfile)?.pack()
+    }
 
     async fn names(context: Context) -> Vec<String> {
         let bytes = collect(context.input).await;

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use havre_engine::Engine;
+use havre_engine::build::context::{BadClaim, Claim, Context, Unseen};
 use havre_engine::build::{self, BuildEvent, BuildRequest, DockerfileSource, Resources, Ulimit};
 use havre_engine::image::{Progress, ProgressEvent};
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::io::SyncIoBridge;
@@ -21,6 +25,13 @@ use crate::message::{self, Failure, Lines, Message};
 use crate::model::non_empty;
 use crate::query::Query;
 use crate::registry_auth;
+use crate::server::Peer;
+
+/// The header a client on this machine describes its context directory with; the answer to a ping has it, with the
+/// version of its contents, to say that it is understood.
+pub(super) const LOCAL_CONTEXT: HeaderName = HeaderName::from_static("x-havre-context");
+/// A Dockerfile is not larger, in bytes.
+const MAX_DOCKERFILE: usize = 16 << 20;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -144,16 +155,63 @@ pub(super) async fn build(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let parameters = parameters(&query, &parts.headers)?;
-    let scratch = engine.builds().scratch().to_owned();
-    let reader = SyncIoBridge::new(body::reader(body));
-    let unpack = move || build::context::unpack(reader, &scratch, &build::context::Limits::default());
-    let context = tokio::task::spawn_blocking(unpack).await;
-    let context = context
-        .map_err(|error| ApiError::internal(format!("unpacking the build context failed: {error}")))?
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let (context, text) = if let Some(claim) = parts.headers.get(&LOCAL_CONTEXT) {
+        let peer = parts.extensions.get::<Peer>().copied();
+        let context = match open(claim, peer).await? {
+            Ok(context) => context,
+            Err(unseen) => return Err(refuse(&unseen)),
+        };
+        (context, dockerfile(&parts.headers, body).await?)
+    } else {
+        let scratch = engine.builds().scratch().to_owned();
+        let reader = SyncIoBridge::new(body::reader(body));
+        let unpack = move || build::context::unpack(reader, &scratch, &build::context::Limits::default());
+        let context = tokio::task::spawn_blocking(unpack).await;
+        let context = context
+            .map_err(|error| ApiError::internal(format!("unpacking the build context failed: {error}")))?
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        (context, None)
+    };
     let mut request = BuildRequest::new(context);
     (parameters.fill)(&mut request);
+    if let Some(text) = text {
+        let name = query.text("dockerfile").to_owned();
+        request.dockerfile = DockerfileSource::Text { name, text };
+    }
     Ok(message::respond(move |lines| run(engine, request, parameters.quiet, lines)).await)
+}
+
+/// Opens the directory a client on this machine names instead of sending it. An inner error tells the client to send its
+/// files after all.
+async fn open(claim: &HeaderValue, peer: Option<Peer>) -> Result<Result<Context, Unseen>, ApiError> {
+    let claim: Claim = claim
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| ApiError::bad_request(format!("invalid header {LOCAL_CONTEXT}: {BadClaim}")))?;
+    let Some(Peer { pid }) = peer else {
+        return Ok(Err(Unseen::Machine));
+    };
+    let opened = tokio::task::spawn_blocking(move || Context::of_peer(pid, &claim)).await;
+    opened.map_err(|error| ApiError::internal(format!("opening the build context failed: {error}")))
+}
+
+/// The client knows this status and sends its files.
+fn refuse(unseen: &Unseen) -> ApiError {
+    tracing::debug!(%unseen, "a local build context is not seen");
+    let message = format!("send the build context as a tar: {unseen}");
+    ApiError::new(StatusCode::PRECONDITION_FAILED, message)
+}
+
+/// With a local context the body is the text of a Dockerfile from elsewhere, if it is said to be one.
+async fn dockerfile(headers: &http::HeaderMap, body: Body) -> Result<Option<Vec<u8>>, ApiError> {
+    let told = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if told != Some("text/x-dockerfile") {
+        return Ok(None);
+    }
+    let text = axum::body::to_bytes(body, MAX_DOCKERFILE).await;
+    let text = text.map_err(|error| ApiError::bad_request(format!("failed to read the Dockerfile: {error}")))?;
+    Ok(Some(text.to_vec()))
 }
 
 /// The most output that a quiet build keeps for the case that it fails, in bytes.

@@ -1,5 +1,6 @@
 //! The engine as a whole.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -9,9 +10,10 @@ use futures_util::StreamExt;
 use havre_engine::Engine;
 use havre_engine::image::ListOptions;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
+use super::build::LOCAL_CONTEXT;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -20,11 +22,12 @@ use crate::model::disk_usage::{DiskUsageView, Kinds};
 use crate::model::event::EventView;
 use crate::model::system::{self, VersionView};
 use crate::query::Query;
+use crate::server::Peer;
 use crate::time;
 use crate::version::ApiVersion;
 
 /// Builder 1 is the one behind `POST /build`; 2 would be BuildKit's.
-pub(super) async fn ping(method: Method) -> Response {
+pub(super) async fn ping(method: Method, peer: Option<Extension<Peer>>) -> Response {
     let headers = [
         (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
         (PRAGMA, "no-cache"),
@@ -37,7 +40,12 @@ pub(super) async fn ping(method: Method) -> Response {
     } else {
         Body::from("OK")
     };
-    (headers, body).into_response()
+    let mut response = (headers, body).into_response();
+    if peer.is_some() {
+        let first = HeaderValue::from_static("1");
+        response.headers_mut().insert(LOCAL_CONTEXT, first);
+    }
+    response
 }
 
 pub(super) async fn version(State(engine): State<Engine>) -> Json<VersionView> {

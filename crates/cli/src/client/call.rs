@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -108,6 +108,12 @@ impl Call<'_> {
         self.header("content-type", "application/json")
     }
 
+    /// A text as the body.
+    pub(crate) fn text(mut self, content_type: &str, text: Vec<u8>) -> Self {
+        self.body = full(text);
+        self.header("content-type", content_type)
+    }
+
     /// A streamed body.
     pub(crate) fn stream<S>(mut self, content_type: &str, stream: S) -> Self
     where
@@ -195,6 +201,16 @@ impl Call<'_> {
         collect(response.into_body()).await?;
         client.keep(sender);
         Ok(status)
+    }
+
+    /// The headers, the body being of no interest.
+    pub(crate) async fn headers(self) -> Result<HeaderMap, CliError> {
+        let client = self.client;
+        let (sender, response) = self.accept().await?;
+        let (head, body) = response.into_parts();
+        collect(body).await?;
+        client.keep(sender);
+        Ok(head.headers)
     }
 
     /// The body as JSON.

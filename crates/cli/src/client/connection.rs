@@ -40,6 +40,11 @@ impl Client {
         }
     }
 
+    /// Whether the engine is behind a Unix socket: on this machine, unless somebody forwards it.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Unix(_))
+    }
+
     /// The kept connection, or a new one.
     pub(super) async fn sender(&self) -> Result<Sender, CliError> {
         let idle = self.idle.borrow_mut().take();

@@ -8,14 +8,18 @@ use serde_json::json;
 
 use super::tag::reference;
 use crate::args::image::build::Build;
+use crate::client::Client;
 use crate::commands::Done;
-use crate::context;
+use crate::context::{self, Directory};
 use crate::credentials;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::progress::{self, Progress};
 use crate::session::Session;
 use crate::spec::environment::labels;
+
+/// The header that describes a context directory to an engine on the same machine.
+const LOCAL_CONTEXT: &str = "x-havre-context";
 
 /// `docker build`.
 pub(crate) async fn build(session: &Session, args: Build) -> Done {
@@ -56,41 +60,62 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
             _ => {}
         }
     }
-    let context = if source == "-" {
+    let arguments = build_arguments(&args.build_arg);
+    let labels = labels(&[], &args.label)?;
+    let credentials = credentials::all(&session.settings)?;
+    let client = session.client()?;
+    let call = |dockerfile: &str| {
+        let mut call = client
+            .post("/build")
+            .query("dockerfile", dockerfile)
+            .query("rm", "1")
+            .query_if("nocache", args.no_cache)
+            .query_if("pull", args.pull)
+            .query_some("target", args.target.as_ref())
+            .query_some("networkmode", args.network.as_ref())
+            .query_some("platform", args.platform.as_ref());
+        for tag in &args.tag {
+            call = call.query("t", tag);
+        }
+        if !arguments.is_empty() {
+            call = call.query("buildargs", json!(arguments).to_string());
+        }
+        if !labels.is_empty() {
+            call = call.query("labels", json!(labels).to_string());
+        }
+        match &credentials {
+            Some(header) => call.header("x-registry-config", header),
+            None => call,
+        }
+    };
+    let send = async |context: context::Context| {
+        let call = call(&context.dockerfile);
+        call.stream("application/x-tar", context.input).lines().await
+    };
+    let lines = if source == "-" {
         if file == Some("-") {
             return Err(CliError::Invalid(
                 "invalid argument: can't use stdin for both build context and dockerfile".to_owned(),
             ));
         }
-        context::from_stdin(file)?
+        send(context::from_stdin(file)?).await?
     } else {
-        context::from_directory(source, file)?
+        let directory = Directory::open(source, file)?;
+        match by_name(client, &directory).await? {
+            None => send(directory.pack()?).await?,
+            Some(claim) => {
+                let mut call = call(&directory.dockerfile).header(LOCAL_CONTEXT, claim);
+                if let Some(text) = &directory.foreign {
+                    call = call.text("text/x-dockerfile", text.clone());
+                }
+                match call.lines().await {
+                    // The engine has found another directory by this name, or none.
+                    Err(CliError::Daemon { status: 412, .. }) => send(directory.pack()?).await?,
+                    other => other?,
+                }
+            }
+        }
     };
-    let mut call = session
-        .client()?
-        .post("/build")
-        .query("dockerfile", &context.dockerfile)
-        .query("rm", "1")
-        .query_if("nocache", args.no_cache)
-        .query_if("pull", args.pull)
-        .query_some("target", args.target.as_ref())
-        .query_some("networkmode", args.network.as_ref())
-        .query_some("platform", args.platform.as_ref());
-    for tag in &args.tag {
-        call = call.query("t", tag);
-    }
-    let arguments = build_arguments(&args.build_arg);
-    if !arguments.is_empty() {
-        call = call.query("buildargs", json!(arguments).to_string());
-    }
-    let labels = labels(&[], &args.label)?;
-    if !labels.is_empty() {
-        call = call.query("labels", json!(labels).to_string());
-    }
-    if let Some(header) = credentials::all(&session.settings)? {
-        call = call.header("x-registry-config", header);
-    }
-    let lines = call.stream("application/x-tar", context.input).lines().await?;
     let mut shown = if args.quiet {
         Progress::silent()
     } else {
@@ -110,6 +135,19 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
         session.printer.line(id);
     }
     Ok(ExitStatus::SUCCESS)
+}
+
+/// The description of the directory, if the engine can open it by itself: it is told so in the answer to a ping.
+/// `HAVRE_BUILD_CONTEXT=tar` sends the files in any case.
+async fn by_name(client: &Client, directory: &Directory) -> Result<Option<String>, CliError> {
+    if !client.is_unix() || env::var_os("HAVRE_BUILD_CONTEXT").is_some_and(|value| value == "tar") {
+        return Ok(None);
+    }
+    let headers = client.head("/_ping").headers().await?;
+    if headers.get(LOCAL_CONTEXT).is_none_or(|version| version != "1") {
+        return Ok(None);
+    }
+    Ok(directory.claim().ok())
 }
 
 /// A bare name takes its value from the environment; without one there it is not set at all.
