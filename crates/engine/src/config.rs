@@ -9,6 +9,7 @@
 //! certs-dir = "/etc/docker/certs.d"  # HOST:PORT/ca.crt, client.cert and client.key of registries
 //!
 //! [storage]
+//! layers = "auto"                    # auto, file, file-buffered, loop, loop-4k, directories
 //! keep-compressed = "never"          # of layers that are unpacked: never, quota, always
 //! compressed-quota = "10GB"          # with keep-compressed = "quota": beyond it the least recently used go
 //! compression = "gzip"               # of layers made here, when they are pushed: gzip, zstd
@@ -212,6 +213,7 @@ impl ConfigFile {
                 );
             }
         }
+        self.storage.store_options()?;
         for pool in &self.network.pools {
             if pool.parse::<ipnet::Ipv4Net>().is_err() {
                 return wrong("network.pools", pool, "ADDRESS/BITS, such as 172.17.0.0/16");
@@ -273,6 +275,7 @@ mod tests {
             "#,
         )
         .unwrap();
+        assert_eq!(config.storage.layers.as_deref(), Some("loop-4k"));
         assert_eq!(config.network.bridge.as_deref(), Some("test0"));
         assert_eq!(config.certs_dir.as_deref(), Some(Path::new("/etc/certs")));
         assert_eq!(
@@ -302,6 +305,7 @@ mod tests {
             ("log-opts = { tag = \"x\" }", "tag"),
             ("log-opts = { max-size = \"much\" }", "max-size"),
             ("[network]\npools = [\"10.0.0.0\"]", "network.pools"),
+            ("[storage]\nlayers = \"tar\"", "storage.layers"),
             ("[network]\nmtu = 1", "network.mtu"),
             ("max-concurrent-downloads = 0", "max-concurrent-downloads"),
             ("certs-dir = \"certs\"", "certs-dir"),

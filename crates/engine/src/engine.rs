@@ -96,7 +96,7 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         shim_exe,
         config,
     } = options;
-    let store = Arc::new(Store::open(&root)?);
+    let store = Arc::new(Store::open_with(&root, &config.storage.store_options()?)?);
     let scratch = root.join("build");
     if scratch.exists() {
         store.discard(&scratch)?;

@@ -259,7 +259,14 @@ impl Inner {
             images: self.store.meta().image_count()?,
             driver: crate::containers::DRIVER.to_owned(),
             driver_status: vec![
-                ("Layers".to_owned(), "directories".to_owned()),
+                (
+                    "Layer Format".to_owned(),
+                    self.store.layer_form().form.description().to_owned(),
+                ),
+                (
+                    "Layer Format Reason".to_owned(),
+                    self.store.layer_form().reason.clone(),
+                ),
                 (
                     "Backing Filesystem".to_owned(),
                     file_system(self.store.layout().root()),

@@ -2,6 +2,7 @@
 
 use havre_image::{KeepCompressed, Packing};
 use havre_oci::Compression;
+use havre_store::{LayerForm, StoreOptions};
 use serde::Deserialize;
 
 use crate::containers::parse_bytes;
@@ -10,10 +11,12 @@ use crate::{EngineError, Result};
 /// Bytes of compressed layers that `keep-compressed = "quota"` keeps unless told otherwise.
 const QUOTA: u64 = 10 << 30;
 
-/// What becomes of compressed layers, and how layers are compressed.
+/// How layers lie on the disk, what becomes of compressed ones, and how layers are compressed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct StorageSettings {
+    /// A form of layers: `auto`, `file`, `file-buffered`, `loop`, `loop-4k` or `directories`.
+    pub layers: Option<String>,
     /// `never`, `quota` or `always`.
     pub keep_compressed: Option<String>,
     /// A size, with `keep-compressed = "quota"` only.
@@ -31,6 +34,18 @@ fn wrong<T>(key: &str, value: &dyn std::fmt::Display, expected: &str) -> Result<
 }
 
 impl StorageSettings {
+    /// What the store is told.
+    pub fn store_options(&self) -> Result<StoreOptions> {
+        let layers = match &self.layers {
+            None => LayerForm::Auto,
+            Some(name) => match name.parse() {
+                Ok(form) => form,
+                Err(_) => return wrong("layers", name, &LayerForm::ALL.map(LayerForm::name).join(", ")),
+            },
+        };
+        Ok(StoreOptions { layers })
+    }
+
     /// What becomes of the compressed form of a layer that was pulled, loaded or pushed.
     pub fn keep(&self) -> Result<KeepCompressed> {
         let quota = match &self.compressed_quota {
@@ -106,6 +121,20 @@ mod tests {
             let error = storage(text).unwrap_err().to_string();
             assert!(error.contains("storage.") && error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn forms_of_layers_have_names() {
+        let layers = |text: &str| {
+            let config = ConfigFile::parse_toml(&format!("[storage]\n{text}"))?;
+            config.storage.store_options().map(|options| options.layers)
+        };
+        assert_eq!(layers("").unwrap(), LayerForm::Auto);
+        for form in LayerForm::ALL {
+            assert_eq!(layers(&format!("layers = \"{form}\"")).unwrap(), form);
+        }
+        let error = layers("layers = \"tar\"").unwrap_err().to_string();
+        assert!(error.contains("storage.layers") && error.contains("directories"), "{error}");
     }
 
     #[test]
