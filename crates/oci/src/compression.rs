@@ -2,6 +2,7 @@
 
 mod bounded;
 mod encoder;
+mod fast;
 mod packed;
 mod piece;
 mod pool;
