@@ -34,7 +34,6 @@ pub(super) struct Piece {
 #[derive(Default)]
 pub(super) struct Coders {
     fast: Option<Fast>,
-    deflate: Option<(u32, Compress)>,
     zstd: Option<(i32, zstd::bulk::Compressor<'static>)>,
 }
 
@@ -57,34 +56,11 @@ impl Coders {
                     fast.piece(&input, start, &mut bytes);
                     return Ok(Piece { bytes, crc, input });
                 }
-                self.deflate(level, &input[..start], &input[start..], &mut bytes)?;
+                deflate(level, &input[..start], &input[start..], &mut bytes)?;
             }
             Form::Zstd(level) => self.zstd(level, &input[start..], &mut bytes)?,
         }
         Ok(Piece { bytes, crc, input })
-    }
-
-    fn deflate(&mut self, level: u32, window: &[u8], input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        if self.deflate.as_ref().is_none_or(|(of, _)| *of != level) {
-            self.deflate = Some((level, Compress::new(flate2::Compression::new(level), false)));
-        }
-        let Some((_, coder)) = &mut self.deflate else {
-            unreachable!("it was just made")
-        };
-        coder.reset();
-        if !window.is_empty() {
-            coder.set_dictionary(window)?;
-        }
-        out.reserve(input.len() + input.len() / 8 + 64);
-        loop {
-            let taken = usize::try_from(coder.total_in()).map_err(io::Error::other)?;
-            coder.compress_vec(&input[taken..], out, FlushCompress::Sync)?;
-            // Room left over means that nothing waits inside.
-            if out.len() < out.capacity() {
-                return Ok(());
-            }
-            out.reserve(64 << 10);
-        }
     }
 
     fn zstd(&mut self, level: i32, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
@@ -99,5 +75,23 @@ impl Coders {
         out.reserve(zstd::zstd_safe::compress_bound(input.len()));
         coder.compress_to_buffer(input, out)?;
         Ok(())
+    }
+}
+
+/// A compressor of its own: one that is reset remembers enough of what it did before to choose other matches.
+fn deflate(level: u32, window: &[u8], input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut coder = Compress::new(flate2::Compression::new(level), false);
+    if !window.is_empty() {
+        coder.set_dictionary(window)?;
+    }
+    out.reserve(input.len() + input.len() / 8 + 64);
+    loop {
+        let taken = usize::try_from(coder.total_in()).map_err(io::Error::other)?;
+        coder.compress_vec(&input[taken..], out, FlushCompress::Sync)?;
+        // Room left over means that nothing waits inside.
+        if out.len() < out.capacity() {
+            return Ok(());
+        }
+        out.reserve(64 << 10);
     }
 }
