@@ -12,7 +12,7 @@ BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs
 
-.PHONY: help build demo test bench proof fuzz lint docs deps deps-test deps-bench install clean
+.PHONY: help build demo test vm-test bench proof fuzz lint docs deps deps-test deps-bench install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ test: deps-test ## all tests (as root: they start real containers)
 	else \
 	  $(SUDO) env HAVRE_BIN=$(TARGET_DIR)/debug/havre $(CARGO) test --workspace --locked; \
 	fi
+
+vm-test: ## what depends on the kernel, in a machine with Debian's kernel and cgroup version 2: make vm-test SUITES=containers:limits
+	$(SUDO) env CARGO=$(CARGO) dev/vm/test.sh $(SUITES)
 
 lint: ## formatting, clippy, the crate graph and the licences
 	$(CARGO) fmt --all --check

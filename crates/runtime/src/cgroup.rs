@@ -63,7 +63,10 @@ impl Cgroup {
         let _ = fs_err::create_dir_all(&parent);
         let controllers =
             fs_err::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
-        let mut above: Vec<_> = parent.ancestors().take_while(|path| path.starts_with(ROOT)).collect();
+        let mut above: Vec<_> = parent
+            .ancestors()
+            .take_while(|path| path.starts_with(ROOT))
+            .collect();
         above.reverse();
         for directory in above {
             for controller in controllers.split_ascii_whitespace() {

@@ -98,14 +98,16 @@ fn overlay_any(overlay: &Overlay<'_>, target: &Path) -> Result<(), Errno> {
     overlay_by_mount(overlay, target)
 }
 
-/// Whether layers can be named one by one (Linux 6.5 and later). Asked once: each time an older kernel is asked it
-/// complains in its log.
+/// Whether layers can be named one by one (Linux 6.7 and later). Asked once, and without a mount: a kernel before 6.5 takes
+/// every option, unread, and complains in its log when it comes to the mount.
 fn has_lowerdir_plus() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     *KNOWN.get_or_init(|| {
-        fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-            .and_then(|context| fsconfig_set_string(&context, "lowerdir+", "/"))
-            .is_ok()
+        let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+            return false;
+        };
+        let takes = |key: &str| fsconfig_set_string(&context, key, "/").is_ok();
+        takes("lowerdir+") && !takes("no-such-option")
     })
 }
 

@@ -3,7 +3,7 @@
 //! A container that is given a process of ours can reach its program through `/proc/<pid>/exe` and, being root, could
 //! overwrite it for the host. So the program is executed from something that cannot be written:
 //!
-//! 1. a read-only overlay of its directory in a mount that is attached nowhere (kernel 6.5 and later): costs nothing,
+//! 1. a read-only overlay of its directory in a mount that is attached nowhere (kernel 5.2 and later): costs nothing,
 //!    and its pages are the page cache's own, shared with every other process of the same file;
 //! 2. else a sealed copy in memory.
 
@@ -58,23 +58,27 @@ impl SealedProgram {
     }
 }
 
+/// A directory that every system has and nobody installs programs in.
+const OTHER_DIRECTORY: &str = "/sys";
+
 fn overlay(program: &Path) -> io::Result<OwnedFd> {
     let (Some(directory), Some(name)) = (program.parent(), program.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    // A read-only overlay must have two lower directories; the second is empty.
-    let empty = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_create(empty.as_fd())?;
-    let empty = rustix::mount::fsmount(
-        empty.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )?;
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let fs = fs.as_fd();
+    let directory = rustix::fs::open(
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     rustix::mount::fsconfig_set_string(fs, "source", "havre-sealed")?;
-    rustix::mount::fsconfig_set_string(fs, "lowerdir+", directory)?;
-    rustix::mount::fsconfig_set_string(fs, "lowerdir+", crate::process::fd_path(&empty))?;
+    // A read-only overlay must have two lower directories. What the second holds does not matter: the program is found
+    // in the first. (Mounts that are attached nowhere, an empty one say, are refused by many kernels.)
+    let lower = format!("{}:{OTHER_DIRECTORY}", crate::process::fd_path(&directory));
+    rustix::mount::fsconfig_set_string(fs, "lowerdir", lower)?;
+    // Inode numbers stay those of the file, so that it can be recognised. A kernel without the switch changes none.
+    let _ = rustix::mount::fsconfig_set_string(fs, "xino", "off");
     rustix::mount::fsconfig_create(fs)?;
     let mount = rustix::mount::fsmount(
         fs,
@@ -145,6 +149,7 @@ mod tests {
         let program = directory.path().join("program");
         fs_err::copy("/bin/true", &program).unwrap();
         let sealed = SealedProgram::new(&program).unwrap();
+        assert_eq!(sealed.kind(), SealKind::Overlay);
         assert!(
             Command::new(sealed.path())
                 .arg0("true")

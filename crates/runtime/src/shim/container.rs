@@ -153,15 +153,7 @@ pub(super) fn exec(
     }
     let process_path = directory.join(format!("exec-{serial}.json"));
     fs::write(&process_path, process.to_string()).map_err(setup("write the process"))?;
-    let result = run_exec(
-        setup_request,
-        init,
-        exec,
-        uid,
-        restrictions,
-        &process_path,
-        &cwd,
-    );
+    let result = run_exec(setup_request, init, exec, uid, restrictions, &process_path, &cwd);
     let _ = fs::remove_file(&process_path);
     let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE);
     result
