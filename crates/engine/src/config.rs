@@ -264,6 +264,8 @@ mod tests {
             log-opts = { max-size = "10m", max-file = "3" }
             max-concurrent-downloads = 6
             certs-dir = "/etc/certs"
+            [storage]
+            layers = "loop-4k"
             [network]
             bridge = "test0"
             table = "test"

@@ -134,7 +134,10 @@ mod tests {
             assert_eq!(layers(&format!("layers = \"{form}\"")).unwrap(), form);
         }
         let error = layers("layers = \"tar\"").unwrap_err().to_string();
-        assert!(error.contains("storage.layers") && error.contains("directories"), "{error}");
+        assert!(
+            error.contains("storage.layers") && error.contains("directories"),
+            "{error}"
+        );
     }
 
     #[test]
