@@ -56,7 +56,10 @@ pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> 
         }
     }
     crate::rest::watch();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(crate::rest::KEEP_THREADS)
+        .build()?;
     let result = runtime.block_on(serve(&args));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result.map(|()| ExitStatus::SUCCESS)

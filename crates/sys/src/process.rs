@@ -181,6 +181,19 @@ pub fn run_as_init(program: &CStr, args: &[CString], env: &[CString], failed: im
     }
 }
 
+/// Bounds how many heaps the allocator keeps for threads that allocate at the same time; to be called before there are
+/// any threads. The C library's own bound is eight for each processor, and memory that is free in one heap serves no
+/// other: after a burst of work of many threads, most of what they used stays with the process for ever.
+pub fn limit_heaps(count: u16) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets a parameter of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, libc::c_int::from(count));
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = count;
+}
+
 /// Memory a process can do without while it rests: pages of program and libraries that are mapped but not modified
 /// (they are faulted in again from the page cache when they are needed).
 #[derive(Debug)]
