@@ -43,8 +43,13 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Mostly from few, so that entries meet.
 fn path() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    prop::collection::vec(name(), 1..5)
+    let few = "[a-c]".prop_map(String::into_bytes);
+    prop_oneof![
+        2 => prop::collection::vec(few, 1..3),
+        1 => prop::collection::vec(name(), 1..5),
+    ]
 }
 
 fn metadata() -> impl Strategy<Value = Metadata> {
