@@ -198,11 +198,13 @@ impl ImageService {
         }
     }
 
-    /// Whether every layer of a manifest has been seen in the compressed form it names. A manifest of uncompressed layers is
-    /// made for archives and worth nothing to a push.
+    /// Whether the layers of a manifest have been seen in the form it names. A manifest of nothing but uncompressed layers is
+    /// one that was made for an archive: a push is better off without.
     fn is_known(&self, manifest: &Manifest) -> bool {
         let known = |digest| matches!(self.store.meta().layer_of_blob(digest), Ok(Some(_)));
-        manifest.layers.iter().all(|layer| known(&layer.digest))
+        let mut layers = manifest.layers.iter();
+        layers.all(|layer| known(&layer.digest) || self.has_blob(&layer.digest))
+            && manifest.layers.iter().any(|layer| known(&layer.digest))
     }
 
     fn publish_loaded(
