@@ -163,8 +163,8 @@ impl Reference {
             Some(name) if !name.contains('/') => name,
             _ => &self.path,
         };
-        let (domain, _) = split_domain(short);
-        if domain != DEFAULT_DOMAIN || is_identifier(short) {
+        let (domain, path) = split_domain(short);
+        if (domain, &*path) != (DEFAULT_DOMAIN, self.path.as_str()) || is_identifier(short) {
             return self.repository();
         }
         short.into()

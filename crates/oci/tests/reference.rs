@@ -71,6 +71,8 @@ fn the_short_form_is_never_another_name() {
         ("index.docker.io/a.b/c:v1", "docker.io/a.b/c:v1"),
         ("docker.io/localhost/app", "docker.io/localhost/app"),
         ("docker.io/a/b.c", "a/b.c"),
+        ("docker.io/docker.io/a/b", "docker.io/docker.io/a/b"),
+        ("docker.io/index.docker.io/a", "docker.io/index.docker.io/a"),
         ("docker.io/library/a.b", "a.b"),
         ("docker.io/localhost", "localhost"),
         (&identifier, &identifier),
