@@ -33,13 +33,15 @@ mod acl;
 mod error;
 mod format;
 mod layout;
+mod node;
 pub mod read;
 mod tree;
 mod xattr;
 
 pub use error::ErofsError;
 pub use layout::Layout;
-pub use tree::{DeviceKind, Metadata, Node, Options, Tree};
+pub use node::{DeviceKind, Metadata, Node, Options};
+pub use tree::Tree;
 
 /// Where data begins: the first 4 KiB hold zeros and, at 1024, the superblock.
 pub const DATA_START: u64 = 4096;

@@ -12,86 +12,9 @@ use index::Index;
 use record::{CHUNKED, EXTRA, Extra, LINK, Record, SHARED, UNNAMED};
 
 use crate::error::shown;
-use crate::format::{
-    MAX_PATH, NO_BLOCK, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, encode_device,
-};
+use crate::format::{MAX_PATH, NO_BLOCK, S_IFCHR, S_IFDIR, S_IFLNK, encode_device};
 use crate::xattr::{Refused, Set, Sets};
-use crate::{BlockSize, DATA_START, ErofsError};
-
-/// Owner, permissions and time of an entry.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Metadata {
-    /// Permission, set-id and sticky bits: at most `0o7777`, other bits are ignored. Symbolic links always have `0o777`.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    /// Seconds since 1970; may be negative.
-    pub mtime: i64,
-    /// 0 to 999 999 999, added to `mtime`.
-    pub mtime_nanos: u32,
-}
-
-/// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Node<'a> {
-    Directory,
-    /// A file whose contents lie in one piece at the byte `offset` of the image, a multiple of the block size (ignored when
-    /// `size` is 0).
-    File {
-        offset: u64,
-        size: u64,
-    },
-    /// A file in pieces of `chunk` bytes (a power of two, at least a block), each at the byte offset `map` gives, a multiple
-    /// of the block size, or [`HOLE`](Self::HOLE). The last piece may be shorter, every other has its full length in the
-    /// image. The map takes 4 bytes per piece, in memory as in the image.
-    Sparse {
-        size: u64,
-        chunk: u64,
-        map: &'a [u64],
-    },
-    /// A symbolic link to this text of 1 to 4095 bytes.
-    Symlink(&'a [u8]),
-    /// A character device 0:0 is an overlay's whiteout.
-    Device {
-        kind: DeviceKind,
-        /// Below 2^12.
-        major: u32,
-        /// Below 2^20.
-        minor: u32,
-    },
-    Fifo,
-    Socket,
-}
-
-impl Node<'_> {
-    /// In a sparse file's map: a piece of zeros that is nowhere.
-    pub const HOLE: u64 = u64::MAX;
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeviceKind {
-    Char,
-    Block,
-}
-
-/// How a tree is collected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    pub block: BlockSize,
-    /// Bytes a tree may take in memory, the working space of [`Layout`](crate::Layout) included. See [`Tree`] for what
-    /// entries cost.
-    pub memory: u64,
-}
-
-impl Default for Options {
-    /// 512-byte blocks, 512 MiB.
-    fn default() -> Self {
-        Self {
-            block: BlockSize::default(),
-            memory: 512 << 20,
-        }
-    }
-}
+use crate::{DATA_START, ErofsError, Metadata, Node, Options};
 
 /// The entries of a file system, collected in any order.
 ///
@@ -185,7 +108,7 @@ impl Tree {
             }
             return self.dress(path, ROOT, S_IFDIR, 0, metadata, xattrs);
         }
-        let kind = kind(&node);
+        let kind = node.kind();
         let (data, size) = self.contents(path, &node)?;
         let (parent, name) = self.parent(path)?;
         let existing = self.find(parent, name);
@@ -564,25 +487,4 @@ fn hash_name(hasher: &RandomState, parent: u32, name: &[u8]) -> u64 {
     hasher.write_u32(parent);
     hasher.write(name);
     hasher.finish()
-}
-
-/// The type of file in a mode.
-fn kind(node: &Node<'_>) -> u16 {
-    let kind = match node {
-        Node::Directory => S_IFDIR,
-        Node::File { .. } | Node::Sparse { .. } => S_IFREG,
-        Node::Symlink(_) => S_IFLNK,
-        Node::Device {
-            kind: DeviceKind::Char,
-            ..
-        } => S_IFCHR,
-        Node::Device {
-            kind: DeviceKind::Block,
-            ..
-        } => S_IFBLK,
-        Node::Fifo => S_IFIFO,
-        Node::Socket => S_IFSOCK,
-    };
-    debug_assert_eq!(kind & S_IFMT, kind);
-    kind
 }
