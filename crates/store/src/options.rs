@@ -23,7 +23,7 @@ pub enum LayerForm {
     FileBuffered,
     /// The same files behind loop devices (Linux 6.4).
     Loop,
-    /// Files with contents at 4 KiB bounds, behind loop devices (Linux 5.15).
+    /// Files with contents at 4 KiB bounds, behind loop devices (older kernels).
     LoopAligned,
     /// Directories.
     Directories,
