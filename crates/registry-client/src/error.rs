@@ -34,6 +34,9 @@ pub enum RegistryError {
     /// `login`: the registry refused user name and password.
     #[error("Get {url:?}: unauthorized: {message}")]
     LoginRefused { url: String, message: String },
+    /// `login`: the registry takes user names and passwords itself, and refused these.
+    #[error("login attempt to {url} failed with status: {status}")]
+    LoginStatus { url: String, status: String },
     /// Too many requests; every attempt was answered so.
     #[error("toomanyrequests: {message}{}", wait(retry_after))]
     RateLimited {
@@ -174,9 +177,10 @@ impl RegistryError {
             | Self::NameUnknown { .. }
             | Self::BlobUnknown { .. }
             | Self::PullDenied { .. } => ErrorKind::NotFound,
-            Self::Unauthorized { .. } | Self::NoBasicCredentials { .. } | Self::LoginRefused { .. } => {
-                ErrorKind::Unauthorized
-            }
+            Self::Unauthorized { .. }
+            | Self::NoBasicCredentials { .. }
+            | Self::LoginRefused { .. }
+            | Self::LoginStatus { .. } => ErrorKind::Unauthorized,
             Self::Denied { .. } | Self::UnsafeRealm { .. } => ErrorKind::Denied,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::Status { .. }

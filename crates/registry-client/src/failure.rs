@@ -51,19 +51,22 @@ pub(crate) fn network(
     }
 }
 
+/// The next cause of an error. An I/O error that wraps another passes it over and names what caused that one.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
 /// What TLS itself says, when that is the cause.
 fn tls_cause(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut cause = error.source();
-    while let Some(current) = cause {
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+    let mut current = error.source();
+    while let Some(error) = current {
+        if let Some(tls) = error.downcast_ref() {
             return Some(tls);
         }
-        // An I/O error that wraps another says the source of the other is its own.
-        let inner = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(tls);
-        }
-        cause = current.source();
+        current = cause(error);
     }
     None
 }
@@ -72,14 +75,14 @@ fn network_reason(error: &reqwest::Error, authority: &str, host: &str) -> String
     if error.is_timeout() && error.is_connect() {
         return format!("dial tcp {authority}: i/o timeout");
     }
-    let mut cause = error.source();
+    let mut current = error.source();
     let mut text = error.to_string();
-    while let Some(current) = cause {
-        text = current.to_string();
+    while let Some(error) = current {
+        text = error.to_string();
         if text.contains("failed to lookup address") || text.starts_with("dns error") {
             return format!("dial tcp: lookup {host}: no such host");
         }
-        if let Some(io) = current.downcast_ref::<io::Error>() {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
             match io.kind() {
                 io::ErrorKind::ConnectionRefused => {
                     return format!("dial tcp {authority}: connect: connection refused");
@@ -98,7 +101,7 @@ fn network_reason(error: &reqwest::Error, authority: &str, host: &str) -> String
                 _ => {}
             }
         }
-        cause = current.source();
+        current = cause(error);
     }
     text
 }

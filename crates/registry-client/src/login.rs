@@ -71,13 +71,11 @@ impl Client {
                 let reply = anonymous.send_with(&call, &header, &options.retry).await?;
                 match reply.status() {
                     status if status.is_success() => Ok(LoginResult::succeeded(None)),
-                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                        let failure = reply.failure(options.stall_timeout).await;
-                        Err(refused(
-                            failure
-                                .message
-                                .unwrap_or_else(|| "incorrect username or password".to_owned()),
-                        ))
+                    status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                        Err(RegistryError::LoginStatus {
+                            url: shown(&url),
+                            status: status.to_string(),
+                        })
                     }
                     _ => Err(reply.failure(options.stall_timeout).await.into_error()),
                 }

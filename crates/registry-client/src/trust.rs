@@ -223,6 +223,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::Error::InvalidCertificate as Refused;
         let refused = match self.authorities.verify_server_cert(
             end_entity,
             intermediates,
@@ -233,21 +234,29 @@ impl ServerCertVerifier for Verifier {
             Ok(verified) => return Ok(verified),
             Err(refused) => refused,
         };
-        if !self.trusted.contains(&Digest::sha256_of(end_entity)) {
+        let Some(facts) = facts(end_entity) else {
             return Err(refused);
+        };
+        if !self.trusted.contains(&Digest::sha256_of(end_entity)) {
+            // One that says it is an authority is refused for that; that nobody knows it is what matters.
+            let unknown = facts.self_issued && matches!(&refused, Refused(CertificateError::Other(_)));
+            return Err(if unknown {
+                Refused(CertificateError::UnknownIssuer)
+            } else {
+                refused
+            });
         }
-        let (not_before, not_after) =
-            validity(end_entity).ok_or(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let (not_before, not_after) = (facts.not_before, facts.not_after);
         if now < not_before {
             let early = CertificateError::NotValidYetContext {
                 time: now,
                 not_before,
             };
-            return Err(rustls::Error::InvalidCertificate(early));
+            return Err(Refused(early));
         }
         if now > not_after {
             let late = CertificateError::ExpiredContext { time: now, not_after };
-            return Err(rustls::Error::InvalidCertificate(late));
+            return Err(Refused(late));
         }
         rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
@@ -278,8 +287,15 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// First and last moment of a certificate (RFC 5280, 4.1.2.5).
-fn validity(certificate: &[u8]) -> Option<(UnixTime, UnixTime)> {
+/// What a certificate says of itself (RFC 5280, 4.1).
+struct Facts {
+    /// Issuer and subject are the same.
+    self_issued: bool,
+    not_before: UnixTime,
+    not_after: UnixTime,
+}
+
+fn facts(certificate: &[u8]) -> Option<Facts> {
     const SEQUENCE: u8 = 0x30;
     const VERSION: u8 = 0xa0;
     let (tag, certificate, _) = element(certificate)?;
@@ -287,20 +303,26 @@ fn validity(certificate: &[u8]) -> Option<(UnixTime, UnixTime)> {
     if (tag, tbs_tag) != (SEQUENCE, SEQUENCE) {
         return None;
     }
-    // version (optional), serial number, signature algorithm, issuer
+    // version (optional), serial number, signature algorithm
     let mut skipped = 0;
-    while skipped < 3 {
+    while skipped < 2 {
         let (tag, _, after) = element(rest)?;
         skipped += usize::from(tag != VERSION);
         rest = after;
     }
-    let (tag, validity, _) = element(rest)?;
+    let (_, issuer, rest) = element(rest)?;
+    let (tag, validity, rest) = element(rest)?;
+    let (_, subject, _) = element(rest)?;
     let (first_tag, first, after) = element(validity)?;
     let (last_tag, last, _) = element(after)?;
     if tag != SEQUENCE {
         return None;
     }
-    Some((time(first_tag, first)?, time(last_tag, last)?))
+    Some(Facts {
+        self_issued: issuer == subject,
+        not_before: time(first_tag, first)?,
+        not_after: time(last_tag, last)?,
+    })
 }
 
 /// Tag, content, and what follows of the first DER element.
@@ -381,6 +403,6 @@ mod tests {
         ] {
             assert_eq!(element(bad), None);
         }
-        assert_eq!(validity(&[0x30, 2, 0x30, 0]), None);
+        assert!(facts(&[0x30, 2, 0x30, 0]).is_none());
     }
 }

@@ -479,7 +479,7 @@ async fn login_and_search() {
     let error = client.login(&host, "me", "wrong").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("Get \"http://{host}/v2/\": unauthorized: authentication required")
+        format!("login attempt to http://{host}/v2/ failed with status: 401 Unauthorized")
     );
     registry.state.lock().unwrap().auth = Auth::Bearer {
         realm: None,
