@@ -67,17 +67,22 @@ fn written(
             Err(_) => false,
         }
     };
-    let mut emptied = std::collections::BTreeSet::new();
+    // They may be gone again; then only the time of the directory above tells of them.
+    let above = |one: &String| {
+        let place = Path::new("/").join(one);
+        place
+            .ancestors()
+            .skip(1)
+            .map(Path::to_path_buf)
+            .collect::<Vec<_>>()
+    };
+    let emptied: std::collections::BTreeSet<_> = record.mountpoints.iter().flat_map(above).collect();
     let kept: Vec<_> = changes
         .into_iter()
         .filter(|change| {
-            let only_mount = change.kind == havre_store::ChangeKind::Added
-                && mountpoints::is_one(&change.path, &record.mountpoints)
-                && is_empty(&change.path);
-            if only_mount {
-                emptied.extend(change.path.ancestors().skip(1).map(Path::to_path_buf));
-            }
-            !only_mount
+            change.kind != havre_store::ChangeKind::Added
+                || !mountpoints::is_one(&change.path, &record.mountpoints)
+                || !is_empty(&change.path)
         })
         .collect();
     let still_needed: std::collections::BTreeSet<_> = kept

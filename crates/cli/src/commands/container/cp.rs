@@ -62,10 +62,10 @@ pub(crate) async fn cp(session: &Session, args: Cp) -> Done {
     let [source, target] = args.operands.as_slice() else {
         return Ok(ExitStatus::FAILURE);
     };
-    if source.is_empty() || target.is_empty() {
-        return Err(CliError::Invalid(
-            "source and destination can not be empty".to_owned(),
-        ));
+    for (side, operand) in [("source", source), ("destination", target)] {
+        if operand.is_empty() {
+            return Err(CliError::Invalid(format!("{side} can not be empty")));
+        }
     }
     match (side(source), side(target)) {
         (Side::Inside { container, path }, Side::Local(local)) => {
