@@ -29,9 +29,25 @@ pub struct TestEngine {
     daemon: Mutex<Option<Child>>,
     /// Kept while a shared dockerd is in use.
     _turn: Option<fs::File>,
+    surroundings: Surroundings,
     /// The client that `cmd` runs.
     program: Program,
 }
+
+/// What a daemon finds around it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Additional lines of its configuration file.
+    pub config: String,
+    pub environment: Vec<(String, String)>,
+    /// Files of the system that are others for this daemon: the place, and what stands there instead. It then lives in a
+    /// mount namespace of its own.
+    pub files: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Puts files at other places in a new mount namespace and becomes the daemon: `FILE PLACE … -- PROGRAM ARGUMENT…`
+const AMID: &str =
+    r#"while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit; shift 2; done; shift; exec "$@""#;
 
 impl TestEngine {
     /// A daemon, ready.
@@ -43,13 +59,24 @@ impl TestEngine {
     pub fn with_config(lines: &str) -> Self {
         match std::env::var("HAVRE_TEST_DOCKER_HOST") {
             Ok(host) => Self::shared(&host),
-            Err(_) => Self::own(lines, None),
+            Err(_) => Self::own(
+                Surroundings {
+                    config: lines.to_owned(),
+                    ..Surroundings::default()
+                },
+                None,
+            ),
         }
+    }
+
+    /// A daemon in such surroundings.
+    pub fn amid(surroundings: Surroundings) -> Self {
+        Self::own(surroundings, None)
     }
 
     /// A daemon whose root lies in a certain directory (a small file system, say).
     pub fn at(root: &Path) -> Self {
-        Self::own("", Some(root))
+        Self::own(Surroundings::default(), Some(root))
     }
 
     /// Whether the suite runs on somebody's dockerd, which cannot be killed or configured.
@@ -57,7 +84,7 @@ impl TestEngine {
         std::env::var_os("HAVRE_TEST_DOCKER_HOST").is_some()
     }
 
-    fn own(lines: &str, root: Option<&Path>) -> Self {
+    fn own(surroundings: Surroundings, root: Option<&Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::Builder::new()
             .prefix("havre-test-")
@@ -69,6 +96,7 @@ impl TestEngine {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let (bridge, table) = (format!("ht{unique}"), format!("havre_test_{unique}"));
+        let lines = &surroundings.config;
         let config = format!("{lines}\n[network]\nbridge = \"{bridge}\"\ntable = \"{table}\"\n");
         fs::write(dir.path().join("config.toml"), config).expect("config");
         fs::create_dir(dir.path().join("client")).expect("client's directory");
@@ -81,6 +109,7 @@ impl TestEngine {
             table,
             daemon: Mutex::new(None),
             _turn: None,
+            surroundings,
             program: Program::Havre,
         };
         engine.start_daemon();
@@ -106,6 +135,7 @@ impl TestEngine {
             table: String::new(),
             daemon: Mutex::new(None),
             _turn: Some(lock),
+            surroundings: Surroundings::default(),
             program: Program::Docker,
         };
         engine.empty();
@@ -141,7 +171,8 @@ impl TestEngine {
             .open(self.log_path())
             .expect("log");
         let log = log.into_parts().0;
-        let child = Command::new(havre_binary())
+        let child = self
+            .launcher()
             .arg("daemon")
             .arg("--root")
             .arg(self.root())
@@ -153,6 +184,12 @@ impl TestEngine {
             .arg(self.dir.path().join("config.toml"))
             .args(["--log-level", "debug"])
             .env("HOME", self.dir.path())
+            .envs(
+                self.surroundings
+                    .environment
+                    .iter()
+                    .map(|(key, value)| (key, value)),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone().expect("log")))
             .stderr(Stdio::from(log))
@@ -170,6 +207,20 @@ impl TestEngine {
             );
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The built binary, in its surroundings.
+    fn launcher(&self) -> Command {
+        if self.surroundings.files.is_empty() {
+            return Command::new(havre_binary());
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", AMID, "sh"]);
+        for (place, file) in &self.surroundings.files {
+            command.arg(file).arg(place);
+        }
+        command.arg("--").arg(havre_binary());
+        command
     }
 
     /// Ends the daemon as an administrator would, and waits for it. Returns its exit code.

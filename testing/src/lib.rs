@@ -1,7 +1,8 @@
 //! Test harness: engines, registries with faults, images made on the spot.
 //!
 //! - [`TestEngine`]: a daemon with its own root, socket, bridge and firewall table, and the command lines that talk to it.
-//! - [`Registry`]: a registry in this process, which misbehaves on request.
+//! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves.
+//! - [`Authority`], [`Pair`]: certificates for registries and their clients.
 //! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
 //! - [`http`]: as much HTTP as the above need, in the raw.
 //!
@@ -10,7 +11,9 @@
 //! every container, image and volume it finds there**: that proves the expectations themselves.
 
 mod archive;
+mod certificate;
 mod cli;
+mod distribution;
 mod engine;
 pub mod http;
 mod image;
@@ -18,8 +21,10 @@ mod registry;
 mod sweep;
 
 pub use archive::{Entry, Layer};
+pub use certificate::{Authority, Pair, Validity};
 pub use cli::{Args, Invocation, Output, Program, Running};
-pub use engine::TestEngine;
+pub use distribution::DockerRegistry;
+pub use engine::{Surroundings, TestEngine};
 pub use image::{Compression, Image};
 pub use registry::{Action, Auth, Registry, two_architectures};
 

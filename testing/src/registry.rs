@@ -1,14 +1,16 @@
 //! A registry (distribution API 1.1, in memory) that misbehaves on request.
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
+use crate::certificate::{Authority, Pair};
 use crate::digest_of;
 use crate::http::{Request, read_request};
 use crate::image::{Compression, Image, host_architecture};
@@ -83,15 +85,71 @@ struct Content {
 #[derive(Clone)]
 pub struct Registry {
     address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
     content: Arc<Mutex<Content>>,
+}
+
+/// A client's connection.
+enum Connection {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Connection {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 impl Registry {
     pub fn start() -> Self {
+        Self::listen(None)
+    }
+
+    /// A registry that speaks TLS only, with this certificate.
+    pub fn start_tls(pair: &Pair) -> Self {
+        Self::listen(Some(pair.server(None)))
+    }
+
+    /// The same for clients that have a certificate of this authority, and nobody else.
+    pub fn start_tls_for(pair: &Pair, clients: &Authority) -> Self {
+        Self::listen(Some(pair.server(Some(clients))))
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("address");
         let registry = Self {
             address,
+            tls,
             content: Arc::default(),
         };
         let serving = registry.clone();
@@ -99,10 +157,14 @@ impl Registry {
             for stream in listener.incoming().flatten() {
                 let registry = serving.clone();
                 // A client that goes away mid-answer is part of the game.
-                thread::spawn(move || registry.serve(&stream));
+                thread::spawn(move || registry.serve(stream));
             }
         });
         registry
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// `127.0.0.1:PORT`.
@@ -231,14 +293,32 @@ impl Registry {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(stream);
-        while let Some(request) = read_request(&mut reader)? {
+    fn serve(&self, socket: TcpStream) -> io::Result<()> {
+        let connection = match &self.tls {
+            None => Connection::Plain(socket),
+            Some(config) => {
+                let session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+                Connection::Tls(Box::new(StreamOwned::new(session, socket)))
+            }
+        };
+        let mut reader = BufReader::new(connection);
+        loop {
+            let request = match read_request(&mut reader) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    // What is no HTTP (TLS, say) gets the answer other servers give.
+                    let refusal = Answer::new(400, b"Client sent no HTTP request".to_vec());
+                    let _ = refusal.write(reader.get_mut(), false);
+                    return Err(error);
+                }
+            };
             let fault = self.fault(&request);
             let answer = match self.refuse_stranger(&request) {
                 Some(refusal) => refusal,
                 None => self.answer(&request),
             };
+            let stream = reader.get_mut();
             let keep = match fault {
                 Some(action) => misbehave(stream, &request, answer, action)?,
                 None => {
@@ -247,10 +327,9 @@ impl Registry {
                 }
             };
             if !keep {
-                return stream.shutdown(std::net::Shutdown::Both);
+                return stream.socket().shutdown(std::net::Shutdown::Both);
             }
         }
-        Ok(())
     }
 
     /// Notes the request and finds what to do instead of answering it.
@@ -284,10 +363,10 @@ impl Registry {
                 } else {
                     format!(",scope=\"repository:{repository}:pull\"")
                 };
-                let challenge = format!(
-                    "Bearer realm=\"http://{}/token\",service=\"test\"{scope}",
-                    self.address
-                );
+                // Beside the registry, as the client calls it.
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                let host = request.header("host").unwrap_or_default();
+                let challenge = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"test\"{scope}");
                 ("Bearer good-token".to_owned(), challenge)
             }
         };
@@ -513,19 +592,18 @@ impl Answer {
         head
     }
 
-    fn write(&self, mut stream: &TcpStream, only_head: bool) -> io::Result<()> {
+    fn write(&self, stream: &mut impl Write, only_head: bool) -> io::Result<()> {
         stream.write_all(self.head(Some(self.body.len())).as_bytes())?;
-        if only_head {
-            Ok(())
-        } else {
-            stream.write_all(&self.body)
+        if !only_head {
+            stream.write_all(&self.body)?;
         }
+        stream.flush()
     }
 }
 
 /// Does something else. Returns whether the connection goes on.
 fn misbehave(
-    mut stream: &TcpStream,
+    stream: &mut Connection,
     request: &Request,
     mut honest: Answer,
     action: Action,
@@ -574,8 +652,8 @@ fn misbehave(
         Action::Stall => {
             stream.write_all(honest.head(Some(honest.body.len().max(1))).as_bytes())?;
             stream.flush()?;
-            stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-            let _ = io::Read::read(&mut stream, &mut [0; 1]);
+            stream.socket().set_read_timeout(Some(Duration::from_secs(120)))?;
+            let _ = stream.read(&mut [0; 1]);
             Ok(false)
         }
     }

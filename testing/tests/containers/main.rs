@@ -1,6 +1,7 @@
 //! Containers, end to end, one module per subject. Needs root.
 
 mod confinement;
+mod details;
 mod files;
 mod inspection;
 mod lifecycle;

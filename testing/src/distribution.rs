@@ -1,0 +1,81 @@
+//! Debian's docker-registry (package docker-registry), which behaves.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use fs_err as fs;
+use tempfile::TempDir;
+
+use crate::certificate::Pair;
+
+/// `htpasswd -nbB me secret`
+const HTPASSWD: &str = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+
+/// A docker-registry on a free port of 127.0.0.1, which lets `me` with the password `secret` in and nobody else.
+pub struct DockerRegistry {
+    child: Child,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl DockerRegistry {
+    /// Serves over TLS with this certificate.
+    ///
+    /// # Panics
+    /// When the package is not installed.
+    pub fn start(pair: &Pair) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().display();
+        let config = format!(
+            "version: 0.1\n\
+             log: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage:\n  filesystem: {{rootdirectory: {root}/data}}\n\
+             http:\n  addr: '127.0.0.1:0'\n  tls: {{certificate: {root}/server.crt, key: {root}/server.key}}\n\
+             auth:\n  htpasswd: {{realm: test, path: {root}/htpasswd}}\n"
+        );
+        for (name, content) in [
+            ("config.yml", config.as_str()),
+            ("htpasswd", HTPASSWD),
+            ("server.crt", &pair.certificate),
+            ("server.key", &pair.key),
+        ] {
+            fs::write(dir.path().join(name), content).expect("file");
+        }
+        let mut child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(dir.path().join("config.yml"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry must be installed: apt-get install docker-registry");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut said = String::new();
+        let port = loop {
+            let start = said.len();
+            let read = log.read_line(&mut said).expect("log");
+            assert!(read > 0, "docker-registry ended:\n{said}");
+            if let Some((_, rest)) = said[start..].split_once("listening on 127.0.0.1:") {
+                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                break digits.parse().expect("a port");
+            }
+        };
+        // Its log must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self {
+            child,
+            port,
+            _dir: dir,
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
