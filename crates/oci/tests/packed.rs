@@ -1,5 +1,7 @@
 //! Compressing on several threads: one valid stream, and the same bytes whatever the threads did.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 
