@@ -109,7 +109,7 @@ impl From<havre_store::StoreError> for EngineError {
         use havre_store::StoreError as E;
         let kind = match &error {
             E::Locked { .. } => ErrorKind::Unavailable,
-            E::LayerInUse { .. } | E::NameTaken { .. } => ErrorKind::Conflict,
+            E::LayerInUse { .. } | E::LayerMounted { .. } | E::NameTaken { .. } => ErrorKind::Conflict,
             E::InvalidId { .. } | E::TooManyLayers { .. } => ErrorKind::InvalidParameter,
             E::ImageNotFound { .. } => ErrorKind::NotFound,
             _ => ErrorKind::System,

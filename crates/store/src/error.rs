@@ -28,6 +28,12 @@ pub enum StoreError {
         /// The unknown features.
         features: Vec<String>,
     },
+    /// Something mounted stands on the layer's files, which therefore stay.
+    #[error("layer {diff_id} is in use by something that runs: stop it first")]
+    LayerMounted {
+        /// The layer.
+        diff_id: Digest,
+    },
     /// A file of the store doesn't say what it must.
     #[error("{} is damaged: {reason}", path.display())]
     Corrupt {

@@ -1,21 +1,26 @@
 //! Layers, unpacked once and shared by every image and container.
 
+mod check;
+mod exchange;
 pub(crate) mod pipeline;
 mod tree;
 
+pub use self::check::Damage;
+pub use self::exchange::Converted;
 pub use self::tree::{LayerTree, TreeEntry, TreeFile, TreeKind};
 
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fs_err as fs;
 use havre_oci::Digest;
 use jiff::Timestamp;
 
+use self::exchange::has_files;
 use crate::layout::STAGED_LAYER;
-use crate::snapshotter::{Archive, Form, Forms, IMAGE, Unpacked, archive, packing_error};
+use crate::snapshotter::{Archive, Form, Forms, Unpacked, archive, packing_error};
 use crate::store::{Core, mounts_beneath};
 use crate::{ApplyError, Lease, Meta, Result, StoreError};
 
@@ -63,6 +68,8 @@ pub struct LayerStore {
     forms: Forms,
     /// Held while a layer's directory and its row come or go, so that they do so together.
     publishing: Mutex<()>,
+    /// Held by those who mount stacks, and alone by who exchanges a layer's files.
+    mounting: RwLock<()>,
 }
 
 /// A layer being made; thrown away unless it is published.
@@ -86,6 +93,7 @@ impl LayerStore {
             meta,
             forms,
             publishing: Mutex::new(()),
+            mounting: RwLock::new(()),
         }
     }
 
@@ -307,11 +315,11 @@ impl LayerStore {
         for layer in &layers {
             let path = self.core.layout.layer(&layer.diff_id);
             let doubtful = doubtful_since.is_some_and(|since| layer.created >= since);
-            let there = match layer.form {
-                Form::Directory => path.is_dir(),
-                Form::Tar(_) | Form::Aligned(_) => path.join(IMAGE).is_file(),
-            };
+            let there = has_files(&path, &layer.form);
             if there && (!doubtful || self.is_intact(layer)) {
+                continue;
+            }
+            if !there && self.complete_exchange(layer)? {
                 continue;
             }
             let images = self.meta.forget_layer(&layer.diff_id)?;

@@ -183,6 +183,7 @@ impl Snapshots {
     fn mount_with(&self, snapshot: &Snapshot, upper: Upper<'_>) -> Result<PathBuf> {
         let merged = &snapshot.merged;
         if !mount::is_mount_point(merged).map_err(StoreError::at("query", merged))? {
+            let _mounting = self.layers.mounting();
             self.stack
                 .mount(&self.layers.attach(&snapshot.chain)?, upper, merged)?;
         }
@@ -223,6 +224,7 @@ impl Snapshots {
         for diff_id in chain {
             lease.hold(diff_id);
         }
+        let _mounting = self.layers.mounting();
         self.stack
             .mount(&self.layers.attach(chain)?, Upper::None, target)?;
         Ok(View {

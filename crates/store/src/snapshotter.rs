@@ -65,7 +65,7 @@ pub(crate) const FS: &str = "fs";
 /// In a layer's directory: its file.
 pub(crate) const IMAGE: &str = "layer.erofs";
 /// How an archive is rebuilt that isn't there as it is.
-const RECIPE: &str = "recipe.zst";
+pub(crate) const RECIPE: &str = "recipe.zst";
 
 /// How a layer lies on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

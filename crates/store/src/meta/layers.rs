@@ -98,6 +98,27 @@ impl Meta {
         })
     }
 
+    /// Notes the form and the time of a layer whose files were replaced.
+    pub(crate) fn update_layer(&self, layer: &Layer) -> Result<()> {
+        let (form, file) = columns(&layer.form);
+        self.write("update a layer", |transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE layers SET created = ?2, form = ?3, file_size = ?4, metadata_offset = ?5, metadata = ?6
+                     WHERE diff_id = ?1",
+                )?
+                .execute((
+                    layer.diff_id.as_str(),
+                    nanoseconds(layer.created),
+                    form,
+                    file.map(|file| integer(file.size)),
+                    file.map(|file| integer(file.metadata_offset)),
+                    file.map(|file| file.metadata.as_str()),
+                ))?;
+            Ok(Ok(()))
+        })
+    }
+
     /// Deletes a layer's row; whether there was one.
     pub(crate) fn delete_layer(&self, diff_id: &Digest) -> Result<bool> {
         self.write_reserved("delete a layer", |transaction| {

@@ -103,6 +103,15 @@ impl Forms {
         }
     }
 
+    /// Whether new layers get this form.
+    pub(crate) fn is_newest(&self, form: &Form) -> bool {
+        match self.probe.form {
+            LayerForm::Auto | LayerForm::Directories => *form == Form::Directory,
+            LayerForm::LoopAligned => matches!(form, Form::Aligned(_)),
+            LayerForm::File | LayerForm::FileBuffered | LayerForm::Loop => matches!(form, Form::Tar(_)),
+        }
+    }
+
     /// What writes layers that are directories.
     pub(crate) fn directory(&self) -> &dyn Snapshotter {
         &self.directory

@@ -1,0 +1,224 @@
+//! Other files for the same layer: conversion to the form new layers have, and repair.
+//!
+//! The new files are made aside and verified, then both directories change places in one step of the file system, then the
+//! row follows. A crash between the two steps leaves a directory that says of itself what it is ([`FORM`]); the next start
+//! writes the row from it, if every byte is right.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::{PoisonError, RwLockReadGuard};
+
+use fs_err as fs;
+use havre_oci::Digest;
+use havre_sys::mount;
+use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags};
+use serde::{Deserialize, Serialize};
+
+use super::{Layer, LayerStore, Staged, mismatch, pipeline};
+use crate::snapshotter::{FS, Form, IMAGE, LayerFile, RECIPE};
+use crate::{ApplyError, Lease, Limits, Result, StoreError};
+
+/// In a layer's directory that took another's place: its form.
+const FORM: &str = "form.json";
+
+/// What became of a layer that was to have another form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Converted {
+    /// It has that form already.
+    Already,
+    /// Something that is mounted stands on its files: a container that runs, a build.
+    InUse,
+    /// It has it now.
+    Done,
+}
+
+/// What [`FORM`] holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "form")]
+enum Note {
+    Directory,
+    Tar(FileNote),
+    Aligned(FileNote),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct FileNote {
+    size: u64,
+    metadata_offset: u64,
+    metadata: Digest,
+}
+
+impl Note {
+    fn of(form: &Form) -> Self {
+        let file = |file: &LayerFile| FileNote {
+            size: file.size,
+            metadata_offset: file.metadata_offset,
+            metadata: file.metadata.clone(),
+        };
+        match form {
+            Form::Directory => Self::Directory,
+            Form::Tar(layer) => Self::Tar(file(layer)),
+            Form::Aligned(layer) => Self::Aligned(file(layer)),
+        }
+    }
+
+    fn form(self) -> Form {
+        let file = |note: FileNote| LayerFile {
+            size: note.size,
+            metadata_offset: note.metadata_offset,
+            metadata: note.metadata,
+        };
+        match self {
+            Self::Directory => Form::Directory,
+            Self::Tar(note) => Form::Tar(file(note)),
+            Self::Aligned(note) => Form::Aligned(file(note)),
+        }
+    }
+}
+
+impl LayerStore {
+    /// Gives a layer the form new layers get. `progress` is told the bytes of archive done so far.
+    pub fn convert(
+        &self,
+        diff_id: &Digest,
+        progress: &mut dyn FnMut(u64),
+        lease: &Lease,
+    ) -> Result<Converted, ApplyError> {
+        lease.hold(diff_id);
+        let layer = self.get(diff_id)?;
+        if self.forms.is_newest(&layer.form) {
+            return Ok(Converted::Already);
+        }
+        if self.is_stacked(&layer)? {
+            return Ok(Converted::InUse);
+        }
+        let tar = self.tar(diff_id)?;
+        match self.replace(tar, diff_id, progress, lease) {
+            Ok(_) => Ok(Converted::Done),
+            Err(ApplyError::Store(StoreError::LayerMounted { .. })) => Ok(Converted::InUse),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a layer that exists anew, from its uncompressed archive `tar`, and puts it into the place of the old files.
+    /// [`StoreError::LayerMounted`] if the old files are a directory on which something mounted stands.
+    pub fn replace(
+        &self,
+        tar: impl Read + Send,
+        diff_id: &Digest,
+        progress: &mut dyn FnMut(u64),
+        lease: &Lease,
+    ) -> Result<Layer, ApplyError> {
+        lease.hold(diff_id);
+        let layer = self.get(diff_id)?;
+        let staged = self.stage()?;
+        let (unpacked, actual) = pipeline::run(tar, progress, |tar| {
+            self.forms.writer().unpack(tar, &staged.path, &Limits::default())
+        })?;
+        if actual != *diff_id {
+            return Err(mismatch(diff_id, actual));
+        }
+        let layer = Layer {
+            form: unpacked.form,
+            created: Timestamp::now(),
+            ..layer
+        };
+        Ok(self.exchange(&staged, layer)?)
+    }
+
+    fn exchange(&self, staged: &Staged<'_>, layer: Layer) -> Result<Layer> {
+        let note = staged.path.join(FORM);
+        let text = serde_json::to_vec(&Note::of(&layer.form)).unwrap_or_default();
+        fs::write(&note, text).map_err(StoreError::at("write", &note))?;
+        let target = self.core.layout.layer(&layer.diff_id);
+
+        // Nothing is mounted and no layer comes or goes until row and directory agree again.
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _mounting = self.mounting.write().unwrap_or_else(PoisonError::into_inner);
+        let before = self.get(&layer.diff_id)?;
+        if self.is_stacked(&before)? {
+            return Err(StoreError::LayerMounted {
+                diff_id: layer.diff_id,
+            });
+        }
+        let swap = || rustix::fs::renameat_with(CWD, &staged.path, CWD, &target, RenameFlags::EXCHANGE);
+        swap().map_err(|errno| StoreError::io("replace", &target, errno.into()))?;
+        if let Err(error) = self.meta.update_layer(&layer) {
+            let _ = swap();
+            return Err(error);
+        }
+        // Containers that run keep what they have: an unmounted file stays until its last user goes.
+        let _ = mount::unmount(&staged.path.join(FS), true);
+        let _ = fs::remove_file(target.join(FORM));
+        self.core.sync.soon();
+        Ok(layer)
+    }
+
+    /// Keeps layers from changing places while stacks of them are mounted.
+    pub(crate) fn mounting(&self) -> RwLockReadGuard<'_, ()> {
+        self.mounting.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something mounted would lose its files with the layer's. A layer that is a file stays readable for who has it.
+    fn is_stacked(&self, layer: &Layer) -> Result<bool> {
+        if layer.form != Form::Directory {
+            return Ok(false);
+        }
+        let tree = self.core.layout.layer(&layer.diff_id).join(FS);
+        let table =
+            fs::read("/proc/self/mountinfo").map_err(StoreError::at("read", "/proc/self/mountinfo"))?;
+        let tree = tree.as_os_str().as_encoded_bytes();
+        if table.windows(tree.len()).any(|window| window == tree) {
+            return Ok(true);
+        }
+        // Where the kernel doesn't tell the directories of an overlay.
+        for id in self.meta.snapshot_ids()? {
+            let chain = self.meta.find_snapshot(&id)?.unwrap_or_default();
+            let merged = self.core.layout.container(&id).join("merged");
+            if chain.contains(&layer.diff_id)
+                && mount::is_mount_point(&merged).map_err(StoreError::at("query", &merged))?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Completes an exchange that a crash interrupted: the row follows the directory, if that is whole. Whether it is.
+    pub(super) fn complete_exchange(&self, layer: &Layer) -> Result<bool> {
+        let path = self.core.layout.layer(&layer.diff_id);
+        let note = fs::read(path.join(FORM))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Note>(&text).ok());
+        let Some(note) = note else {
+            return Ok(false);
+        };
+        let layer = Layer {
+            form: note.form(),
+            created: Timestamp::now(),
+            ..layer.clone()
+        };
+        if !has_files(&path, &layer.form) {
+            return Ok(false);
+        }
+        self.meta.update_layer(&layer)?;
+        let whole = self.is_intact(&layer);
+        if whole {
+            let _ = fs::remove_file(path.join(FORM));
+        }
+        Ok(whole)
+    }
+}
+
+/// Whether a layer's directory has the files of a form, as far as their names say.
+pub(super) fn has_files(path: &Path, form: &Form) -> bool {
+    let image = path.join(IMAGE).is_file();
+    let recipe = path.join(RECIPE).is_file();
+    match form {
+        Form::Directory => recipe && !image,
+        Form::Tar(_) => image && !recipe,
+        Form::Aligned(_) => image && recipe,
+    }
+}
