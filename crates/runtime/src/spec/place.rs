@@ -107,6 +107,9 @@ pub(super) fn check_asked(destination: &str, source: Option<&Path>) -> Result<()
             reason,
         })
     };
+    // Docker allows `-v /dev:/dev`: runc then makes nothing in it. libcontainer has no such case. After all mounts it makes its
+    // links and nodes in whatever lies at `/dev` and replaces `ptmx`, which in the host's own `/dev` would be the host's. The
+    // way there would be to lay the host's directory over the finished one from a `createContainer` hook, before the pivot.
     if destination == "/dev" {
         return refused("it is the container's own; use --device DEVICE, or --privileged for all devices");
     }
