@@ -364,7 +364,7 @@ impl Collector {
 }
 
 /// Where a program is: by its variable, or beside this test's own directory.
-pub(crate) fn havre_binary() -> PathBuf {
+pub fn havre_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("HAVRE_BIN") {
         return PathBuf::from(path);
     }

@@ -22,7 +22,7 @@ mod sweep;
 
 pub use archive::{Entry, Layer};
 pub use certificate::{Authority, Pair, Validity};
-pub use cli::{Args, Invocation, Output, Program, Running};
+pub use cli::{Args, Invocation, Output, Program, Running, havre_binary};
 pub use distribution::DockerRegistry;
 pub use engine::{Surroundings, TestEngine};
 pub use image::{Compression, Image};

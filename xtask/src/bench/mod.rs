@@ -5,6 +5,7 @@
 //! client process, as a person would wait for it.
 
 mod archive;
+mod context;
 mod engines;
 mod images;
 mod plot;
@@ -27,7 +28,7 @@ struct Options {
 }
 
 const USAGE: &str = "usage: xtask bench [--havre PATH] [--rounds N] [--engines havre,docker,podman] \
-                     [--only pull,run,exec,starts,build,save,rmi,lists,memory] [--scratch DIR]";
+                     [--only pull,run,exec,starts,build,context,save,rmi,lists,memory] [--scratch DIR]";
 
 pub(crate) fn run(args: Vec<String>) -> Outcome {
     let options = parse(args)?;
@@ -44,6 +45,9 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
             let volume = volume::Volume::create(&options.scratch, name)?;
             let engine = engines::Engine::start(name, &options.havre, &volume)?;
             work::all(&engine, &images, &options.only, &mut results)?;
+            if options.only.is_empty() || options.only.iter().any(|name| name == "context") {
+                context::rows(&engine, &options.scratch, &mut results)?;
+            }
             engine.stop();
         }
     }

@@ -158,7 +158,10 @@ pub(super) async fn build(
     let (context, text) = if let Some(claim) = parts.headers.get(&LOCAL_CONTEXT) {
         let peer = parts.extensions.get::<Peer>().copied();
         let context = match open(claim, peer).await? {
-            Ok(context) => context,
+            Ok(context) => {
+                tracing::debug!(path = %context.path().display(), "a build context is read in place");
+                context
+            }
             Err(unseen) => return Err(refuse(&unseen)),
         };
         (context, dockerfile(&parts.headers, body).await?)
@@ -210,7 +213,8 @@ async fn dockerfile(headers: &http::HeaderMap, body: Body) -> Result<Option<Vec<
         return Ok(None);
     }
     let text = axum::body::to_bytes(body, MAX_DOCKERFILE).await;
-    let text = text.map_err(|error| ApiError::bad_request(format!("failed to read the Dockerfile: {error}")))?;
+    let text =
+        text.map_err(|error| ApiError::bad_request(format!("failed to read the Dockerfile: {error}")))?;
     Ok(Some(text.to_vec()))
 }
 
