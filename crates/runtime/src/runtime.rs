@@ -261,7 +261,7 @@ impl Runtime {
         });
         // The process we started ends at once; the shim is its child and answers for itself.
         let (status, sent) = started.map_err(spawn_error)?;
-        let reply = timings.stage("namespaces, mounts, process", || {
+        let reply = timings.stage("namespaces and mounts", || {
             sent.and_then(|()| protocol::receive::<Reply>(&ours))
         });
         match reply {
