@@ -13,6 +13,7 @@
 mod archive;
 mod certificate;
 mod cli;
+mod connection;
 mod distribution;
 mod engine;
 pub mod http;

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::ServerConfig;
 use serde_json::json;
 
 use crate::certificate::{Authority, Pair};
+use crate::connection::Connection;
 use crate::digest_of;
 use crate::http::{Request, read_request};
 use crate::image::{Compression, Image, host_architecture};
@@ -87,46 +88,6 @@ pub struct Registry {
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     content: Arc<Mutex<Content>>,
-}
-
-/// A client's connection.
-enum Connection {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
-}
-
-impl Connection {
-    fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => &stream.sock,
-        }
-    }
-}
-
-impl Read for Connection {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Connection {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
-    }
 }
 
 impl Registry {
@@ -294,13 +255,7 @@ impl Registry {
     }
 
     fn serve(&self, socket: TcpStream) -> io::Result<()> {
-        let connection = match &self.tls {
-            None => Connection::Plain(socket),
-            Some(config) => {
-                let session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
-                Connection::Tls(Box::new(StreamOwned::new(session, socket)))
-            }
-        };
+        let connection = Connection::accept(socket, self.tls.as_ref())?;
         let mut reader = BufReader::new(connection);
         loop {
             let request = match read_request(&mut reader) {
