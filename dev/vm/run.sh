@@ -67,6 +67,7 @@ for copy in ${copies[@]+"${copies[@]}"}; do
   [ "$to" != "$copy" ] || to=$(basename "$from")
   [ -e "$from" ] || die "$from does not exist"
   mkdir -p "$(dirname "$work/payload/$to")"
+  rm -rf "$work/payload/$to"
   # A link where the file system allows it: the image is made from it at once.
   cp -alL "$from" "$work/payload/$to" 2>/dev/null || cp -aL "$from" "$work/payload/$to"
 done
