@@ -3,8 +3,9 @@
 //! A layer is mounted once, when it is first needed. All stacks share that mount and with it the page cache. It stays until
 //! the layer is removed or the store is closed with nothing running; the next process recognises it.
 //!
-//! **Memory.** Writing a layer of a million entries takes about 60 MiB for its tree while it is read; a typical one of ten
-//! thousand takes less than 1 MiB. Contents are never held: they pass in pieces of 256 KiB.
+//! **Memory.** A layer being written holds its tree: 49 MiB for a million entries with names of 12 bytes, less than 1 MiB for
+//! ten thousand. Contents are never held: they pass in pieces of 256 KiB, of which the pipeline has up to twenty. A process
+//! that wrote a layer of a million entries had 56 MiB in all at most.
 
 pub(super) mod probe;
 mod writer;
