@@ -460,6 +460,26 @@ fn images_references_and_their_history() {
     meta.set_reference(name, &second.id, None, "build").unwrap();
     assert_eq!(meta.reference(name).unwrap().unwrap().image, second.id);
     assert_eq!(meta.references_to(&first.id).unwrap(), []);
+    assert_eq!(
+        meta.reference_names().unwrap(),
+        [(name.to_owned(), second.id.clone())]
+    );
+    assert_eq!(
+        meta.named_images(["docker.io/library/nobody:latest", name])
+            .unwrap(),
+        [None, Some(second.id.clone())]
+    );
+    assert_eq!(meta.image_count().unwrap(), 2);
+    let row = meta
+        .image_rows()
+        .unwrap()
+        .into_iter()
+        .find(|row| row.id == second.id)
+        .unwrap();
+    assert_eq!(
+        (row.size, row.created, row.parent),
+        (second.size, second.created, second.parent.clone())
+    );
     meta.touch_image(&second.id).unwrap();
     assert!(meta.find_image(&second.id).unwrap().unwrap().last_used.is_some());
     // Putting it again keeps what only we know.

@@ -4,6 +4,34 @@ use havre_testing::{TestEngine, eventually};
 use serde_json::json;
 
 #[test]
+fn a_name_that_moved_on_is_shown_as_the_id() {
+    let engine = TestEngine::with_busybox();
+    let id = engine.ok(["inspect", "-f", "{{.Id}}", "busybox"]);
+    let short = id.trim_start_matches("sha256:")[..12].to_owned();
+    engine.ok("tag busybox app:1");
+    engine.ok("create --name named app:1 true");
+    engine.ok(["create", "--name", "by-id", &short, "true"]);
+    let image = |name: &str| {
+        engine.ok([
+            "ps",
+            "-a",
+            "--format",
+            "{{.Image}}",
+            "-f",
+            &format!("name=^/{name}$"),
+        ])
+    };
+    assert_eq!(
+        (image("named"), image("by-id")),
+        ("app:1".to_owned(), short.clone())
+    );
+    engine.ok(["commit", "-m", "another", "named", "app:1"]);
+    assert_eq!((image("named"), image("by-id")), (short.clone(), short.clone()));
+    engine.ok("rmi app:1");
+    assert_eq!(image("named"), short);
+}
+
+#[test]
 fn a_list_is_filtered() {
     let engine = TestEngine::with_busybox();
     engine.ok("run -d --name up -l tier=web -l other busybox sleep 100");
