@@ -172,10 +172,11 @@ impl Drop for Hashes {
     /// Notes the use, and makes room if there is too much.
     fn drop(&mut self) {
         let Some(file) = &self.file else { return };
-        let used = fs::File::options().append(true).open(file);
-        if let Ok(used) = used {
-            let _ = used.file().set_modified(SystemTime::now());
-        }
+        // Nothing was ever remembered of this directory if there is no file.
+        let Ok(used) = fs::File::options().append(true).open(file) else {
+            return;
+        };
+        let _ = used.file().set_modified(SystemTime::now());
         if let Some(folder) = file.parent()
             && let Err(error) = evict(folder, BUDGET)
         {
