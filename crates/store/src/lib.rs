@@ -31,7 +31,10 @@ pub use collect::{Freed, Usage};
 pub use compressed::CompressedBlob;
 pub use content::{ContentStore, ContentWriter, Ingest, IngestReader, VerifiedIngest};
 pub use error::{ApplyError, Result, StoreError};
-pub use layers::{Converted, Damage, Layer, LayerStore, LayerTar, LayerTree, Limits, TarRange, TreeEntry, TreeFile, TreeKind};
+pub use layers::{
+    Converted, Damage, Layer, LayerStore, LayerTar, LayerTree, Limits, TarRange, TreeEntry, TreeFile,
+    TreeKind,
+};
 pub use lease::Lease;
 pub use meta::{
     CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Reference, ReferenceChange,

@@ -204,7 +204,10 @@ fn layers_travel_to_another_store() {
         fs::create_dir(&target).unwrap();
         let view = store.snapshots().view(&chain, &target).unwrap();
         let find = run(Command::new("sh")
-            .args(["-c", "find . -printf '%p %y %m %s %Ts\n' | sort; cat c/y a"])
+            .args([
+                "-c",
+                "find . -type d -printf '%p %y %m %Ts\n' -o -printf '%p %y %m %s %Ts\n' | sort; cat c/y a",
+            ])
             .current_dir(view.path()));
         String::from_utf8(find).unwrap()
     };

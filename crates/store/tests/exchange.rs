@@ -110,7 +110,8 @@ fn a_directory_under_something_mounted_stays() {
 #[test]
 fn damage_is_found_and_repaired_even_under_a_running_container() {
     type Change = fn(&fs::File);
-    let changes: [(Change, fn(&Damage) -> bool); 3] = [
+    type Expected = fn(&Damage) -> bool;
+    let changes: [(Change, Expected); 3] = [
         (
             |file| file.file().write_all_at(b"y", 4096 + 512 + 100).unwrap(),
             |damage| matches!(damage, Damage::Contents(_)),

@@ -264,7 +264,7 @@ fn a_layer_is_mounted_while_it_is_needed() {
         // Removed while it is mounted: out of sight at once, unmounted and deleted behind.
         let image = store.meta().images().unwrap().remove(0).id;
         let freed = store.remove_image(&image).unwrap();
-        assert_eq!(freed.layers, [layer.clone()]);
+        assert_eq!(freed.layers, std::slice::from_ref(&layer));
         assert!(!dir.path().join("layers").join(layer.hex()).exists());
         store.wait_for_trash();
         assert_eq!(fs::read_dir(dir.path().join("trash")).unwrap().count(), 0);
