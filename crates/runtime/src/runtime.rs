@@ -15,8 +15,8 @@ use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Setup};
 use crate::shim_client::{ExitStatus, Shim};
-use crate::timings::Timings;
 use crate::spec::{self, ContainerSpec, Filter, Filters, NamespaceMode, SpecError};
+use crate::timings::Timings;
 
 /// Where a [`Runtime`] works.
 #[derive(Clone, Debug)]

@@ -203,6 +203,12 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        // Layers that were removed a moment ago: the next process deletes what is left of them.
+        for target in mounts_beneath(&self.core.layout.trash()) {
+            if let Err(error) = mount::unmount(&target, true) {
+                tracing::warn!(%error, "cannot unmount a removed layer");
+            }
+        }
         // Whatever runs on keeps its layers mounted: the next process shares them with it.
         if mounts_beneath(&self.core.layout.containers()).is_empty() {
             self.layers.detach_all();
