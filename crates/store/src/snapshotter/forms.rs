@@ -63,28 +63,30 @@ impl Forms {
                 });
             }
         };
-        // Layers that are files already are mounted by the best that works.
-        let mounted = match (wanted, chosen) {
-            (LayerForm::Directories, _) => CANDIDATES.into_iter().find(|form| works(*form)),
-            (_, LayerForm::Directories) => None,
-            (_, form) => Some(form),
+        // Layers that are files already are mounted as new ones are, else by the best that works.
+        let is_tar = |form: LayerForm| !matches!(form, LayerForm::LoopAligned | LayerForm::Directories);
+        let of_tars = match (wanted, chosen) {
+            (_, form) if is_tar(form) => Some(form),
+            // All were tried.
+            (LayerForm::Auto, _) => None,
+            _ => CANDIDATES.into_iter().find(|form| is_tar(*form) && works(*form)),
+        };
+        let of_aligned = match (wanted, chosen, of_tars) {
+            (_, LayerForm::LoopAligned, _) => Some(LayerForm::LoopAligned),
+            (_, _, Some(form)) => Some(form),
+            (LayerForm::Auto, _, None) => None,
+            _ => Some(LayerForm::LoopAligned).filter(|form| works(*form)),
         };
         let reason = match (wanted, failures.is_empty()) {
             (LayerForm::Auto, true) => "probed: the kernel mounts it".to_owned(),
             (LayerForm::Auto, false) => format!("probed; {}", failures.join("; ")),
             _ => format!("configured: layers = \"{wanted}\""),
         };
-        let backing = mounted.and_then(backing);
-        let of_tars = backing.filter(|_| mounted != Some(LayerForm::LoopAligned));
-        let why_not = if failures.is_empty() {
-            "small blocks are not among what this kernel mounts".to_owned()
-        } else {
-            failures.join("; ")
-        };
+        let why_not = failures.join("; ");
         Ok(Self {
             directory: Directory,
-            tar: Erofs::tar(of_tars.ok_or_else(|| why_not.clone())),
-            aligned: Erofs::aligned(backing.ok_or(why_not)),
+            tar: Erofs::tar(of_tars.and_then(backing).ok_or_else(|| why_not.clone())),
+            aligned: Erofs::aligned(of_aligned.and_then(backing).ok_or(why_not)),
             probe: Probe { form: chosen, reason },
         })
     }
