@@ -17,7 +17,7 @@ const LIMIT: u64 = 64 << 20;
 
 /// A value of `/proc/self/status` in bytes.
 fn status(key: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let text = fs_err::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find(|line| line.starts_with(key)).unwrap();
     let number = line.split_whitespace().nth(1).unwrap();
     number.parse::<u64>().unwrap() * 1024
@@ -40,7 +40,7 @@ fn layer() -> (Vec<u8>, havre_oci::Digest) {
     let mut piece = vec![0; 1 << 20];
     for turn in 0..FILE >> 20 {
         for (index, byte) in piece.iter_mut().enumerate().step_by(61) {
-            *byte = (index as u64 * turn >> 8) as u8;
+            *byte = ((index as u64 * turn) >> 8) as u8;
         }
         write(&piece);
     }
@@ -66,7 +66,7 @@ async fn a_large_layer_takes_little_memory() {
     registry.blob("large", blob.into());
     registry.manifest("large", "1", media_type::OCI_MANIFEST, manifest.to_bytes());
     // Sets the peak to what there is now (proc(5)).
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    fs_err::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS");
     let name = Reference::parse(&format!("{}/large:1", registry.host())).unwrap();
     bench

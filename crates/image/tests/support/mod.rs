@@ -56,7 +56,7 @@ impl Bench {
 impl Bench {
     /// Names of the partial downloads in the store.
     pub(crate) fn ingests(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.store.layout().root().join("ingest")).unwrap();
+        let entries = fs_err::read_dir(self.store.layout().root().join("ingest")).unwrap();
         entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect()
