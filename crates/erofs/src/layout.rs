@@ -69,7 +69,7 @@ impl Position {
 
 impl Layout {
     /// Lays out `tree` behind data that end at the byte `data_end` of the image (at least
-    /// [`DATA_START`](crate::DATA_START)). Data of files that reach further are an error.
+    /// [`DATA_START`]). Data of files that reach further are an error.
     pub fn new(mut tree: Tree, data_end: u64) -> Result<Self, ErofsError> {
         let block = tree.options.block;
         let far = ErofsError::TooLarge {

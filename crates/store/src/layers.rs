@@ -236,6 +236,19 @@ impl LayerStore {
         Ok(layer.size)
     }
 
+    /// Removes those of these layers that nothing needs any more.
+    pub(crate) fn remove_unused(&self, chain: &[Digest]) -> Result<()> {
+        for diff_id in chain {
+            if self.meta.is_unused_layer(diff_id)? {
+                match self.remove(diff_id) {
+                    Ok(_) | Err(StoreError::LayerInUse { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn stage(&self) -> Result<Staged<'_>> {
         let ingests = self.core.layout.ingests();
         let dir = tempfile::Builder::new()

@@ -196,9 +196,16 @@ impl Snapshots {
         unmount(&self.core.layout.container(id).join("merged"))
     }
 
-    /// Unmounts and removes it with everything in its directory. No error if it isn't there.
+    /// Unmounts and removes it with everything in its directory, and the layers that only it still held, their image being
+    /// gone. No error if it isn't there.
     pub fn remove(&self, id: &str) -> Result<()> {
         check_id(id)?;
+        let chain = self.meta.find_snapshot(id)?.unwrap_or_default();
+        self.forget(id)?;
+        self.layers.remove_unused(&chain)
+    }
+
+    fn forget(&self, id: &str) -> Result<()> {
         self.unmount(id)?;
         self.meta.delete_snapshot(id)?;
         self.core.discard_mounted(&self.core.layout.container(id))
@@ -241,7 +248,7 @@ impl Snapshots {
         }
         unmount(&snapshot.merged)?;
         let layer = self.layers.commit_dir(&snapshot.upper, lease)?;
-        self.remove(id)?;
+        self.forget(id)?;
         Ok(layer)
     }
 

@@ -774,3 +774,27 @@ fn parts_may_be_shared_between_threads() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<Arc<Store>>();
 }
+
+#[test]
+fn layers_of_a_removed_image_go_with_the_last_snapshot_on_them() {
+    let (_dir, store) = open();
+    let lease = store.lease();
+    let layer = apply(&store, &layer_tar("file", b"text"), &lease);
+    let image = put_image(&store, "one", std::slice::from_ref(&layer.diff_id), &lease);
+    drop(lease);
+    let chain = std::slice::from_ref(&layer.diff_id);
+    for id in ["first", "second"] {
+        let snapshot = store.snapshots().prepare(id, chain).unwrap();
+        store.snapshots().mount(&snapshot).unwrap();
+    }
+    assert!(store.remove_image(&image.id).unwrap().layers.is_empty());
+    store.snapshots().remove("first").unwrap();
+    assert!(store.layers().find(&layer.diff_id).unwrap().is_some());
+    store.snapshots().remove("second").unwrap();
+    assert!(store.layers().find(&layer.diff_id).unwrap().is_none());
+    store.wait_for_trash();
+    let left: Vec<_> = fs::read_dir(store.layout().root().join("layers"))
+        .unwrap()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
