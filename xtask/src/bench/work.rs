@@ -111,7 +111,7 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
     let registry = Registry::start(&engine.folder().join("registry"))?;
     let target = registry.reference("pydev");
     engine.run(&["tag", &images.pydev, &target])?;
-    for row in ["push pydev, nothing there yet", "the same again"] {
+    for row in ["push pydev, nothing there yet", "push pydev again"] {
         settle()?;
         results.time(row, &engine.name, engine.time(&engine.push_args(&target))?);
     }
@@ -178,7 +178,7 @@ fn build(engine: &Engine, results: &mut Results) -> Outcome {
     repeat(
         engine,
         results,
-        "the same, cached",
+        "build of five lines, cached",
         &["build", "-q", "-t", "bench-app", &path],
     )
 }
