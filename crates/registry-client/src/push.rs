@@ -265,25 +265,13 @@ impl Upload<'_> {
             unreachable!("uploads go to their session's address")
         };
         let exchange = self.repository.origin().exchange(&call);
-        tokio::pin!(exchange);
-        let mut ticker = tokio::time::interval(Duration::from_millis(100));
-        let (mut last, mut since) = (0, tokio::time::Instant::now());
-        loop {
-            tokio::select! {
-                outcome = &mut exchange => return outcome,
-                _ = ticker.tick() => {
-                    let now = sent.load(Ordering::Relaxed);
-                    if now != last {
-                        (last, since) = (now, tokio::time::Instant::now());
-                        (self.progress)(self.offset + now);
-                    }
-                    let patience = if now >= length { FINISH_TIMEOUT } else { self.repository.options().stall_timeout };
-                    if since.elapsed() > patience {
-                        return Err(stalled(&method, &url, patience));
-                    }
-                }
-            }
-        }
+        let patience = |now| match now >= length {
+            true => FINISH_TIMEOUT,
+            false => self.repository.options().stall_timeout,
+        };
+        let progress = |now| (self.progress)(self.offset + now);
+        let gave_up = |patience| stalled(&method, &url, patience);
+        watched(exchange, &sent, progress, patience, gave_up).await
     }
 
     /// After a failure: how much did the registry keep?
@@ -310,6 +298,36 @@ impl Upload<'_> {
                 self.offset = end + 1;
             }
             _ => self.restart(),
+        }
+    }
+}
+
+/// Waits for the answer to an upload and meanwhile tells how many bytes were `sent`; gives up when none were for as long as
+/// `patience` says of that number.
+async fn watched<T>(
+    exchange: impl Future<Output = Result<T, RegistryError>>,
+    sent: &AtomicU64,
+    progress: impl Fn(u64),
+    patience: impl Fn(u64) -> Duration,
+    gave_up: impl Fn(Duration) -> RegistryError,
+) -> Result<T, RegistryError> {
+    tokio::pin!(exchange);
+    let mut ticker = tokio::time::interval(Duration::from_millis(100));
+    let (mut last, mut since) = (0, tokio::time::Instant::now());
+    loop {
+        tokio::select! {
+            outcome = &mut exchange => return outcome,
+            _ = ticker.tick() => {
+                let now = sent.load(Ordering::Relaxed);
+                if now != last {
+                    (last, since) = (now, tokio::time::Instant::now());
+                    progress(now);
+                }
+                let patience = patience(now);
+                if since.elapsed() > patience {
+                    return Err(gave_up(patience));
+                }
+            }
         }
     }
 }

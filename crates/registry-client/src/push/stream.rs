@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -16,7 +15,7 @@ use havre_oci::Digest;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, StatusCode, Url};
 
-use super::{BodyStream, FINISH_TIMEOUT};
+use super::{BodyStream, FINISH_TIMEOUT, watched};
 use crate::RegistryError;
 use crate::client::Repository;
 use crate::endpoint::{Call, Reply, Target};
@@ -145,28 +144,12 @@ impl Repository {
             .body(&make);
         call.target = Target::Url(session.clone());
         let exchange = self.origin().exchange(&call);
-        tokio::pin!(exchange);
-        let mut ticker = tokio::time::interval(Duration::from_millis(100));
-        let (mut last, mut since) = (0, tokio::time::Instant::now());
-        loop {
-            tokio::select! {
-                outcome = &mut exchange => return outcome,
-                _ = ticker.tick() => {
-                    let now = sent.load(Ordering::Relaxed);
-                    if now != last {
-                        (last, since) = (now, tokio::time::Instant::now());
-                        progress(now);
-                    }
-                    let patience = match ended.load(Ordering::Relaxed) {
-                        true => FINISH_TIMEOUT,
-                        false => self.options().stall_timeout,
-                    };
-                    if since.elapsed() > patience {
-                        return Err(stalled(&Method::PATCH, &session, patience));
-                    }
-                }
-            }
-        }
+        let patience = |_| match ended.load(Ordering::Relaxed) {
+            true => FINISH_TIMEOUT,
+            false => self.options().stall_timeout,
+        };
+        let gave_up = |patience| stalled(&Method::PATCH, &session, patience);
+        watched(exchange, &sent, progress, patience, gave_up).await
     }
 }
 
