@@ -14,3 +14,4 @@ pub mod process;
 pub mod rooted;
 pub mod seal;
 pub mod tty;
+pub mod verity;
