@@ -1,4 +1,7 @@
 //! A fresh ext4 in a sparse file, mounted for one engine in one round.
+//!
+//! The loop device passes writes on directly. Otherwise the file beneath is cached a second time, and writing 1 GiB with an
+//! fsync takes 5.4 s instead of the 0.8 to 1.0 s it takes on the disk itself: what one would measure then is the loop device.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,29 +16,33 @@ const SIZE: &str = "24G";
 
 pub(super) struct Volume {
     image: PathBuf,
+    device: String,
     mount_point: PathBuf,
 }
 
 impl Volume {
     pub(super) fn create(scratch: &Path, name: &str) -> Outcome<Self> {
-        let volume = Self {
-            image: scratch.join(format!("{name}.ext4")),
-            mount_point: scratch.join(name),
-        };
-        let _ = fs::remove_file(&volume.image);
-        fs::create_dir_all(&volume.mount_point)?;
-        done(Command::new("truncate").args(["-s", SIZE]).arg(&volume.image))?;
+        let image = scratch.join(format!("{name}.ext4"));
+        let mount_point = scratch.join(name);
+        let _ = fs::remove_file(&image);
+        fs::create_dir_all(&mount_point)?;
+        done(Command::new("truncate").args(["-s", SIZE]).arg(&image))?;
         done(
             Command::new("mkfs.ext4")
-                .args(["-q", "-F", "-E", "lazy_itable_init=0"])
-                .arg(&volume.image),
+                .args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"])
+                .arg(&image),
         )?;
-        done(
-            Command::new("mount")
-                .args(["-o", "loop"])
-                .arg(&volume.image)
-                .arg(&volume.mount_point),
+        let device = done(
+            Command::new("losetup")
+                .args(["--find", "--show", "--direct-io=on"])
+                .arg(&image),
         )?;
+        let volume = Self {
+            image,
+            device,
+            mount_point,
+        };
+        done(Command::new("mount").arg(&volume.device).arg(&volume.mount_point))?;
         Ok(volume)
     }
 
@@ -50,6 +57,7 @@ impl Drop for Volume {
             .args(["-R", "-l"])
             .arg(&self.mount_point)
             .status();
+        let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
         let _ = fs::remove_file(&self.image);
     }
 }
