@@ -30,8 +30,6 @@ cleanup() {
   [ -S "$work/havre.sock" ] && docker ps -aq | xargs -r "$work/bin/docker" rm -f >/dev/null
   for pid in ${daemon:-} ${registry:-}; do kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
   [ $status -eq 0 ] || { echo "--- the daemon's last words"; tail -n 20 "$work/daemon.log"; } >&2
-  # Layers stay mounted for the next daemon if a container was still being cleaned up when this one ended.
-  findmnt -rno TARGET | grep -F "$work/" | sort -r | xargs -r umount -l
   rm -rf "$work"
   exit $status
 }

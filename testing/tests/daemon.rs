@@ -280,6 +280,25 @@ fn stopped_in_order_containers_go_on() {
     });
 }
 
+/// Removing a container goes on after the client was told: unmounting waits until the kernel has written out what the disk
+/// has pending. A daemon that is ended meanwhile finishes it.
+#[test]
+fn nothing_stays_mounted_however_soon_it_ends() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::with_busybox();
+    for _ in 0..10 {
+        engine.ok("run --rm busybox dd if=/dev/zero of=/written bs=1M count=48");
+        assert_eq!(engine.stop_daemon(), Some(0), "{}", engine.log());
+        let table = fs::read_to_string("/proc/self/mountinfo").expect("the table of mounts");
+        let dir = engine.dir().to_str().expect("a name");
+        let left: Vec<&str> = table.lines().filter(|line| line.contains(dir)).collect();
+        assert!(left.is_empty(), "{left:#?}\n{}", engine.log());
+        engine.start_daemon();
+    }
+}
+
 #[test]
 fn the_restart_policy_holds_across_daemons() {
     if TestEngine::is_dockerd() {
@@ -428,7 +447,8 @@ fn two_clients_start_one_daemon() {
     }
     // In a mount namespace of its own, with its own /run/havre and /var/lib/havre: the client's defaults.
     let engine = TestEngine::start();
-    let havre = std::env::var("HAVRE_BIN").unwrap_or_else(|_| "havre".to_owned());
+    let havre = havre_testing::havre_binary();
+    let havre = havre.to_str().expect("a name");
     let bridge = engine.bridge();
     let script = format!(
         "mount -t tmpfs none /run && mkdir -p /var/lib/havre /etc/havre && mount -t tmpfs none /var/lib/havre && mount -t tmpfs none /etc/havre && \
@@ -437,8 +457,8 @@ fn two_clients_start_one_daemon() {
          pkill -TERM -f '^{havre} daemon'; sleep 0.5; echo {bridge} > /dev/null"
     );
     let unique = engine.dir().join("havre-auto");
-    fs::copy(&havre, &unique).expect("binary");
-    let script = script.replace(&havre, &unique.to_string_lossy());
+    fs::copy(havre, &unique).expect("binary");
+    let script = script.replace(havre, &unique.to_string_lossy());
     let output = Command::new("unshare")
         .args(["-m", "-p", "-f", "--mount-proc", "sh", "-c", &script])
         .stdin(Stdio::null())

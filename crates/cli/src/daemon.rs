@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use havre_api::Listener;
-use havre_engine::{ConfigFile, Engine, EngineOptions};
+use havre_engine::{ConfigFile, Ending, Engine, EngineOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +24,10 @@ use crate::terminal;
 
 /// Where a daemon keeps its things when nothing else is said.
 const DEFAULT_STATE: &str = "/run/havre";
+/// How long blocking parts of requests may go on when the daemon ends.
+const REQUESTS: Duration = Duration::from_secs(5);
+/// And how long, after them, what is cleaned up behind containers that have ended.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 const DEFAULT_CONFIGS: [&str; 2] = ["/etc/havre/config.toml", "/etc/docker/daemon.json"];
 
 /// `havre daemon`.
@@ -61,8 +66,10 @@ pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> 
         .thread_keep_alive(crate::rest::KEEP_THREADS)
         .build()?;
     let result = runtime.block_on(serve(&args));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    result.map(|()| ExitStatus::SUCCESS)
+    runtime.shutdown_timeout(REQUESTS);
+    let (ending, served) = result?;
+    ending.finish(CLEAN_UP);
+    served.map(|()| ExitStatus::SUCCESS)
 }
 
 /// Directories and socket a daemon works with.
@@ -94,7 +101,7 @@ impl Places {
     }
 }
 
-async fn serve(args: &Daemon) -> Result<(), CliError> {
+async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError> {
     let Places { root, state, socket } = Places::of(args);
     let mut addresses = Vec::new();
     for listen in &args.listen {
@@ -150,8 +157,7 @@ async fn serve(args: &Daemon) -> Result<(), CliError> {
     if bound.is_some() && fs_err::metadata(&socket).ok().map(|file| file.ino()) == bound {
         let _ = fs_err::remove_file(&socket);
     }
-    engine.shutdown().await;
-    Ok(result?)
+    Ok((engine.shutdown().await, result.map_err(CliError::from)))
 }
 
 fn read_config(path: &Path) -> Result<ConfigFile, CliError> {

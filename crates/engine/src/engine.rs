@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use havre_build::Builder;
@@ -35,6 +36,7 @@ pub struct Engine(Arc<Services>);
 
 struct Services {
     store: Arc<Store>,
+    network: Arc<Network>,
     containers: Containers,
     volumes: Volumes,
     networks: Networks,
@@ -44,6 +46,40 @@ struct Services {
     system: System,
 }
 
+/// An engine that serves no more, but may still be cleaning up: removing a container unmounts its file system, for which the
+/// kernel writes out what the whole disk has pending.
+#[must_use = "layers stay mounted until it is finished"]
+pub struct Ending {
+    store: Arc<Store>,
+    network: Arc<Network>,
+}
+
+impl Ending {
+    /// Closes store and network as soon as nothing uses them any more, waiting at most `patience`; whether they were closed.
+    /// Blocks: call it when the async runtime has ended, since its tasks use the store too.
+    ///
+    /// A store that isn't closed leaves its layers mounted, for the next engine or whoever still works on them.
+    pub fn finish(self, patience: Duration) -> bool {
+        let Self { mut store, network } = self;
+        let until = Instant::now() + patience;
+        loop {
+            store = match Arc::try_unwrap(store) {
+                Ok(store) => {
+                    drop(store);
+                    network.flush();
+                    return true;
+                }
+                Err(shared) => shared,
+            };
+            if Instant::now() >= until {
+                tracing::warn!("something is still at work on the store; its layers stay mounted");
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
 impl Engine {
     /// Opens the root, recovers what an earlier engine left, and serves.
     pub async fn start(options: EngineOptions) -> Result<Engine> {
@@ -51,13 +87,19 @@ impl Engine {
         blocking(move || compose(options, handle)).await
     }
 
-    /// Makes everything durable. Containers go on; the next engine takes them over.
-    pub async fn shutdown(&self) {
+    /// Makes everything durable. Containers go on; the next engine takes them over. What is left to do is the value's.
+    pub async fn shutdown(self) -> Ending {
         let store = self.0.store.clone();
+        let ending = Ending {
+            store: store.clone(),
+            network: self.0.network.clone(),
+        };
+        drop(self);
         let synced = blocking(move || Ok(store.sync()?)).await;
         if let Err(error) = synced {
             tracing::warn!(%error, "cannot sync the store");
         }
+        ending
     }
 
     pub fn containers(&self) -> &Containers {
@@ -175,8 +217,9 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     });
     Ok(Engine(Arc::new(Services {
         images: Images::new(images, containers.clone(), events.clone()),
-        networks: Networks::new(network, containers.clone(), created),
+        networks: Networks::new(network.clone(), containers.clone(), created),
         store,
+        network,
         containers,
         volumes,
         builds,

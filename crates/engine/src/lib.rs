@@ -29,7 +29,7 @@ mod volumes;
 pub use builds::{Builds, CachePruned};
 pub use config::*;
 pub use containers::*;
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Ending, Engine, EngineOptions};
 pub use error::{EngineError, ErrorKind};
 pub use events::*;
 pub use filters::Filters;
