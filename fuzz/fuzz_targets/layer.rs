@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use havre_oci::layer::{Entry, Kind, Limits, Reader, Segment, encode_header};
+use havre_oci::layer::{Entry, Kind, Limits, Piece, Reader, Segment, encode_header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,13 +23,25 @@ fuzz_target!(|bytes: &[u8]| {
             Ok(false) => break,
             Err(_) => return,
         }
+        let mut size = 0;
+        let mut stored = 0;
         loop {
-            match reader.next_chunk() {
-                Ok(Some(chunk)) => rebuilt.borrow_mut().extend_from_slice(chunk),
+            match reader.next_piece() {
+                Ok(Some(Piece::Data(chunk))) => {
+                    rebuilt.borrow_mut().extend_from_slice(chunk);
+                    size += chunk.len() as u64;
+                    stored += chunk.len() as u64;
+                }
+                Ok(Some(Piece::Hole(len))) => {
+                    assert!(len > 0);
+                    size += len;
+                }
                 Ok(None) => break,
                 Err(_) => return,
             }
         }
+        assert_eq!((size, stored), (entry.size, entry.stored_size()));
+        assert!(size <= Limits::default().size);
     }
     for entry in &entries {
         again(entry);
@@ -47,6 +59,12 @@ fn again(entry: &Entry) {
     }
     assert!(entry.mode <= 0o7777 && entry.mtime_nanos < 1_000_000_000, "{entry:?}");
     assert!(entry.kind == Kind::File || entry.size == 0, "{entry:?}");
+    if let Some(pieces) = &entry.stored {
+        assert!(pieces.windows(2).all(|pair| pair[0].offset + pair[0].len < pair[1].offset), "{entry:?}");
+        assert!(pieces.iter().all(|piece| piece.len > 0 && piece.offset + piece.len <= entry.size), "{entry:?}");
+    }
+    // Written, it is a file like any other.
+    let entry = &Entry { stored: None, ..entry.clone() };
     let mut header = Vec::new();
     encode_header(entry, &mut header);
     let mut reader = Reader::new(&header[..], Limits::default(), |_| Ok(()));

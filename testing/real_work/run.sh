@@ -44,14 +44,23 @@ for form in "${forms[@]}"; do
   echo "$form: $(on "$form" info | grep -i 'layer format' | tr -s ' ' | paste -sd';')"
 done
 
-# Both work on byte for byte the same image: built once, and loaded by both.
+# Both work on byte for byte the same image: built once, forgotten with the steps of the build (which are directories whatever
+# the form), and loaded by both.
 on auto image bootstrap debian:bookworm >/dev/null
 on auto tag debian:bookworm base
 on auto build -q -t work "$here" >/dev/null
 on auto save -o "$work/work.tar" work
 on auto rmi work base debian:bookworm >/dev/null
+on auto builder prune -af >/dev/null
 for form in "${forms[@]}"; do on "$form" load -q -i "$work/work.tar" >/dev/null; done
 rm "$work/work.tar"
+for form in "${forms[@]}"; do
+  layers=$(find "$work/$form/layers" -mindepth 1 -maxdepth 1 | wc -l)
+  files=$(find "$work/$form/layers" -mindepth 2 -maxdepth 2 -name layer.erofs | wc -l)
+  echo "$form: $layers layers, $files of them EROFS files"
+  case $form in directories) expected=0 ;; *) expected=$layers ;; esac
+  [ "$layers" -gt 0 ] && [ "$files" -eq "$expected" ] || { echo "not what was to be compared" >&2; exit 1; }
+done
 
 failed=()
 for job in "${jobs[@]}"; do

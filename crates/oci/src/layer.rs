@@ -19,8 +19,11 @@
 //! ```
 //!
 //! **Segments.** In order and without gaps, the segments are the archive: `Raw` bytes as they are, and for every
-//! `Payload { len }` the `len` bytes of the entry that [`Reader::next_entry`] returns next. Only regular files that are no
-//! whiteouts have a payload segment (also of length 0: none is reported then); whatever data other entries carry is raw.
+//! `Payload { len }` the `len` stored bytes of the entry that [`Reader::next_entry`] returns next. Only regular files that are
+//! no whiteouts have a payload segment (also of length 0: none is reported then); whatever data other entries carry is raw.
+//!
+//! **Sparse files** have [`Entry::stored`]. [`Reader::next_piece`] tells holes from what is stored, [`Reader::next_chunk`] fills
+//! them with zeros. The writer writes every byte.
 
 mod entry;
 mod error;
@@ -29,10 +32,12 @@ mod limits;
 mod path;
 mod pax;
 mod reader;
+mod sparse;
 mod writer;
 
 pub use entry::{Class, Entry, Kind};
 pub use error::LayerError;
 pub use limits::Limits;
-pub use reader::{Reader, Segment};
+pub use reader::{Piece, Reader, Segment};
+pub use sparse::Stored;
 pub use writer::{TarWriter, encode_header, padding};

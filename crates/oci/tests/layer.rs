@@ -430,17 +430,6 @@ fn too_many_entries() {
 }
 
 #[test]
-fn sparse_files_are_refused() {
-    let old = block(b"sparse", b'S', 0, |_| {});
-    let new = [
-        pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0")]),
-        block(b"x", b'0', 512, |_| {}),
-    ];
-    assert!(matches!(read(&archive(&[old])), Err(LayerError::Sparse { .. })));
-    assert!(matches!(read(&archive(&new)), Err(LayerError::Sparse { .. })));
-}
-
-#[test]
 fn damaged_headers() {
     let mut wrong_sum = block(b"f", b'0', 0, |_| {});
     wrong_sum[0] = b'g';
@@ -660,6 +649,7 @@ fn any_entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
                         .map(|(name, value)| (name.into_bytes(), value))
                         .collect(),
                     class: Class::Normal,
+                    stored: None,
                 };
                 (entry, data)
             },

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::Stored;
+
 /// A validated entry. Texts are bytes, as Linux has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -20,8 +22,10 @@ pub struct Entry {
     pub mtime: i64,
     /// 0 to 999 999 999, added to [`mtime`](Self::mtime).
     pub mtime_nanos: u32,
-    /// Bytes that follow; 0 for everything but files.
+    /// Bytes of a file, holes included; 0 for everything else.
     pub size: u64,
+    /// Which pieces of a sparse file the archive stores, in order and apart from each other. [`None`]: all of it.
+    pub stored: Option<Vec<Stored>>,
     /// Names and values of extended attributes. Overlay's own (`trusted.overlay.*`, `user.overlay.*`) are never here: they
     /// would let a layer speak to the file system.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -62,6 +66,14 @@ pub enum Class {
 }
 
 impl Entry {
+    /// Bytes of its contents that the archive stores.
+    pub fn stored_size(&self) -> u64 {
+        match &self.stored {
+            None => self.size,
+            Some(pieces) => pieces.iter().map(|piece| piece.len).sum(),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
     }

@@ -17,8 +17,8 @@ pub enum LayerError {
     Header { offset: u64, what: &'static str },
     #[error("archive: unhandled tar entry type {flag:?} for {path:?}")]
     Type { path: String, flag: char },
-    #[error("archive: {path:?} is a sparse file, which is not supported: make the archive without --sparse")]
-    Sparse { path: String },
+    #[error("archive: {path:?} is a sparse file that cannot be read: {what}")]
+    Sparse { path: String, what: &'static str },
     #[error("archive: {path:?} is outside of the layer")]
     Outside { path: String },
     #[error("archive: hard link {path:?} points outside of the layer, to {target:?}")]

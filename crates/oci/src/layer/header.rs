@@ -73,6 +73,11 @@ impl<'a> Header<'a> {
         out.extend_from_slice(self.text(NAME));
     }
 
+    /// Whether it is of an archive as GNU tar wrote them before there was POSIX's.
+    pub(super) fn is_gnu(&self) -> bool {
+        self.field(MAGIC) == GNU_MAGIC
+    }
+
     /// Whether the fields behind the magic (device numbers) mean anything.
     pub(super) fn has_extended_fields(&self) -> bool {
         let magic = self.field(MAGIC);

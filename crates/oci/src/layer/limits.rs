@@ -5,9 +5,9 @@
 pub struct Limits {
     /// Entries in the archive.
     pub entries: u64,
-    /// Bytes of the archive, headers included.
+    /// Bytes of the archive, headers included. The holes of sparse files count as if they were stored.
     pub size: u64,
-    /// Bytes of one extended header or long name, and of data that belongs to no file.
+    /// Bytes of one extended header, long name or map of a sparse file, and of data that belongs to no file.
     pub extension: u64,
     /// Bytes that may follow the end-of-archive marker.
     pub trailer: u64,

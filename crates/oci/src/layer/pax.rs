@@ -1,5 +1,7 @@
 //! Extended headers of POSIX archives: `length key=value\n` records.
 
+use super::sparse::Records;
+
 /// What the records of one extended header say, as far as it matters here.
 #[derive(Debug, Default)]
 pub(super) struct Pax {
@@ -9,7 +11,7 @@ pub(super) struct Pax {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) mtime: Option<(i64, u32)>,
-    pub(super) sparse: bool,
+    pub(super) sparse: Records,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -27,7 +29,8 @@ impl Pax {
         self.path.clear();
         self.link.clear();
         self.xattrs.clear();
-        (self.size, self.uid, self.gid, self.mtime, self.sparse) = (None, None, None, None, false);
+        self.sparse.clear();
+        (self.size, self.uid, self.gid, self.mtime) = (None, None, None, None);
     }
 
     /// Takes in all records of an extended header, replacing what an earlier one said.
@@ -50,10 +53,11 @@ impl Pax {
             b"uid" => self.uid = given(value).map(id).transpose()?,
             b"gid" => self.gid = given(value).map(id).transpose()?,
             b"mtime" => self.mtime = given(value).map(time).transpose()?,
-            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
                     self.set_xattr(name, value)?;
+                } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.set(key, value)?;
                 }
             }
         }
@@ -101,7 +105,7 @@ fn record(data: &[u8]) -> Result<Record<'_>, Problem> {
     Ok((&record[..equals], &record[equals + 1..], rest))
 }
 
-fn replace(field: &mut Vec<u8>, value: &[u8]) -> Result<(), Problem> {
+pub(super) fn replace(field: &mut Vec<u8>, value: &[u8]) -> Result<(), Problem> {
     if value.contains(&0) {
         return Err("a name contains a zero byte");
     }
@@ -114,7 +118,7 @@ fn given(value: &[u8]) -> Option<&[u8]> {
     (!value.is_empty()).then_some(value)
 }
 
-fn unsigned(text: &[u8]) -> Result<u64, Problem> {
+pub(super) fn unsigned(text: &[u8]) -> Result<u64, Problem> {
     if text.is_empty() {
         return Err("a number is missing");
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use super::header::{self, BLOCK, Header};
 use super::path::{self, Problem};
 use super::pax::Pax;
+use super::sparse::{self, Lines, Stored};
 use super::{Class, Entry, Kind, LayerError, Limits};
 
 /// A piece of the archive, see the [module](super).
@@ -13,6 +14,18 @@ pub enum Segment<'a> {
     Raw(&'a [u8]),
     Payload { len: u64 },
 }
+
+/// A piece of a file's contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes as they are, at least one.
+    Data(&'a [u8]),
+    /// So many zeros that are not stored, at least one.
+    Hole(u64),
+}
+
+/// What holes are filled with.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Large enough that a decoder and a hasher work on full pieces, small enough to stay in the second-level cache.
 const BUFFER: usize = 256 << 10;
@@ -30,9 +43,16 @@ pub struct Reader<R, F> {
     end: usize,
     /// Bytes consumed.
     position: u64,
-    /// What is left of the current payload, and of the padding behind it.
-    payload: u64,
+    /// How far the current file was read, where what it stores there ends, and its size.
+    at: u64,
+    run: u64,
+    size: u64,
+    /// What a sparse file stores behind that, the next piece last.
+    pieces: Vec<Stored>,
+    /// Padding behind the payload.
     padding: usize,
+    /// Bytes of all holes.
+    holes: u64,
     entries: u64,
     ended: bool,
     // Extensions that apply to the next entry, and room to put them together; kept to be used again.
@@ -54,8 +74,12 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
             start: 0,
             end: 0,
             position: 0,
-            payload: 0,
+            at: 0,
+            run: 0,
+            size: 0,
+            pieces: Vec::new(),
             padding: 0,
+            holes: 0,
             entries: 0,
             ended: false,
             pax: Pax::default(),
@@ -127,21 +151,50 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
         }
     }
 
-    /// The next piece of the current entry's payload, borrowed from the reader's buffer; `None` when it is complete.
+    /// The next piece of the current entry's contents, borrowed from the reader's buffer, holes filled with zeros; `None` when
+    /// they are complete.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, LayerError> {
-        if self.payload == 0 {
-            return Ok(None);
+        Ok(self.advance(ZEROS.len() as u64)?.map(|piece| match piece {
+            Piece::Data(bytes) => bytes,
+            Piece::Hole(len) => &ZEROS[..len as usize],
+        }))
+    }
+
+    /// The next piece of the current entry's contents; `None` when they are complete.
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>, LayerError> {
+        self.advance(u64::MAX)
+    }
+
+    /// The next piece, a hole in parts of at most `most` bytes.
+    fn advance(&mut self, most: u64) -> Result<Option<Piece<'_>>, LayerError> {
+        if self.at == self.run {
+            if self.at == self.size {
+                return Ok(None);
+            }
+            match self.pieces.last() {
+                Some(piece) if piece.offset == self.at => {
+                    self.run = self.at + piece.len;
+                    self.pieces.pop();
+                }
+                next => {
+                    let end = next.map_or(self.size, |piece| piece.offset);
+                    let len = (end - self.at).min(most);
+                    self.at += len;
+                    self.run = self.at;
+                    return Ok(Some(Piece::Hole(len)));
+                }
+            }
         }
         if self.start == self.end && self.fill()? == 0 {
             return Err(LayerError::Truncated { what: "a file" });
         }
-        let available = self.end - self.start;
-        let len = usize::try_from(self.payload).map_or(available, |left| left.min(available));
+        let (available, left) = (self.end - self.start, self.run - self.at);
+        let len = usize::try_from(left).map_or(available, |left| left.min(available));
         let chunk = &self.buffer[self.start..self.start + len];
         self.start += len;
         self.position += len as u64;
-        self.payload -= len as u64;
-        Ok(Some(chunk))
+        self.at += len as u64;
+        Ok(Some(Piece::Data(chunk)))
     }
 
     /// How many bytes of the archive were consumed.
@@ -173,7 +226,7 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
     }
 
     fn skip_payload(&mut self) -> Result<(), LayerError> {
-        while self.next_chunk()?.is_some() {}
+        while self.next_piece()?.is_some() {}
         let padding = std::mem::take(&mut self.padding);
         if padding > 0 {
             if self.require(padding)? < padding {
@@ -262,21 +315,18 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
         offset: u64,
     ) -> Result<(), LayerError> {
         let invalid = |what| LayerError::Header { offset, what };
-        if !self.long_name.is_empty() {
+        if !self.pax.sparse.name.is_empty() {
+            std::mem::swap(&mut self.name, &mut self.pax.sparse.name);
+        } else if !self.long_name.is_empty() {
             std::mem::swap(&mut self.name, &mut self.long_name);
         } else if !self.pax.path.is_empty() {
             std::mem::swap(&mut self.name, &mut self.pax.path);
         } else {
             header.name_into(&mut self.name);
         }
-        if self.pax.sparse || flag == b'S' {
-            return Err(LayerError::Sparse {
-                path: LayerError::show(&self.name),
-            });
-        }
         entry.kind = match flag {
             0 if self.name.ends_with(b"/") => Kind::Dir,
-            b'0' | 0 | b'7' => Kind::File,
+            b'0' | 0 | b'7' | b'S' => Kind::File,
             b'1' => Kind::Hardlink,
             b'2' => Kind::Symlink,
             b'3' | b'4' => {
@@ -329,27 +379,102 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
         entry.xattrs.append(&mut self.pax.xattrs);
 
         // Only regular files are followed by data, whatever the headers of others say.
-        let size = if entry.kind == Kind::File {
+        let mut stored = if entry.kind == Kind::File {
             self.pax.size.unwrap_or(size)
         } else {
             0
         };
+        entry.size = stored;
+        entry.stored = None;
+        if flag == b'S' || self.pax.sparse.any {
+            let (size, map) = self.sparse(header, flag, &mut stored)?;
+            self.holes = self.holes.saturating_add(size.saturating_sub(stored));
+            (entry.size, entry.stored) = (size, Some(map));
+        }
         let limit = self.limits.size;
-        if self.position.checked_add(size).is_none_or(|end| end > limit) {
+        let end = self
+            .position
+            .checked_add(stored)
+            .and_then(|end| end.checked_add(self.holes));
+        if end.is_none_or(|end| end > limit) {
             return Err(LayerError::TooLarge { limit });
         }
         if entry.class == Class::Normal {
-            entry.size = size;
-            self.payload = size;
-            self.padding = super::padding(size).len();
-            if size > 0 {
-                (self.record)(Segment::Payload { len: size }).map_err(LayerError::Record)?;
+            (self.at, self.run, self.size) = (0, entry.size, entry.size);
+            if let Some(map) = &entry.stored {
+                self.run = 0;
+                self.pieces.clear();
+                self.pieces.extend(map.iter().rev());
+            }
+            self.padding = super::padding(stored).len();
+            if stored > 0 {
+                (self.record)(Segment::Payload { len: stored }).map_err(LayerError::Record)?;
             }
         } else {
-            entry.size = 0;
-            self.raw_data("contents of a whiteout", size, false)?;
+            (entry.size, entry.stored) = (0, None);
+            self.raw_data("contents of a whiteout", stored, false)?;
         }
         Ok(())
+    }
+
+    /// The size of a sparse file, and which pieces of it are the `stored` bytes that follow. A map that follows is read, and
+    /// `stored` then is what is left.
+    fn sparse(
+        &mut self,
+        header: &Header<'_>,
+        flag: u8,
+        stored: &mut u64,
+    ) -> Result<(u64, Vec<Stored>), LayerError> {
+        let path = LayerError::show(&self.name);
+        let refused = |what| LayerError::Sparse {
+            path: path.clone(),
+            what,
+        };
+        let limit = self.limits.extension;
+        let mut read = 0;
+        let more = |read: &mut u64| {
+            *read += BLOCK as u64;
+            let what = "map of a sparse file";
+            let size = *read;
+            (size <= limit)
+                .then_some(())
+                .ok_or(LayerError::Extension { what, size, limit })
+        };
+        let mut numbers = std::mem::take(&mut self.pax.sparse.numbers);
+        let size = if flag == b'S' {
+            numbers.clear();
+            if !header.is_gnu() {
+                return Err(refused("only GNU archives have such entries"));
+            }
+            let mut follows = sparse::pairs(header.0, true, &mut numbers).map_err(refused)?;
+            while follows {
+                more(&mut read)?;
+                let block = self.block()?.ok_or(LayerError::Truncated { what: "a header" })?;
+                follows = sparse::pairs(&block, false, &mut numbers).map_err(refused)?;
+            }
+            sparse::real_size(header)
+        } else {
+            if !matches!(flag, b'0' | 0 | b'7') {
+                return Err(refused("it is no file"));
+            }
+            if self.pax.sparse.is_map_in_contents().map_err(refused)? {
+                numbers.clear();
+                let mut lines = Lines::default();
+                let mut complete = false;
+                while !complete {
+                    *stored = stored
+                        .checked_sub(BLOCK as u64)
+                        .ok_or_else(|| refused("its map is cut off"))?;
+                    more(&mut read)?;
+                    let block = self.block()?.ok_or(LayerError::Truncated { what: "a file" })?;
+                    complete = lines.take(&block, &mut numbers).map_err(refused)?;
+                }
+            }
+            self.pax.sparse.size
+        };
+        let size = size.ok_or_else(|| refused("its size is missing"))?;
+        let pieces = sparse::pieces(&numbers, size, *stored).map_err(refused)?;
+        Ok((size, pieces))
     }
 
     fn set_path(&mut self, entry: &mut Entry) -> Result<(), LayerError> {
