@@ -10,6 +10,7 @@
 //!
 //! [storage]
 //! layers = "auto"                    # auto, file, file-buffered, loop, loop-4k, directories
+//! verify = "off"                     # off, or read: damaged layers are I/O errors (fs-verity; refused where it lacks)
 //! keep-compressed = "never"          # of layers that are unpacked: never, quota, always
 //! compressed-quota = "10GB"          # with keep-compressed = "quota": beyond it the least recently used go
 //! compression = "gzip"               # of layers made here, when they are pushed: gzip, zstd

@@ -1,5 +1,6 @@
 //! Immutable blobs by digest, and the partial downloads that become blobs.
 
+mod check;
 mod ingest;
 mod writer;
 
@@ -177,14 +178,6 @@ impl ContentStore {
             }
         }
         Ok(())
-    }
-
-    /// Whether the blob's bytes have its digest.
-    pub(crate) fn verify(&self, digest: &Digest) -> Result<bool> {
-        let mut file = self.open(digest)?;
-        let mut digester = havre_oci::Digester::new(digest.algorithm());
-        std::io::copy(&mut file, &mut digester).map_err(StoreError::at("read", file.path()))?;
-        Ok(digester.finish() == *digest)
     }
 }
 

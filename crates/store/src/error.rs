@@ -172,6 +172,22 @@ pub enum StoreError {
         /// What was tried, and the answer.
         reason: String,
     },
+    /// `verify = "read"` where the machine, the file system or the form of layers doesn't allow it.
+    #[error("layers can't be verified at every read here (verify = \"read\"): {reason}")]
+    Verification {
+        /// What is missing, and the way out.
+        reason: String,
+    },
+    /// A layer the kernel can't verify at every read, in a store where all must be.
+    #[error(
+        "layer {diff_id} can't be verified at every read (verify = \"read\"), so it isn't mounted: {reason}"
+    )]
+    Unverified {
+        /// The layer.
+        diff_id: Digest,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
     /// A layer that is a file, on a machine that can't mount it.
     #[error("{} can't be mounted on this machine: {reason}", path.display())]
     Unmountable {

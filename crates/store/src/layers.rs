@@ -4,11 +4,13 @@ mod check;
 mod exchange;
 pub(crate) mod pipeline;
 mod tree;
+pub(crate) mod verity;
 
-pub use self::check::Damage;
+pub use self::check::{Checked, Damage};
 pub use self::exchange::Converted;
 pub use self::tree::{LayerTree, TreeEntry, TreeFile, TreeKind};
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,7 @@ use self::exchange::has_files;
 use crate::layout::STAGED_LAYER;
 use crate::snapshotter::{Archive, Form, Forms, Unpacked, archive, packing_error};
 use crate::store::{Core, mounts_beneath};
-use crate::{ApplyError, Lease, Meta, Result, StoreError};
+use crate::{ApplyError, Lease, Meta, Result, StoreError, Verify};
 
 /// An unpacked layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,11 @@ pub struct LayerStore {
     publishing: Mutex<()>,
     /// Held by those who mount stacks, and alone by who exchanges a layer's files.
     mounting: RwLock<()>,
+    verify: Verify,
+    /// Held while the kernel is made to verify a layer that was there before.
+    protecting: Mutex<()>,
+    /// Layers found damaged: who brings one again replaces it.
+    damaged: Mutex<HashSet<Digest>>,
 }
 
 /// A layer being made; thrown away unless it is published.
@@ -87,13 +94,16 @@ impl Drop for Staged<'_> {
 }
 
 impl LayerStore {
-    pub(crate) fn new(core: Arc<Core>, meta: Arc<Meta>, forms: Forms) -> Self {
+    pub(crate) fn new(core: Arc<Core>, meta: Arc<Meta>, forms: Forms, verify: Verify) -> Self {
         Self {
             core,
             meta,
             forms,
             publishing: Mutex::new(()),
             mounting: RwLock::new(()),
+            verify,
+            protecting: Mutex::new(()),
+            damaged: Mutex::default(),
         }
     }
 
@@ -109,6 +119,11 @@ impl LayerStore {
         })
     }
 
+    /// The layer, if it is there and wasn't found damaged.
+    pub fn find_sound(&self, diff_id: &Digest) -> Result<Option<Layer>> {
+        Ok(self.find(diff_id)?.filter(|_| !self.is_damaged(diff_id)))
+    }
+
     /// All layers, in no order.
     pub fn list(&self) -> Result<Vec<Layer>> {
         self.meta.layers()
@@ -117,8 +132,9 @@ impl LayerStore {
     /// Unpacks an uncompressed layer archive, verifies that its digest is `expected` if that is known, and publishes it.
     ///
     /// `tar` is read on a second thread, so decompressing in it runs beside the unpacking. `progress` is told the bytes of
-    /// `tar` consumed so far. Idempotent: a layer that exists is read to its end, verified and left as it is. Several applies
-    /// of one layer at the same time are fine. A failure leaves nothing behind.
+    /// `tar` consumed so far. Idempotent: a layer that exists is read to its end, verified and left as it is, unless it was
+    /// found damaged: then it is replaced. Several applies of one layer at the same time are fine. A failure leaves nothing
+    /// behind.
     pub fn apply(
         &self,
         tar: impl Read + Send,
@@ -129,7 +145,7 @@ impl LayerStore {
     ) -> Result<Layer, ApplyError> {
         if let Some(expected) = expected {
             lease.hold(expected);
-            if let Some(layer) = self.find(expected)? {
+            if let Some(layer) = self.find_sound(expected)? {
                 let (_, actual) = pipeline::run(tar, progress, |tar| drain(tar, limits.tar_size))?;
                 return if actual == *expected {
                     Ok(layer)
@@ -153,11 +169,19 @@ impl LayerStore {
     ///
     /// Whatever form other new layers get, this one is a directory. Its files are there already: a copy of them as a file
     /// would cost a build step that much more, and deleting them afterwards slows the next step's files (ext4 then makes them
-    /// at a tenth of its pace). Conversion turns it into a file when there is time.
+    /// at a tenth of its pace). Conversion turns it into a file when there is time. Where every read is to be verified it is
+    /// a file at once: nobody verifies directories.
     pub fn commit_dir(&self, upper: &Path, lease: &Lease) -> Result<Layer> {
         let staged = self.stage()?;
-        let (diff_id, unpacked) = self.forms.directory().adopt(upper, &staged.path)?;
-        self.publish(&staged, diff_id, unpacked, lease)
+        let form = match self.verify {
+            Verify::Off => self.forms.directory(),
+            Verify::Read => self.forms.writer(),
+        };
+        let (diff_id, unpacked) = form.adopt(upper, &staged.path)?;
+        let layer = self.publish(&staged, diff_id, unpacked, lease)?;
+        // What was packed into a file is still there.
+        self.core.trash.discard(upper)?;
+        Ok(layer)
     }
 
     /// Makes a layer of a copy of an overlay upper directory, which may be in use.
@@ -198,7 +222,9 @@ impl LayerStore {
     pub(crate) fn attach(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
         let attach = |diff_id| {
             let layer = self.get(diff_id)?;
-            self.forms.attach(&self.core.layout.layer(diff_id), &layer.form)
+            let path = self.core.layout.layer(diff_id);
+            self.ensure_protected(&path, &layer)?;
+            self.forms.attach(&path, &layer.form)
         };
         chain.iter().map(attach).collect()
     }
@@ -269,6 +295,15 @@ impl LayerStore {
         lease: &Lease,
     ) -> Result<Layer> {
         lease.hold(&diff_id);
+        if let Some(layer) = self.find_sound(&diff_id)? {
+            return Ok(layer);
+        }
+        self.protect_new(staged, &diff_id, &unpacked)?;
+        if self.is_damaged(&diff_id)
+            && let Some(layer) = self.find(&diff_id)?
+        {
+            return self.exchange(staged, unpacked.form, layer);
+        }
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(layer) = self.find(&diff_id)? {
             return Ok(layer);
@@ -306,7 +341,7 @@ impl LayerStore {
         let dir = self.core.layout.layers();
         let at = |error| StoreError::io("read", &dir, error);
         let layers = self.list()?;
-        let known: std::collections::HashSet<&str> = layers.iter().map(|layer| layer.diff_id.hex()).collect();
+        let known: HashSet<&str> = layers.iter().map(|layer| layer.diff_id.hex()).collect();
         for entry in fs::read_dir(&dir).map_err(at)? {
             let entry = entry.map_err(at)?;
             if !entry
@@ -332,11 +367,6 @@ impl LayerStore {
             self.core.trash.discard(&path)?;
         }
         Ok(())
-    }
-
-    /// Whether every byte of the layer is as it was written.
-    fn is_intact(&self, layer: &Layer) -> bool {
-        matches!(self.check(&layer.diff_id, &mut |_| {}), Ok(None))
     }
 }
 

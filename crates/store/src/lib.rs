@@ -32,15 +32,15 @@ pub use compressed::CompressedBlob;
 pub use content::{ContentStore, ContentWriter, Ingest, IngestReader, VerifiedIngest};
 pub use error::{ApplyError, Result, StoreError};
 pub use layers::{
-    Converted, Damage, Layer, LayerStore, LayerTar, LayerTree, Limits, TarRange, TreeEntry, TreeFile,
-    TreeKind,
+    Checked, Converted, Damage, Layer, LayerStore, LayerTar, LayerTree, Limits, TarRange, TreeEntry,
+    TreeFile, TreeKind,
 };
 pub use lease::Lease;
 pub use meta::{
     CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Reference, ReferenceChange,
     RepoDigest,
 };
-pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm};
+pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
 pub use snapshotter::{Form, LayerFile};
 pub use store::Store;

@@ -8,6 +8,40 @@ use std::str::FromStr;
 pub struct StoreOptions {
     /// How new layers are written, and how layers that are files are mounted.
     pub layers: LayerForm,
+    /// When layers are verified beyond what is always done: while they come, and after a power cut.
+    pub verify: Verify,
+}
+
+/// When the contents of layers are verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Not by themselves: [`LayerStore::examine`](crate::LayerStore::examine) does when it is asked to.
+    #[default]
+    Off,
+    /// By the kernel at every read from the disk (fs-verity). Bytes that changed there are an I/O error for who reads them. A
+    /// store that can't have that isn't opened, a layer that can't isn't mounted.
+    Read,
+}
+
+impl Verify {
+    /// Every value, as configured.
+    pub const ALL: [Self; 2] = [Self::Off, Self::Read];
+
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Read => "read",
+        }
+    }
+
+    /// What it means, in a few words for people.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Read => "at every read (fs-verity)",
+        }
+    }
 }
 
 /// How new layers are written and mounted. Layers that are there already keep their form.

@@ -215,6 +215,7 @@ impl Snapshots {
     /// itself if its attributes changed or names in it came or went.
     pub fn changes(&self, id: &str) -> Result<Vec<Change>> {
         let snapshot = self.get(id)?;
+        let _mounting = self.layers.mounting();
         changes(&self.layers.attach(&snapshot.chain)?, &snapshot.upper)
     }
 

@@ -48,8 +48,9 @@ pub(crate) use directory::Directory;
 pub(crate) use erofs::Erofs;
 pub(crate) use forms::Forms;
 pub(crate) use pack::{open_dir, xattrs_of};
+pub(crate) use recipe::MOVED;
 pub(crate) use stack::{Stack, Upper, changes};
-pub(crate) use tree::tree_size;
+pub(crate) use tree::{tree_blocks, tree_size};
 
 use std::fmt::Debug;
 use std::io::{self, BufRead, Read};

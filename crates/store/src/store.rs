@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fs_err as fs;
 use havre_sys::mount;
 
+use crate::layers::verity;
 use crate::layout::{Format, Layout};
 use crate::lease::Leases;
 use crate::lock::RootLock;
@@ -15,7 +16,10 @@ use crate::reserve::Reserve;
 use crate::snapshotter::{Forms, Stack};
 use crate::sync::{self, Syncer};
 use crate::trash::Trash;
-use crate::{ContentStore, LayerStore, Lease, Meta, Probe, Result, Snapshots, StoreError, StoreOptions};
+use crate::{
+    ContentStore, LayerForm, LayerStore, Lease, Meta, Probe, Result, Snapshots, StoreError, StoreOptions,
+    Verify,
+};
 
 /// Everything persistent under one root directory. Thread-safe; share it in an `Arc`.
 #[derive(Debug)]
@@ -110,9 +114,12 @@ impl Store {
         });
         let forms = Forms::probe(options.layers, &core.layout.ingests())?;
         tracing::debug!(form = %forms.result().form, reason = forms.result().reason, "form of new layers");
+        if options.verify == Verify::Read {
+            verity::probe(forms.result(), &core.layout)?;
+        }
         format.allow(forms.result().form, &core.layout)?;
         let stack = Stack::new(&core.layout.empty())?;
-        let layers = Arc::new(LayerStore::new(core.clone(), meta.clone(), forms));
+        let layers = Arc::new(LayerStore::new(core.clone(), meta.clone(), forms, options.verify));
         let store = Self {
             content: ContentStore::new(core.clone()),
             snapshots: Snapshots::new(core.clone(), meta.clone(), layers.clone(), stack),
@@ -171,6 +178,19 @@ impl Store {
     /// How new layers are written and mounted, and why so.
     pub fn layer_form(&self) -> &Probe {
         self.layers.probe()
+    }
+
+    /// When layers are verified.
+    pub fn verify(&self) -> Verify {
+        self.layers.verify()
+    }
+
+    /// Notes that layers of the form `to` are going to be written, which the machine must be able to mount. What
+    /// [`LayerForm::Auto`] stands for here, anything else as it is.
+    pub fn allow_form(&self, to: LayerForm) -> Result<LayerForm> {
+        let to = self.layers.target(to)?;
+        read_format(&self.core.layout)?.allow(to, &self.core.layout)?;
+        Ok(to)
     }
 
     /// The database.

@@ -311,7 +311,10 @@ fn a_store_of_directories_goes_on() {
 fn what_was_probed_is_told() {
     let dir = tempfile::tempdir().unwrap();
     for form in LayerForm::ALL {
-        let options = StoreOptions { layers: form };
+        let options = StoreOptions {
+            layers: form,
+            ..StoreOptions::default()
+        };
         let store = Store::open_with(dir.path(), &options).unwrap();
         let probe = store.layer_form();
         if form == LayerForm::Auto {
@@ -329,6 +332,7 @@ fn what_was_probed_is_told() {
         tmpfs.path(),
         &StoreOptions {
             layers: LayerForm::File,
+            ..StoreOptions::default()
         },
     );
     let told = refused.map(drop).unwrap_err();

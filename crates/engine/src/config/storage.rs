@@ -2,7 +2,7 @@
 
 use havre_image::{KeepCompressed, Packing};
 use havre_oci::Compression;
-use havre_store::{LayerForm, StoreOptions};
+use havre_store::{LayerForm, StoreOptions, Verify};
 use serde::Deserialize;
 
 use crate::containers::parse_bytes;
@@ -17,6 +17,8 @@ const QUOTA: u64 = 10 << 30;
 pub struct StorageSettings {
     /// A form of layers: `auto`, `file`, `file-buffered`, `loop`, `loop-4k` or `directories`.
     pub layers: Option<String>,
+    /// `off`, or `read`: the kernel verifies layers at every read.
+    pub verify: Option<String>,
     /// `never`, `quota` or `always`.
     pub keep_compressed: Option<String>,
     /// A size, with `keep-compressed = "quota"` only.
@@ -43,7 +45,14 @@ impl StorageSettings {
                 Err(_) => return wrong("layers", name, &LayerForm::ALL.map(LayerForm::name).join(", ")),
             },
         };
-        Ok(StoreOptions { layers })
+        let verify = match &self.verify {
+            None => Verify::Off,
+            Some(name) => match Verify::ALL.into_iter().find(|verify| verify.name() == name) {
+                Some(verify) => verify,
+                None => return wrong("verify", name, &Verify::ALL.map(Verify::name).join(" or ")),
+            },
+        };
+        Ok(StoreOptions { layers, verify })
     }
 
     /// What becomes of the compressed form of a layer that was pulled, loaded or pushed.
@@ -136,6 +145,22 @@ mod tests {
         let error = layers("layers = \"tar\"").unwrap_err().to_string();
         assert!(
             error.contains("storage.layers") && error.contains("directories"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn reads_are_verified_when_asked() {
+        let verify = |text: &str| {
+            let config = ConfigFile::parse_toml(&format!("[storage]\n{text}"))?;
+            config.storage.store_options().map(|options| options.verify)
+        };
+        assert_eq!(verify("").unwrap(), Verify::Off);
+        assert_eq!(verify("verify = \"off\"").unwrap(), Verify::Off);
+        assert_eq!(verify("verify = \"read\"").unwrap(), Verify::Read);
+        let error = verify("verify = \"always\"").unwrap_err().to_string();
+        assert!(
+            error.contains("storage.verify") && error.contains("off or read"),
             "{error}"
         );
     }

@@ -5,6 +5,7 @@
 //! writes the row from it, if every byte is right.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{PoisonError, RwLockReadGuard};
 
@@ -13,11 +14,12 @@ use havre_oci::Digest;
 use havre_sys::mount;
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, LayerStore, Staged, mismatch, pipeline};
-use crate::snapshotter::{FS, Form, IMAGE, LayerFile, RECIPE};
-use crate::{ApplyError, Lease, Limits, Result, StoreError};
+use crate::snapshotter::{FS, Form, IMAGE, LayerFile, MOVED, RECIPE, tree_blocks};
+use crate::{ApplyError, LayerForm, Lease, Limits, Result, StoreError, Verify};
 
 /// In a layer's directory that took another's place: its form.
 const FORM: &str = "form.json";
@@ -79,27 +81,38 @@ impl Note {
 }
 
 impl LayerStore {
-    /// Gives a layer the form new layers get. `progress` is told the bytes of archive done so far.
-    pub fn convert(
+    /// [`LayerStore::convert_to`] the form new layers get.
+    pub fn convert(&self, diff_id: &Digest, progress: &mut dyn FnMut(u64)) -> Result<Converted, ApplyError> {
+        self.convert_to(diff_id, self.forms.result().form, progress)
+    }
+
+    /// Gives a layer another form, which [`Store::allow_form`](crate::Store::allow_form) gave. `progress` is told the bytes of
+    /// archive done so far. A layer that nothing needs any more when it is done is removed.
+    pub fn convert_to(
         &self,
         diff_id: &Digest,
+        to: LayerForm,
         progress: &mut dyn FnMut(u64),
-        lease: &Lease,
     ) -> Result<Converted, ApplyError> {
+        let lease = self.core.leases.lease();
         lease.hold(diff_id);
         let layer = self.get(diff_id)?;
-        if self.forms.is_newest(&layer.form) {
+        if self.forms.is_of(to, &layer.form) {
             return Ok(Converted::Already);
         }
         if self.is_stacked(&layer)? {
             return Ok(Converted::InUse);
         }
         let tar = self.tar(diff_id)?;
-        match self.replace(tar, diff_id, progress, lease) {
+        let outcome = match self.rewrite(tar, diff_id, to, progress) {
             Ok(_) => Ok(Converted::Done),
             Err(ApplyError::Store(StoreError::LayerMounted { .. })) => Ok(Converted::InUse),
             Err(error) => Err(error),
-        }
+        };
+        drop(lease);
+        // Its image may have been removed meanwhile.
+        self.remove_unused(std::slice::from_ref(diff_id))?;
+        outcome
     }
 
     /// Writes a layer that exists anew, from its uncompressed archive `tar`, and puts it into the place of the old files.
@@ -112,23 +125,77 @@ impl LayerStore {
         lease: &Lease,
     ) -> Result<Layer, ApplyError> {
         lease.hold(diff_id);
+        self.rewrite(tar, diff_id, self.forms.result().form, progress)
+    }
+
+    fn rewrite(
+        &self,
+        tar: impl Read + Send,
+        diff_id: &Digest,
+        to: LayerForm,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Layer, ApplyError> {
         let layer = self.get(diff_id)?;
         let staged = self.stage()?;
         let (unpacked, actual) = pipeline::run(tar, progress, |tar| {
-            self.forms.writer().unpack(tar, &staged.path, &Limits::default())
+            self.forms
+                .writer_of(to)
+                .unpack(tar, &staged.path, &Limits::default())
         })?;
         if actual != *diff_id {
             return Err(mismatch(diff_id, actual));
         }
+        self.protect_new(&staged, diff_id, &unpacked)?;
+        Ok(self.exchange(&staged, unpacked.form, layer)?)
+    }
+
+    /// What [`LayerForm::Auto`] stands for here; any other form as it is, if this machine can mount it.
+    pub(crate) fn target(&self, to: LayerForm) -> Result<LayerForm> {
+        let to = match to {
+            LayerForm::Auto => self.forms.result().form,
+            other => other,
+        };
+        if to == LayerForm::Directories && self.verify == Verify::Read {
+            return Err(StoreError::Verification {
+                reason: "directories can't be".to_owned(),
+            });
+        }
+        match self.forms.why_not(to) {
+            None => Ok(to),
+            Some(reason) => Err(StoreError::LayerForm {
+                form: to,
+                reason: reason.to_owned(),
+            }),
+        }
+    }
+
+    /// Bytes a layer takes on the disk: blocks of its files, not what it is mounted as.
+    pub fn disk_usage(&self, layer: &Layer) -> Result<u64> {
+        let path = self.core.layout.layer(&layer.diff_id);
+        let of = |name: &str| fs::symlink_metadata(path.join(name)).map_or(0, |status| status.blocks() * 512);
+        let files = of(IMAGE) + of(RECIPE);
+        if layer.form != Form::Directory {
+            return Ok(files);
+        }
+        let tree = tree_blocks(&path.join(FS)).and_then(|tree| match tree_blocks(&path.join(MOVED)) {
+            Ok(moved) => Ok(tree + moved),
+            Err(Errno::NOENT) => Ok(tree),
+            Err(errno) => Err(errno),
+        });
+        match tree {
+            Ok(tree) => Ok(files + tree),
+            // Removed meanwhile.
+            Err(Errno::NOENT) => Ok(files),
+            Err(errno) => Err(StoreError::io("measure", &path, errno.into())),
+        }
+    }
+
+    pub(super) fn exchange(&self, staged: &Staged<'_>, form: Form, layer: Layer) -> Result<Layer> {
         let layer = Layer {
-            form: unpacked.form,
+            form,
             created: Timestamp::now(),
             ..layer
         };
-        Ok(self.exchange(&staged, layer)?)
-    }
-
-    fn exchange(&self, staged: &Staged<'_>, layer: Layer) -> Result<Layer> {
         let note = staged.path.join(FORM);
         let text = serde_json::to_vec(&Note::of(&layer.form)).unwrap_or_default();
         fs::write(&note, text).map_err(StoreError::at("write", &note))?;
@@ -144,6 +211,8 @@ impl LayerStore {
             });
         }
         let swap = || rustix::fs::renameat_with(CWD, &staged.path, CWD, &target, RenameFlags::EXCHANGE);
+        // A layer that lost its directory.
+        fs::create_dir_all(&target).map_err(StoreError::at("create", &target))?;
         swap().map_err(|errno| StoreError::io("replace", &target, errno.into()))?;
         if let Err(error) = self.meta.update_layer(&layer) {
             let _ = swap();
@@ -152,6 +221,7 @@ impl LayerStore {
         // Containers that run keep what they have: an unmounted file stays until its last user goes.
         let _ = mount::unmount(&staged.path.join(FS), true);
         let _ = fs::remove_file(target.join(FORM));
+        self.mark(&layer.diff_id, false);
         self.core.sync.soon();
         Ok(layer)
     }

@@ -59,6 +59,11 @@ impl Erofs {
         }
     }
 
+    /// Why images can't be mounted here.
+    pub(crate) fn why_not(&self) -> Option<&str> {
+        self.backing.as_ref().err().map(String::as_str)
+    }
+
     fn file<'f>(&self, layer: &Path, form: &'f Form) -> Result<&'f LayerFile> {
         match (form, self.block) {
             (Form::Tar(file), BlockSize::B512) | (Form::Aligned(file), BlockSize::B4096) => Ok(file),
@@ -80,7 +85,10 @@ fn open(layer: &Path, expected: &LayerFile) -> Result<fs::File> {
     }
     Err(StoreError::Corrupt {
         path,
-        reason: format!("it has {size} bytes, {} were written", expected.size),
+        reason: format!(
+            "it has {size} bytes, {} were written; `system check --repair` fetches the layer again",
+            expected.size
+        ),
     })
 }
 

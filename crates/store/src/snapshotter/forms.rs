@@ -98,19 +98,45 @@ impl Forms {
 
     /// What writes new layers.
     pub(crate) fn writer(&self) -> &dyn Snapshotter {
-        match self.probe.form {
-            LayerForm::Auto | LayerForm::Directories => &self.directory,
+        self.writer_of(self.probe.form)
+    }
+
+    /// What writes layers of a form; [`LayerForm::Auto`] is the chosen one.
+    pub(crate) fn writer_of(&self, form: LayerForm) -> &dyn Snapshotter {
+        match form {
+            LayerForm::Auto => self.writer_of(self.probe.form),
+            LayerForm::Directories => &self.directory,
             LayerForm::LoopAligned => &self.aligned,
             LayerForm::File | LayerForm::FileBuffered | LayerForm::Loop => &self.tar,
         }
     }
 
-    /// Whether new layers get this form.
-    pub(crate) fn is_newest(&self, form: &Form) -> bool {
-        match self.probe.form {
-            LayerForm::Auto | LayerForm::Directories => *form == Form::Directory,
+    /// Whether a layer that lies on the disk like this needs nothing done to be of the form `wanted`.
+    pub(crate) fn is_of(&self, wanted: LayerForm, form: &Form) -> bool {
+        match wanted {
+            LayerForm::Auto => self.is_of(self.probe.form, form),
+            LayerForm::Directories => *form == Form::Directory,
             LayerForm::LoopAligned => matches!(form, Form::Aligned(_)),
             LayerForm::File | LayerForm::FileBuffered | LayerForm::Loop => matches!(form, Form::Tar(_)),
+        }
+    }
+
+    /// Why layers of a form couldn't be mounted.
+    pub(crate) fn why_not(&self, form: LayerForm) -> Option<&str> {
+        match form {
+            LayerForm::Auto => self.why_not(self.probe.form),
+            LayerForm::Directories => None,
+            LayerForm::LoopAligned => self.aligned.why_not(),
+            LayerForm::File | LayerForm::FileBuffered | LayerForm::Loop => self.tar.why_not(),
+        }
+    }
+
+    /// What writes new layers, if they are file systems.
+    pub(crate) fn images(&self) -> Option<&Erofs> {
+        match self.probe.form {
+            LayerForm::Auto | LayerForm::Directories => None,
+            LayerForm::LoopAligned => Some(&self.aligned),
+            LayerForm::File | LayerForm::FileBuffered | LayerForm::Loop => Some(&self.tar),
         }
     }
 

@@ -25,7 +25,7 @@ use super::{FS, IMAGE, RECIPE};
 use crate::{Result, StoreError};
 
 /// Files whose path was taken by a later entry of the archive.
-pub(super) const MOVED: &str = "moved";
+pub(crate) const MOVED: &str = "moved";
 
 const RAW: u8 = 1;
 const PAYLOAD: u8 = 2;

@@ -17,7 +17,11 @@ pub(crate) fn open() -> (tempfile::TempDir, Store) {
 pub(crate) const FORMS: [LayerForm; 3] = [LayerForm::File, LayerForm::LoopAligned, LayerForm::Directories];
 
 pub(crate) fn open_at(root: &Path, layers: LayerForm) -> Store {
-    Store::open_with(root, &StoreOptions { layers }).unwrap()
+    let options = StoreOptions {
+        layers,
+        ..StoreOptions::default()
+    };
+    Store::open_with(root, &options).unwrap()
 }
 
 /// An archive of one file.
