@@ -2,10 +2,12 @@
 
 mod executor;
 
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use havre_build::{BuildError, BuildEvent, BuildRequest, Builder, Built};
+use havre_build::context::{self, Context};
+use havre_build::{BuildError, BuildEvent, BuildRequest, Builder, Built, ContextError};
 use havre_store::Store;
 use tokio::sync::mpsc;
 
@@ -40,9 +42,9 @@ impl Builds {
         }
     }
 
-    /// Where build contexts are unpacked: on the store's file system, emptied when an engine starts.
-    pub fn scratch(&self) -> &Path {
-        &self.scratch
+    /// Takes the tar of a build context from a client. Blocking.
+    pub fn receive(&self, tar: impl Read + Send) -> Result<Context, ContextError> {
+        context::receive(tar, &self.store, &self.scratch, &context::Limits::default())
     }
 
     /// Carries a build out; see [`Builder::build`]. The error knows its kind, exit code and excerpt.

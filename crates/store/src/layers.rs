@@ -65,9 +65,9 @@ impl Default for Limits {
 /// The layers of a store.
 #[derive(Debug)]
 pub struct LayerStore {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     meta: Arc<Meta>,
-    forms: Forms,
+    pub(crate) forms: Forms,
     /// Held while a layer's directory and its row come or go, so that they do so together.
     publishing: Mutex<()>,
     /// Held by those who mount stacks, and alone by who exchanges a layer's files.
@@ -80,13 +80,18 @@ pub struct LayerStore {
 }
 
 /// A layer being made; thrown away unless it is published.
-struct Staged<'a> {
+pub(crate) struct Staged<'a> {
     core: &'a Core,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
+    /// Somebody else throws it away.
+    pub(crate) kept: bool,
 }
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if let Err(error) = self.core.trash.discard(&self.path) {
             tracing::warn!(%error, "cannot remove a half-made layer; trying again at the next start");
         }
@@ -275,7 +280,7 @@ impl LayerStore {
         Ok(())
     }
 
-    fn stage(&self) -> Result<Staged<'_>> {
+    pub(crate) fn stage(&self) -> Result<Staged<'_>> {
         let ingests = self.core.layout.ingests();
         let dir = tempfile::Builder::new()
             .prefix(STAGED_LAYER)
@@ -284,6 +289,7 @@ impl LayerStore {
         Ok(Staged {
             core: &self.core,
             path: dir.keep(),
+            kept: false,
         })
     }
 

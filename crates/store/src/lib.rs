@@ -23,6 +23,7 @@ mod options;
 mod reserve;
 mod snapshots;
 mod snapshotter;
+mod spool;
 mod store;
 mod sync;
 mod trash;
@@ -43,4 +44,5 @@ pub use meta::{
 pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
 pub use snapshotter::{Form, LayerFile};
+pub use spool::Spool;
 pub use store::Store;

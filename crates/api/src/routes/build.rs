@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use havre_engine::Engine;
 use havre_engine::build::context::{BadClaim, Claim, Context, Unseen};
-use havre_engine::build::{self, BuildEvent, BuildRequest, DockerfileSource, Resources, Ulimit};
+use havre_engine::build::{BuildEvent, BuildRequest, DockerfileSource, Resources, Ulimit};
 use havre_engine::image::{Progress, ProgressEvent};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -166,12 +166,11 @@ pub(super) async fn build(
         };
         (context, dockerfile(&parts.headers, body).await?)
     } else {
-        let scratch = engine.builds().scratch().to_owned();
+        let builds = engine.builds().clone();
         let reader = SyncIoBridge::new(body::reader(body));
-        let unpack = move || build::context::unpack(reader, &scratch, &build::context::Limits::default());
-        let context = tokio::task::spawn_blocking(unpack).await;
+        let context = tokio::task::spawn_blocking(move || builds.receive(reader)).await;
         let context = context
-            .map_err(|error| ApiError::internal(format!("unpacking the build context failed: {error}")))?
+            .map_err(|error| ApiError::internal(format!("reading the build context failed: {error}")))?
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         (context, None)
     };

@@ -4,6 +4,7 @@ mod claim;
 mod hashes;
 mod ignore;
 mod pattern;
+mod receive;
 mod unpack;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use havre_oci::layer::LayerError;
+use havre_store::{ApplyError, Spool};
 use havre_sys::rooted::Root;
 
 pub use claim::{BadClaim, Claim, Unseen};
@@ -19,6 +21,7 @@ pub(crate) use ignore::clean;
 pub use ignore::{IgnoreError, IgnoreRules, read_patterns};
 pub use pattern::BadPattern;
 pub(crate) use pattern::Pattern;
+pub use receive::receive;
 pub use unpack::unpack;
 
 /// Bounds on what a client may send as a context.
@@ -47,6 +50,8 @@ pub enum ContextError {
     Io(#[from] io::Error),
     #[error("failed to read build context: {0}")]
     Archive(#[from] LayerError),
+    #[error("failed to read build context: {0}")]
+    Spool(#[source] ApplyError),
     #[error("build context: {path} is a device or a fifo; a context holds only files, directories and links")]
     Special { path: String },
     #[error("build context: the tar is {0}-compressed; send it plain, or compressed by gzip or zstd")]
@@ -55,13 +60,20 @@ pub enum ContextError {
     NotTar(&'static str),
 }
 
-/// A context directory. An unpacked one is removed when the value is dropped.
+/// A context directory. What a client sent is removed when the value is dropped.
 #[derive(Debug)]
 pub struct Context {
     path: PathBuf,
     root: Root,
     hashes: Hashes,
-    owned: Option<tempfile::TempDir>,
+    owned: Option<Owned>,
+}
+
+/// Where the files of a context lie that is gone when the build ends.
+#[derive(Debug)]
+enum Owned {
+    Directory { _guard: tempfile::TempDir },
+    Spool { _guard: Spool },
 }
 
 impl Context {
@@ -96,7 +108,13 @@ impl Context {
 
     fn owned(owned: tempfile::TempDir) -> Result<Self, ContextError> {
         let mut context = Self::directory(owned.path())?;
-        context.owned = Some(owned);
+        context.owned = Some(Owned::Directory { _guard: owned });
+        Ok(context)
+    }
+
+    fn spooled(spool: Spool) -> Result<Self, ContextError> {
+        let mut context = Self::directory(spool.path())?;
+        context.owned = Some(Owned::Spool { _guard: spool });
         Ok(context)
     }
 

@@ -1,6 +1,6 @@
 //! A posted tar becomes a context directory.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use havre_oci::compression::{self, Compression};
@@ -15,9 +15,14 @@ use crate::files::{self, Attributes};
 /// are resolved beneath the new directory, devices and fifos refused; owners and extended attributes are dropped,
 /// since nothing of a context keeps them. Blocking.
 pub fn unpack(reader: impl Read + Send, scratch: &Path, limits: &Limits) -> Result<Context, ContextError> {
-    let owned = temporary(scratch)?;
-    let root = Root::open(owned.path())?;
-    let mut reader = reader;
+    unpack_plain(plain(reader, limits)?, scratch, limits)
+}
+
+/// The tar in what a client posts.
+pub(super) fn plain<'a>(
+    mut reader: impl Read + Send + 'a,
+    limits: &Limits,
+) -> Result<impl Read + Send + 'a, ContextError> {
     let mut head = Vec::with_capacity(compression::DETECT_LEN);
     (&mut reader)
         .take(compression::DETECT_LEN as u64)
@@ -32,7 +37,20 @@ pub fn unpack(reader: impl Read + Send, scratch: &Path, limits: &Limits) -> Resu
         output: limits.bytes,
         ..compression::Limits::default()
     };
-    let stream = compression::decoder(head.as_slice().chain(reader), found, bounds)?;
+    Ok(compression::decoder(
+        io::Cursor::new(head).chain(reader),
+        found,
+        bounds,
+    )?)
+}
+
+pub(super) fn unpack_plain(
+    stream: impl Read + Send,
+    scratch: &Path,
+    limits: &Limits,
+) -> Result<Context, ContextError> {
+    let owned = temporary(scratch)?;
+    let root = Root::open(owned.path())?;
     let bounds = layer::Limits {
         entries: limits.entries,
         size: limits.bytes,

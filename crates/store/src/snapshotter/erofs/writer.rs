@@ -28,6 +28,8 @@ pub(super) struct ImageWriter {
     block: BlockSize,
     tree: Tree,
     entries: u64,
+    /// What is done to an entry before it is put into the tree.
+    change: fn(&mut Entry) -> Result<(), ApplyError>,
 }
 
 impl ImageWriter {
@@ -51,7 +53,14 @@ impl ImageWriter {
             block,
             tree: Tree::new(options),
             entries: 0,
+            change: |_| Ok(()),
         })
+    }
+
+    /// Lets every entry be changed, or refused, before it is put into the tree.
+    pub(super) fn with_change(mut self, change: fn(&mut Entry) -> Result<(), ApplyError>) -> Self {
+        self.change = change;
+        self
     }
 
     pub(super) fn write(self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
@@ -74,6 +83,7 @@ impl ImageWriter {
             let mut entry = Entry::default();
             while reader.next_entry(&mut entry).map_err(archive_error)? {
                 self.entries += 1;
+                (self.change)(&mut entry)?;
                 add(&mut self.tree, &entry, DATA_START + reader.position())?;
             }
             let (_, length) = reader.finish().map_err(archive_error)?;
@@ -112,6 +122,7 @@ impl ImageWriter {
             let mut entry = Entry::default();
             while reader.next_entry(&mut entry).map_err(archive_error)? {
                 self.entries += 1;
+                (self.change)(&mut entry)?;
                 let contents = entry.kind == Kind::File && entry.class == Class::Normal && entry.size > 0;
                 let offset = if contents { data.begin(self.block)? } else { 0 };
                 add(&mut self.tree, &entry, offset)?;
