@@ -1,10 +1,11 @@
 //! `info`, `version`, `df`, `login`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
+use havre_oci::Digest;
 use havre_store::Store;
 use jiff::Timestamp;
 
@@ -97,8 +98,13 @@ pub struct SystemInfo {
 /// `system df`
 #[derive(Debug, Clone)]
 pub struct DiskUsage {
-    /// Bytes of all layers, each counted once.
+    /// Bytes on disk of all layers but those that only the build cache has, each counted once, and of the compressed forms
+    /// that are kept beside them.
     pub layers_size: u64,
+    /// How much of it is neither in an image that a container uses nor can't be had again.
+    pub layers_reclaimable: u64,
+    /// How much of it are compressed forms.
+    pub compressed_size: u64,
     pub containers: Vec<ContainerSummary>,
     pub volumes: Vec<VolumeUsage>,
     pub build_cache: Vec<BuildCacheEntry>,
@@ -162,41 +168,88 @@ impl System {
         let system = self.clone();
         blocking(move || {
             let inner = &system.0;
-            let build_cache = inner.store.meta().cache_list()?;
-            let in_images = crate::builds::layers_of_images(&inner.store)?;
+            let layers = LayerUsage::read(&inner.store, &containers)?;
             Ok(DiskUsage {
-                layers_size: inner.store.usage()?.layers,
+                layers_size: layers.in_images + layers.compressed,
+                layers_reclaimable: layers.unused + layers.compressed,
+                compressed_size: layers.compressed,
                 containers,
                 volumes: inner.volumes.usage(),
-                build_cache: build_cache
-                    .into_iter()
-                    .map(|entry| cache_entry(entry, &in_images))
-                    .collect(),
+                build_cache: layers.build_cache,
             })
         })
         .await
     }
 }
 
-fn cache_entry(
-    entry: havre_store::CacheEntry,
-    in_images: &std::collections::BTreeSet<havre_oci::Digest>,
-) -> BuildCacheEntry {
-    BuildCacheEntry {
-        id: entry.key,
-        parent: None,
-        kind: "regular".to_owned(),
-        description: String::new(),
-        in_use: false,
-        shared: entry
-            .record
-            .layers
-            .last()
-            .is_some_and(|layer| in_images.contains(layer)),
-        size: entry.record.size,
-        created: entry.created,
-        last_used: Some(entry.last_used),
-        usage_count: entry.hits,
+/// What layers take up, each byte counted once.
+struct LayerUsage {
+    /// Of images, or of nothing but a container or a pull in progress.
+    in_images: u64,
+    /// Of them: of no image that a container uses.
+    unused: u64,
+    /// Compressed forms.
+    compressed: u64,
+    /// An entry that is not shared has the layers that no image and no entry before it has.
+    build_cache: Vec<BuildCacheEntry>,
+}
+
+impl LayerUsage {
+    fn read(store: &Store, containers: &[ContainerSummary]) -> Result<Self> {
+        let used: HashSet<&Digest> = containers.iter().map(|container| &container.image_id).collect();
+        let (mut in_images, mut in_use) = (HashSet::new(), HashSet::new());
+        for image in store.meta().images()? {
+            if used.contains(&image.id) {
+                in_use.extend(image.layers.iter().cloned());
+            }
+            in_images.extend(image.layers);
+        }
+        let sizes: HashMap<Digest, u64> = store
+            .layers()
+            .list()?
+            .into_iter()
+            .map(|layer| (layer.diff_id.clone(), layer.disk_size()))
+            .collect();
+        let mut cached = HashSet::new();
+        let build_cache = store.meta().cache_list()?.into_iter().map(|entry| {
+            let size_of = |layer: &Digest| sizes.get(layer).copied().unwrap_or(0);
+            let made = entry.record.layers.last();
+            let shared = made.is_some_and(|layer| in_images.contains(layer) || cached.contains(layer));
+            let size = match made.filter(|_| shared) {
+                Some(layer) if entry.record.size > 0 => size_of(layer),
+                Some(_) => 0,
+                None => {
+                    let layers = entry.record.layers.iter();
+                    let own = layers.filter(|layer| !in_images.contains(*layer) && !cached.contains(*layer));
+                    own.map(size_of).sum()
+                }
+            };
+            cached.extend(entry.record.layers);
+            BuildCacheEntry {
+                id: entry.key,
+                parent: None,
+                kind: "regular".to_owned(),
+                description: String::new(),
+                in_use: false,
+                shared,
+                size,
+                created: entry.created,
+                last_used: Some(entry.last_used),
+                usage_count: entry.hits,
+            }
+        });
+        let build_cache = build_cache.collect();
+        let sum = |counted: &dyn Fn(&Digest) -> bool| -> u64 {
+            let counted = sizes.iter().filter(|(layer, _)| counted(layer));
+            counted.map(|(_, size)| size).sum()
+        };
+        let only_cached = |layer: &Digest| cached.contains(layer) && !in_images.contains(layer);
+        Ok(Self {
+            in_images: sum(&|layer| !only_cached(layer)),
+            unused: sum(&|layer| in_images.contains(layer) && !in_use.contains(layer)),
+            compressed: store.usage()?.compressed,
+            build_cache,
+        })
     }
 }
 

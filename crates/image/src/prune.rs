@@ -66,6 +66,10 @@ impl ImageService {
             }
             self.delete(image, true, true, true, in_use, &mut removal)?;
         }
+        // All that isn't needed: what can be had again is not.
+        if all && !by_label && until.is_none() {
+            removal.freed += self.store.evict_compressed(0)?;
+        }
         Ok(Pruned {
             removed: removal.removed,
             space_reclaimed: removal.freed,

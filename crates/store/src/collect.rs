@@ -10,7 +10,7 @@ use havre_oci::{Digest, Document};
 
 use crate::lease::State;
 use crate::reserve::Reserve;
-use crate::{Image, Result, Store};
+use crate::{Form, Image, Layer, Result, Store};
 
 /// What a collection removed, or would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,10 +30,23 @@ pub struct Freed {
 pub struct Usage {
     /// Blobs.
     pub content: u64,
+    /// Those of them that are compressed forms of layers, which can be had again ([`Store::evict_compressed`]).
+    pub compressed: u64,
     /// Partial downloads.
     pub ingest: u64,
-    /// Unpacked layers, each counted once.
+    /// Unpacked layers, each counted once ([`Layer::disk_size`](crate::Layer::disk_size)).
     pub layers: u64,
+}
+
+impl Layer {
+    /// Bytes it takes up on the disk: its file's size; of a directory the size its archive would have, which counts heads and
+    /// pads contents much as a file system does.
+    pub fn disk_size(&self) -> u64 {
+        match &self.form {
+            Form::Directory => self.tar_size,
+            Form::Tar(file) | Form::Aligned(file) => file.size,
+        }
+    }
 }
 
 /// Largest document followed. Larger ones aren't documents: they were refused when they came.
@@ -97,10 +110,15 @@ impl Store {
 
     /// Bytes on disk by kind.
     pub fn usage(&self) -> Result<Usage> {
+        let content = self.content().list()?;
+        let forms = self.meta().all_layer_blobs()?;
+        let compressed: HashSet<Digest> = forms.into_iter().map(|(_, blob)| blob).collect();
+        let kept = content.iter().filter(|(digest, _)| compressed.contains(digest));
         Ok(Usage {
-            content: self.content().list()?.iter().map(|(_, size)| size).sum(),
+            content: content.iter().map(|(_, size)| size).sum(),
+            compressed: kept.map(|(_, size)| size).sum(),
             ingest: self.content().ingests()?.iter().map(|(_, size)| size).sum(),
-            layers: self.layers().list()?.iter().map(|layer| layer.size).sum(),
+            layers: self.layers().list()?.iter().map(Layer::disk_size).sum(),
         })
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Kinds {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DiskUsageView {
     layers_size: u64,
+    /// Not Docker's: how much of it are compressed forms of layers, kept to be sent again.
+    compressed_size: u64,
     images: Option<Vec<Value>>,
     containers: Option<Vec<Value>>,
     volumes: Option<Vec<Value>>,
@@ -115,13 +117,10 @@ impl DiskUsageView {
     ) -> serde_json::Result<Self> {
         let uses = |image: &Summary| usage.containers.iter().filter(|c| c.image_id == image.id).count();
         let image_usage = Usage {
-            // Layers are shared: each counts once, and only what no other image has comes back.
+            // Layers are shared: each counts once.
             total_size: usage.layers_size,
-            ..self::usage(
-                &images,
-                |image| uses(image) > 0,
-                |image| image.size - image.shared_size.unwrap_or(0).min(image.size),
-            )
+            reclaimable: usage.layers_reclaimable,
+            ..self::usage(&images, |image| uses(image) > 0, |_| 0)
         };
         let image_views = images.iter().map(|image| {
             let mut view = ImageSummaryView::new(image.clone(), version);
@@ -132,6 +131,8 @@ impl DiskUsageView {
 
         let DiskUsage {
             layers_size,
+            layers_reclaimable: _,
+            compressed_size,
             containers,
             volumes,
             build_cache,
@@ -161,6 +162,7 @@ impl DiskUsageView {
         };
         Ok(Self {
             layers_size: if kinds.images { layers_size } else { 0 },
+            compressed_size: if kinds.images { compressed_size } else { 0 },
             builder_size: (version < ApiVersion::new(42)).then_some(cache_usage.total_size),
             image_usage: sum(kinds.images, image_usage, &image_views),
             container_usage: sum(kinds.containers, container_usage, &container_views),

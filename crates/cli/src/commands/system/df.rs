@@ -18,6 +18,8 @@ use crate::template::Value;
 #[serde(rename_all = "PascalCase", default)]
 struct Usage {
     layers_size: i64,
+    compressed_size: i64,
+    image_usage: Option<Sums>,
     images: Option<Vec<Image>>,
     containers: Option<Vec<Container>>,
     volumes: Option<Vec<Volume>>,
@@ -35,6 +37,12 @@ struct Cache {
     shared: bool,
     size: i64,
     usage_count: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Sums {
+    reclaimable: i64,
 }
 
 const LAYOUT: Layout = Layout {
@@ -154,10 +162,11 @@ fn summary(usage: &Usage) -> Vec<Value> {
     } else {
         (usage.layers_size - in_use).max(0)
     };
-    let images_free = if used.len() == images.len() {
-        0
-    } else {
-        images_free
+    // The engine knows better, if it says so.
+    let images_free = match &usage.image_usage {
+        Some(sums) => sums.reclaimable,
+        None if used.len() == images.len() => 0,
+        None => images_free,
     };
 
     let running =
@@ -181,7 +190,7 @@ fn summary(usage: &Usage) -> Vec<Value> {
         .iter()
         .filter(|volume| volume.usage_data.as_ref().is_some_and(|data| data.ref_count > 0));
 
-    let cache_size: i64 = caches.iter().map(|cache| cache.size).sum();
+    let cache_size = own_size(&caches);
     let cache_free: i64 = caches
         .iter()
         .filter(|cache| !cache.in_use && !cache.shared)
@@ -223,6 +232,12 @@ fn summary(usage: &Usage) -> Vec<Value> {
     ]
 }
 
+/// Without what images have too, which is counted there.
+fn own_size(caches: &[&Cache]) -> i64 {
+    let own = caches.iter().filter(|cache| !cache.shared);
+    own.map(|cache| cache.size).sum()
+}
+
 fn verbose(usage: &Usage) -> Result<String, CliError> {
     let images: Vec<Value> = usage
         .images
@@ -238,9 +253,16 @@ fn verbose(usage: &Usage) -> Result<String, CliError> {
         .collect();
     let volumes: Vec<Value> = usage.volumes.iter().flatten().map(Volume::row).collect();
     let caches: Vec<Value> = usage.build_cache.iter().flatten().map(Cache::row).collect();
-    let cache_size: i64 = usage.build_cache.iter().flatten().map(|cache| cache.size).sum();
+    let cache_size = own_size(&usage.build_cache.iter().flatten().collect::<Vec<_>>());
+    let compressed = match usage.compressed_size {
+        0 => String::new(),
+        bytes => format!(
+            "\nCompressed layers kept beside them: {}, all reclaimable\n",
+            size::long(bytes)
+        ),
+    };
     Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
+        "Images space usage:\n\n{}{compressed}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
         IMAGES.render(None, false, &images)?,
         CONTAINERS.render(None, false, &containers)?,
         VOLUMES.render(None, false, &volumes)?,
