@@ -138,6 +138,13 @@ pub enum ImageError {
     #[error("{path} is not statically linked; install it with: apt-get install busybox-static")]
     NotStatic { path: String },
 
+    /// Repair: a blob that is to go is being sent or unpacked.
+    #[error("{0} is in use at the moment")]
+    BlobInUse(Digest),
+    /// Repair: a registry that doesn't begin to answer.
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(std::time::Duration),
+
     /// Work on a blocking thread was lost (a panic, or the end of the program).
     #[error("internal error: background work ended without a result")]
     Interrupted,

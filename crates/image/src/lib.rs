@@ -32,6 +32,7 @@ mod remove;
 mod save;
 mod service;
 mod tag;
+mod upkeep;
 
 pub use bootstrap::BootstrapRequest;
 pub use change::{ChangeError, apply_changes};
@@ -52,3 +53,6 @@ pub use push::{PushOptions, Pushed};
 pub use remove::{ImageUse, RemoveOptions, Removed};
 pub use save::Archive;
 pub use service::ImageService;
+pub use upkeep::{
+    Credential, Migrated, MigratedLayer, Object, Outcome, Problem, Remedy, Repaired, Report, Users,
+};

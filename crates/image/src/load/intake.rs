@@ -185,7 +185,7 @@ impl ImageService {
     ) -> Result<Digest, ImageError> {
         if let Some(diff_id) = &claimed {
             lease.hold(diff_id);
-            if self.store.layers().find(diff_id)?.is_some() {
+            if self.store.layers().find_sound(diff_id)?.is_some() {
                 return Ok(diff_id.clone());
             }
         }
@@ -221,7 +221,7 @@ impl ImageService {
         if let Some(diff_id) = self.store.meta().layer_of_blob(&blob.digest)? {
             lease.hold(&diff_id);
             let kept = !keep || self.store.content().contains(&blob.digest);
-            if kept && self.store.layers().find(&diff_id)?.is_some() {
+            if kept && self.store.layers().find_sound(&diff_id)?.is_some() {
                 return Ok(diff_id);
             }
         }

@@ -55,7 +55,7 @@ impl ImageService {
             let (layers, from) = (all.clone(), from.to_owned());
             self.blocking(move |service| {
                 let found = |layer: &Wanted| {
-                    let found = service.store.layers().find(&layer.diff_id)?.is_some();
+                    let found = service.store.layers().find_sound(&layer.diff_id)?.is_some();
                     if found {
                         service.seen_at(&layer.diff_id, &layer.blob.digest, &from)?;
                     }
@@ -117,7 +117,7 @@ impl ImageService {
             .await;
         let diff_id = layer.diff_id.clone();
         let made = self
-            .blocking(move |service| Ok(service.store.layers().find(&diff_id)?.is_some()))
+            .blocking(move |service| Ok(service.store.layers().find_sound(&diff_id)?.is_some()))
             .await?;
         if !made {
             Transfer {

@@ -149,6 +149,11 @@ impl LayerStore {
         Ok(self.exchange(&staged, unpacked.form, layer)?)
     }
 
+    /// Whether a layer can't be converted at the moment: it is a directory that something mounted stands on.
+    pub fn is_held_by_mounts(&self, diff_id: &Digest) -> Result<bool> {
+        self.is_stacked(&self.get(diff_id)?)
+    }
+
     /// What [`LayerForm::Auto`] stands for here; any other form as it is, if this machine can mount it.
     pub(crate) fn target(&self, to: LayerForm) -> Result<LayerForm> {
         let to = match to {

@@ -154,6 +154,13 @@ impl LayerStore {
         }
     }
 
+    /// Makes the kernel verify a layer that it doesn't verify any more, if its contents are right.
+    pub fn protect_again(&self, diff_id: &Digest) -> Result<()> {
+        let layer = self.get(diff_id)?;
+        let _mounting = self.mounting();
+        self.ensure_protected(&self.core.layout.layer(diff_id), &layer)
+    }
+
     /// Whether the kernel verified this layer and doesn't any more.
     pub(super) fn has_lost_protection(&self, path: &Path, form: &Form) -> bool {
         self.verify == Verify::Read && *form != Form::Directory && protection(path) == Protection::Lost
