@@ -26,6 +26,8 @@ pub struct Layout {
     tree: Tree,
     /// Names of each directory together, sorted.
     children: Vec<u32>,
+    /// First block of what is appended to the data.
+    appended: u32,
     /// First block of the metadata.
     meta_block: u32,
     inode_blocks: u64,
@@ -68,22 +70,32 @@ impl Position {
 }
 
 impl Layout {
-    /// Lays out `tree` behind data that end at the byte `data_end` of the image (at least
-    /// [`DATA_START`]). Data of files that reach further are an error.
+    /// Lays out `tree` behind data that end at the byte `data_end` of the image (at least [`DATA_START`]), and what is
+    /// [appended](crate::Node::APPENDED) to them. Data of files that reach further are an error.
     pub fn new(mut tree: Tree, data_end: u64) -> Result<Self, ErofsError> {
         let block = tree.options.block;
         let far = ErofsError::TooLarge {
             what: "block numbers have 32 bits: 2 TiB with blocks of 512 bytes, 16 TiB with 4096",
         };
-        let Ok(meta_block) = u32::try_from(data_end.max(DATA_START).div_ceil(block.bytes())) else {
+        let Ok(appended) = u32::try_from(data_end.max(DATA_START).div_ceil(block.bytes())) else {
+            return Err(far);
+        };
+        let Some(meta_block) = appended.checked_add(tree.appended) else {
             return Err(far);
         };
         tree.forget_index();
+        let data_end = if tree.appended == 0 {
+            data_end
+        } else {
+            tree.place_appended(appended);
+            u64::from(meta_block) << block.bits()
+        };
         check_data(&tree, data_end)?;
         let children = directory::gather(&mut tree);
         let mut layout = Self {
             tree,
             children,
+            appended,
             meta_block,
             inode_blocks: 0,
             content_blocks: 0,
@@ -99,7 +111,12 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Where the metadata belong: `data_end`, rounded up to a block. Bytes between are to be zero.
+    /// Where the [appended](crate::Node::APPENDED) data belong: `data_end`, rounded up to a block. Bytes between are to be zero.
+    pub fn appended(&self) -> u64 {
+        u64::from(self.appended) << self.block().bits()
+    }
+
+    /// Where the metadata belong: behind all data, on the bound of a block. Bytes between are to be zero.
     pub fn offset(&self) -> u64 {
         u64::from(self.meta_block) << self.block().bits()
     }

@@ -27,8 +27,8 @@ pub enum Node<'a> {
         size: u64,
     },
     /// A file in pieces of `chunk` bytes (a power of two, at least a block), each at the byte offset `map` gives, a multiple
-    /// of the block size, or [`HOLE`](Self::HOLE). The last piece may be shorter, every other has its full length in the
-    /// image. The map takes 4 bytes per piece, in memory as in the image.
+    /// of the block size, or [`HOLE`](Self::HOLE), or among the data that are [`APPENDED`](Self::APPENDED). The last piece may
+    /// be shorter, every other has its full length in the image. The map takes 4 bytes per piece, in memory as in the image.
     Sparse {
         size: u64,
         chunk: u64,
@@ -51,6 +51,10 @@ pub enum Node<'a> {
 impl Node<'_> {
     /// In a sparse file's map: a piece of zeros that is nowhere.
     pub const HOLE: u64 = u64::MAX;
+
+    /// In a sparse file's map, added to a byte offset: counted from where the data end, the place of which is not known yet
+    /// ([`Layout::appended`](crate::Layout::appended)).
+    pub const APPENDED: u64 = 1 << 63;
 
     /// The type of file in a mode.
     pub(crate) fn kind(&self) -> u16 {

@@ -50,6 +50,8 @@ pub struct Tree {
     /// Of files in pieces.
     pub(crate) maps: Vec<Map>,
     map_bytes: u64,
+    /// Blocks that follow the data, for pieces of files that are not among these.
+    pub(crate) appended: u32,
     index: Index,
     hasher: RandomState,
     cursor: place::Cursor,
@@ -77,6 +79,7 @@ impl Tree {
             sets: Sets::new(),
             maps: Vec::new(),
             map_bytes: 0,
+            appended: 0,
             index: Index::new(),
             hasher: RandomState::new(),
             cursor: place::Cursor::default(),
@@ -194,6 +197,17 @@ impl Tree {
             + self.index.bytes()
     }
 
+    /// Gives the appended blocks their numbers, once it is known that they begin with `first`. There are as many blocks at the
+    /// end of all numbers.
+    pub(crate) fn place_appended(&mut self, first: u32) {
+        let lowest = NO_BLOCK - self.appended;
+        for number in self.maps.iter_mut().flat_map(|map| map.blocks.iter_mut()) {
+            if (lowest..NO_BLOCK).contains(number) {
+                *number = first + (NO_BLOCK - 1 - *number);
+            }
+        }
+    }
+
     /// Once no more entries come.
     pub(crate) fn forget_index(&mut self) {
         self.index = Index::new();
@@ -238,14 +252,26 @@ impl Tree {
                     return Err(wrong("do not have as many pieces as their size asks for"));
                 }
                 self.check_memory(map.len() as u64 * 4)?;
-                let blocks: Result<Box<[u32]>, _> = map
-                    .iter()
-                    .map(|offset| match *offset {
+                let mut appended = self.appended;
+                let pieces = map.iter().zip((0..).step_by(chunk as usize));
+                let blocks: Result<Box<[u32]>, _> = pieces
+                    .map(|(offset, at)| match *offset {
                         Node::HOLE => Ok(NO_BLOCK),
+                        offset if offset & Node::APPENDED != 0 => {
+                            let first = number(DATA_START + (offset ^ Node::APPENDED))?;
+                            let first = first - (DATA_START >> block.bits()) as u32;
+                            let len = chunk.min(size - at).div_ceil(block.bytes());
+                            let end = u64::from(first) + len;
+                            // From the other end of all numbers, until it is known where they begin.
+                            appended =
+                                appended.max(u32::try_from(end).map_err(|_| wrong("have too many pieces"))?);
+                            Ok(NO_BLOCK - 1 - first)
+                        }
                         offset => number(offset),
                     })
                     .collect();
                 let blocks = blocks?;
+                self.appended = appended;
                 self.map_bytes += (size_of_val(&*blocks) + 2 * size_of::<Map>()) as u64;
                 self.maps.push(Map {
                     bits: bits as u8 - block.bits(),

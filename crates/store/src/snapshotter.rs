@@ -41,6 +41,7 @@ mod erofs;
 mod forms;
 mod pack;
 mod recipe;
+mod recorded;
 mod stack;
 mod tree;
 
@@ -85,9 +86,10 @@ pub enum Form {
 pub struct LayerFile {
     /// Its size in bytes. A file of any other size is never mounted.
     pub size: u64,
-    /// Where the metadata begin; they reach to the end.
+    /// Where begins what no archive covers: in the tar form what is put together of sparse files, then the metadata. They reach to
+    /// the end.
     pub metadata_offset: u64,
-    /// SHA-256 of the metadata followed by the first 4096 bytes of the file.
+    /// SHA-256 of all that followed by the first 4096 bytes of the file.
     pub metadata: Digest,
 }
 

@@ -1,6 +1,6 @@
 //! What entries mean together where the plain model of `properties.rs` does not go: links among parents, limits, errors.
 
-use havre_erofs::read::{Content, Entry, Image, Limits, ReadError};
+use havre_erofs::read::{Content, Entry, Extent, Image, Limits, ReadError};
 use havre_erofs::{BlockSize, DATA_START, DeviceKind, ErofsError, Layout, Metadata, Node, Options, Tree};
 
 const PLAIN: Metadata = Metadata {
@@ -395,4 +395,70 @@ fn far_data_needs_larger_blocks() {
     assert_eq!(layout.offset(), 4 << 40);
     assert_eq!(layout.file_bytes(), 5_000_000_000);
     assert!(Layout::new(Tree::new(Options::default()), 2 << 40).is_err());
+}
+
+#[test]
+fn appended_data_are_found_where_the_data_end() {
+    for block in [BlockSize::B512, BlockSize::B4096] {
+        let mut tree = Tree::new(Options {
+            block,
+            ..Options::default()
+        });
+        let at = |offset| Node::APPENDED + offset;
+        let sparse = |size, map| Node::Sparse {
+            size,
+            chunk: 8192,
+            map,
+        };
+        let last = [at(16_384)];
+        let map = [Node::HOLE, at(0), DATA_START, at(8192)];
+        let plain = Node::File {
+            offset: DATA_START,
+            size: 700,
+        };
+        tree.add(b"plain", plain, &PLAIN, &[]).unwrap();
+        tree.add(b"first", sparse(30_000, &map), &PLAIN, &[]).unwrap();
+        tree.add(b"second", sparse(5, &last), &PLAIN, &[]).unwrap();
+        // The data need not end with a block; what is appended begins with one.
+        let layout = Layout::new(tree, DATA_START + 8192 + 100).unwrap();
+        let start = (DATA_START + 8192 + 100).next_multiple_of(block.bytes());
+        assert_eq!(layout.appended(), start);
+        assert_eq!(layout.offset(), start + 16_384 + block.bytes());
+        let mut bytes = vec![0; layout.offset() as usize];
+        layout.write_metadata(&mut bytes).unwrap();
+        bytes[..4096].copy_from_slice(&layout.superblock([0; 16]));
+        let image = Image::open(bytes.as_slice(), bytes.len() as u64, Limits::default()).unwrap();
+        let extents = |path: &[u8]| match image.find(path).unwrap().unwrap().content {
+            Content::File { extents, .. } => extents,
+            other => panic!("{other:?}"),
+        };
+        let extent = |offset, len| Extent { offset, len };
+        assert_eq!(
+            extents(b"first"),
+            [
+                extent(None, 8192),
+                extent(Some(start), 8192),
+                extent(Some(DATA_START), 8192),
+                extent(Some(start + 8192), 30_000 - 3 * 8192)
+            ]
+        );
+        assert_eq!(extents(b"second"), [extent(Some(start + 16_384), 5)]);
+    }
+    // More than there are numbers for.
+    let mut tree = tree();
+    let far = Node::Sparse {
+        size: 512,
+        chunk: 512,
+        map: &[Node::APPENDED + (1 << 40)],
+    };
+    tree.add(b"far", far, &PLAIN, &[]).unwrap();
+    let refused = Layout::new(tree, DATA_START + (1 << 40)).unwrap_err();
+    assert!(matches!(refused, ErofsError::TooLarge { .. }), "{refused:?}");
+    let beyond = Node::Sparse {
+        size: 512,
+        chunk: 512,
+        map: &[Node::APPENDED + (1 << 41)],
+    };
+    let refused = self::tree().add(b"far", beyond, &PLAIN, &[]).unwrap_err();
+    assert!(matches!(refused, ErofsError::Data { .. }), "{refused:?}");
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cases;
 pub(crate) mod extremes;
+pub(crate) mod sparse;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -27,6 +28,8 @@ macro_rules! suite {
                 attributes_are_kept, names_and_paths_of_any_length, archives_of_all_ages, files_of_all_sizes,
                 parents_come_in_any_order, entries_replace_each_other, five_hundred_layers, threads_attach_a_layer_once,
                 a_crowd_of_entries);
+            $crate::snapshotter::contract::suite!(@tests $snapshotter, sparse;
+                holes_are_zeros, sparse_archives_are_what_they_stand_for, huge_holes_cost_nothing);
             $crate::snapshotter::contract::suite!(@ignored $snapshotter, extremes;
                 a_million_entries, a_file_of_more_than_four_gigabytes);
         }

@@ -8,6 +8,7 @@
 //! that wrote a layer of a million entries had 56 MiB in all at most.
 
 pub(super) mod probe;
+mod sparse;
 mod spool;
 mod writer;
 

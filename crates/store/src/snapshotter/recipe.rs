@@ -6,6 +6,8 @@
 //! 01 len bytes…             bytes of the archive as they are: headers, padding, the end
 //! 02 len pathlen path…      here come the `len` bytes of the file `path` (directories)
 //! 03 len offset             here come the `len` bytes at `offset` of `layer.erofs` (aligned images)
+//! 04 len offset pathlen path…  here come the `len` bytes at `offset` of the file `path` (directories)
+//! 05 len offset             nothing: the `len` bytes at `offset` of `layer.erofs` are zeros of a sparse file (aligned images)
 //! 00 total                  the end: size of the archive
 //! --- table: for every path that a later entry took, in order ---
 //! seq pathlen path…         what files 0 … seq-1 found at or under `path` is now in `moved/<line of the table>`
@@ -30,6 +32,8 @@ pub(crate) const MOVED: &str = "moved";
 const RAW: u8 = 1;
 const PAYLOAD: u8 = 2;
 const EXTENT: u8 = 3;
+const PART: u8 = 4;
+const ZEROS: u8 = 5;
 const END: u8 = 0;
 const MARK: &[u8; 4] = b"HVR1";
 /// Raw bytes are gathered to records of about this size.
@@ -109,12 +113,37 @@ impl RecipeWriter {
             .map_err(StoreError::at("write", &self.path))
     }
 
-    /// Contents that are in the image.
-    pub(super) fn extent(&mut self, length: u64, offset: u64) -> Result<()> {
+    /// A part of a file's contents, from the byte `offset` of it.
+    pub(super) fn part(&mut self, length: u64, offset: u64, path: &[u8]) -> Result<()> {
         self.flush()?;
         self.total += length;
+        self.payloads += 1;
         self.record.clear();
-        self.record.push(EXTENT);
+        self.record.push(PART);
+        number(length, &mut self.record);
+        number(offset, &mut self.record);
+        number(path.len() as u64, &mut self.record);
+        self.record.extend_from_slice(path);
+        self.output
+            .write_all(&self.record)
+            .map_err(StoreError::at("write", &self.path))
+    }
+
+    /// Contents that are in the image.
+    pub(super) fn extent(&mut self, length: u64, offset: u64) -> Result<()> {
+        self.total += length;
+        self.in_image(EXTENT, length, offset)
+    }
+
+    /// Zeros of the image that are contents, but not stored in the archive.
+    pub(super) fn zeros(&mut self, length: u64, offset: u64) -> Result<()> {
+        self.in_image(ZEROS, length, offset)
+    }
+
+    fn in_image(&mut self, kind: u8, length: u64, offset: u64) -> Result<()> {
+        self.flush()?;
+        self.record.clear();
+        self.record.push(kind);
         number(length, &mut self.record);
         number(offset, &mut self.record);
         self.output
@@ -293,6 +322,21 @@ impl Rebuild {
                 self.payloads += 1;
                 Ok(State::Payload { file, path, left })
             }
+            (PART, Contents::Tree { .. }) => {
+                let left = read_number(&mut self.recipe)?;
+                let offset = read_number(&mut self.recipe)?;
+                let path = read_path(&mut self.recipe)?;
+                let mut file = self.payload(&path)?;
+                file.seek(SeekFrom::Start(offset))?;
+                self.payloads += 1;
+                Ok(State::Payload { file, path, left })
+            }
+            (ZEROS, Contents::Image(_)) => {
+                let len = read_number(&mut self.recipe)?;
+                let offset = read_number(&mut self.recipe)?;
+                self.check_zeros(len, offset)?;
+                Ok(State::Raw(0))
+            }
             (EXTENT, Contents::Image(_)) => Ok(State::Extent {
                 left: read_number(&mut self.recipe)?,
                 offset: read_number(&mut self.recipe)?,
@@ -300,6 +344,26 @@ impl Rebuild {
             (END, _) if read_number(&mut self.recipe)? == self.written => Ok(State::End),
             _ => Err(self.corrupt(RECIPE, b"", "it doesn't say what a recipe may")),
         }
+    }
+
+    fn check_zeros(&self, mut len: u64, mut offset: u64) -> io::Result<()> {
+        let Contents::Image(image) = &self.contents else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let mut buffer = vec![0; RECORD];
+        while len > 0 {
+            let wanted = RECORD.min(usize::try_from(len).unwrap_or(RECORD));
+            let read = image.file().read_at(&mut buffer[..wanted], offset)?;
+            if read == 0 {
+                return Err(self.corrupt(IMAGE, b"", "it is shorter than it was"));
+            }
+            if buffer[..read].iter().any(|byte| *byte != 0) {
+                return Err(self.corrupt(IMAGE, b"", "a hole of a sparse file is filled"));
+            }
+            offset += read as u64;
+            len -= read as u64;
+        }
+        Ok(())
     }
 
     fn payload(&self, path: &[u8]) -> io::Result<std::fs::File> {

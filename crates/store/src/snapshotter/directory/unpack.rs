@@ -5,13 +5,13 @@
 //! (`Cursor`), so that an archive in the usual order costs one path step per entry. A link among the parents is resolved
 //! by the kernel within the layer, as Docker does.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use havre_oci::layer::{Class, Entry, Kind, Reader, Segment};
+use havre_oci::layer::{Class, Entry, Kind, Piece};
 use havre_sys::rooted::Root;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
@@ -20,7 +20,8 @@ use rustix::io::Errno;
 
 use crate::error::is_no_space;
 use crate::snapshotter::recipe::{MOVED, RecipeWriter, Taken};
-use crate::snapshotter::{FS, Form, RECIPE, Unpacked, archive_error, archive_limits, tree_size};
+use crate::snapshotter::recorded::{self, Contents};
+use crate::snapshotter::{FS, Form, RECIPE, Unpacked, tree_size};
 use crate::{ApplyError, Limits, StoreError};
 
 /// Longest real path of an entry: one the kernel still resolves in one piece.
@@ -28,50 +29,30 @@ const MAX_PATH: usize = 4095;
 /// Bytes of directory names kept until the end, when directories get their times.
 const MAX_DIRECTORY_NAMES: u64 = 512 << 20;
 
-pub(super) fn unpack(
-    mut tar: &mut dyn BufRead,
-    staged: &Path,
-    limits: &Limits,
-) -> Result<Unpacked, ApplyError> {
+pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> Result<Unpacked, ApplyError> {
     let mut unpacker = Unpacker::new(staged)?;
-    let mut recipe = RecipeWriter::create(&staged.join(RECIPE))?;
-    let mut recording = Ok(());
-    // The reader records headers while this function records payloads between them.
-    let recorder = std::cell::RefCell::new((&mut recipe, &mut recording));
-    let limits = archive_limits(limits);
-    let mut reader = Reader::new(&mut tar, limits, |segment: Segment<'_>| {
-        let (recipe, recording) = &mut *recorder.borrow_mut();
-        let Segment::Raw(bytes) = segment else {
+    let recipe = RecipeWriter::create(&staged.join(RECIPE))?;
+    let recipe = recorded::read(tar, recipe, limits, |entry, recipe, contents| {
+        unpacker.entries += 1;
+        let file = unpacker.entry(entry, recipe.borrow().payloads())?;
+        if entry.kind != Kind::File || entry.class != Class::Normal || entry.size == 0 {
             return Ok(());
-        };
-        recipe.raw(bytes).map_err(|error| {
-            **recording = Err(error);
-            io::Error::other("the recipe cannot be written")
-        })
-    });
-    let mut apply = || -> Result<(), ApplyError> {
-        let mut entry = Entry::default();
-        while reader.next_entry(&mut entry).map_err(archive_error)? {
-            unpacker.entries += 1;
-            let file = unpacker.entry(&entry, recorder.borrow().0.payloads())?;
-            if entry.kind != Kind::File || entry.class != Class::Normal || entry.size == 0 {
-                continue;
-            }
-            recorder.borrow_mut().0.payload(entry.size, &unpacker.real)?;
-            unpacker.size += entry.size;
-            let Some(mut file) = file else { continue };
-            while let Some(chunk) = reader.next_chunk().map_err(archive_error)? {
-                file.write_all(chunk)
-                    .map_err(|error| unpacker.failed(&entry, error))?;
-            }
-            unpacker.dress_file(&file, &entry)?;
         }
-        Ok(())
-    };
-    let done = apply().and_then(|()| reader.finish().map(drop).map_err(archive_error));
-    // What the recorder met is the cause of what the reader reports.
-    recording?;
-    done?;
+        let mut recipe = recipe.borrow_mut();
+        match &entry.stored {
+            None => recipe.payload(entry.size, &unpacker.real)?,
+            Some(pieces) => {
+                for piece in pieces {
+                    recipe.part(piece.len, piece.offset, &unpacker.real)?;
+                }
+            }
+        }
+        drop(recipe);
+        unpacker.size += entry.size;
+        let Some(mut file) = file else { return Ok(()) };
+        fill(&mut file, entry, contents, |error| unpacker.failed(entry, error))?;
+        unpacker.dress_file(&file, entry)
+    })?;
     unpacker.set_directory_times();
     let tar_size = recipe.finish(&unpacker.taken)?;
     Ok(Unpacked {
@@ -80,6 +61,29 @@ pub(super) fn unpack(
         tar_size,
         entries: unpacker.entries,
     })
+}
+
+/// Writes the contents of a file. What isn't stored of a sparse file isn't written.
+fn fill(
+    file: &mut std::fs::File,
+    entry: &Entry,
+    contents: &mut dyn Contents,
+    failed: impl Fn(io::Error) -> ApplyError,
+) -> Result<(), ApplyError> {
+    if entry.stored.is_some() {
+        file.set_len(entry.size).map_err(&failed)?;
+    }
+    while let Some(piece) = contents.next()? {
+        match piece {
+            Piece::Data(bytes) => file.write_all(bytes),
+            Piece::Hole(len) => i64::try_from(len)
+                .map_err(io::Error::other)
+                .and_then(|len| file.seek(SeekFrom::Current(len)))
+                .map(drop),
+        }
+        .map_err(&failed)?;
+    }
+    Ok(())
 }
 
 /// An open directory on the way to the current entry.

@@ -2,7 +2,8 @@
 //!
 //! The tar form writes the archive as it comes, in the pieces it comes in, and only notes where contents lie. The aligned form
 //! writes contents at 4 KiB bounds and the rest into a recipe. Either way the tree is collected meanwhile, its metadata follow
-//! the data, and the superblock, which makes a file system of it, is written last.
+//! the data, and the superblock, which makes a file system of it, is written last. Of sparse files the tar form appends to the
+//! archive what cannot be pointed to where it lies ([`sparse`](super::sparse)).
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -11,9 +12,11 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use havre_erofs::{BlockSize, DATA_START, DeviceKind, ErofsError, Layout, Metadata, Node, Options, Tree};
 use havre_oci::Digester;
-use havre_oci::layer::{Class, Entry, Kind, Reader, Segment};
+use havre_oci::layer::{Class, Entry, Kind, Piece, Reader};
 
+use super::sparse::{Appended, Plan};
 use crate::snapshotter::recipe::RecipeWriter;
+use crate::snapshotter::recorded;
 use crate::snapshotter::{FS, Form, IMAGE, LayerFile, RECIPE, Unpacked, archive_error, archive_limits};
 use crate::{ApplyError, Limits, Result, StoreError};
 
@@ -28,6 +31,7 @@ pub(super) struct ImageWriter {
     block: BlockSize,
     tree: Tree,
     entries: u64,
+    appended: Appended,
     /// What is done to an entry before it is put into the tree.
     change: fn(&mut Entry) -> Result<(), ApplyError>,
 }
@@ -53,6 +57,7 @@ impl ImageWriter {
             block,
             tree: Tree::new(options),
             entries: 0,
+            appended: Appended::default(),
             change: |_| Ok(()),
         })
     }
@@ -84,7 +89,9 @@ impl ImageWriter {
             while reader.next_entry(&mut entry).map_err(archive_error)? {
                 self.entries += 1;
                 (self.change)(&mut entry)?;
-                add(&mut self.tree, &entry, DATA_START + reader.position())?;
+                let there = DATA_START + reader.position();
+                let plan = self.appended.plan(&entry, there)?;
+                add(&mut self.tree, &entry, there, plan.as_ref())?;
             }
             let (_, length) = reader.finish().map_err(archive_error)?;
             Ok(length)
@@ -98,48 +105,59 @@ impl ImageWriter {
         self.finish(DATA_START + tar_size, tar_size)
     }
 
-    fn write_aligned(mut self, mut tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
-        let mut recipe = RecipeWriter::create(&self.staged.join(RECIPE))?;
-        let mut recording = Ok(());
+    fn write_aligned(mut self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+        let recipe = RecipeWriter::create(&self.staged.join(RECIPE))?;
         let mut data = Data {
             path: &self.path,
             output: BufWriter::with_capacity(PIECE, At::new(&self.file, DATA_START)),
             end: DATA_START,
         };
-        // The reader records headers while this function records payloads between them.
-        let recorder = std::cell::RefCell::new((&mut recipe, &mut recording));
-        let mut reader = Reader::new(&mut tar, archive_limits(limits), |segment: Segment<'_>| {
-            let (recipe, recording) = &mut *recorder.borrow_mut();
-            let Segment::Raw(bytes) = segment else {
+        let recipe = recorded::read(tar, recipe, limits, |entry, recipe, contents| {
+            self.entries += 1;
+            (self.change)(entry)?;
+            if entry.kind != Kind::File || entry.class != Class::Normal || entry.size == 0 {
+                return add(&mut self.tree, entry, 0, None);
+            }
+            let start = data.begin(self.block)?;
+            let Some(stored) = &entry.stored else {
+                add(&mut self.tree, entry, start, None)?;
+                recipe.borrow_mut().extent(entry.size, start)?;
+                while let Some(piece) = contents.next()? {
+                    data.put(piece)?;
+                }
                 return Ok(());
             };
-            recipe.raw(bytes).map_err(|error| {
-                **recording = Err(error);
-                io::Error::other("the recipe cannot be written")
-            })
-        });
-        let mut apply = || -> Result<(), ApplyError> {
-            let mut entry = Entry::default();
-            while reader.next_entry(&mut entry).map_err(archive_error)? {
-                self.entries += 1;
-                (self.change)(&mut entry)?;
-                let contents = entry.kind == Kind::File && entry.class == Class::Normal && entry.size > 0;
-                let offset = if contents { data.begin(self.block)? } else { 0 };
-                add(&mut self.tree, &entry, offset)?;
-                if !contents {
-                    continue;
-                }
-                recorder.borrow_mut().0.extent(entry.size, offset)?;
-                while let Some(chunk) = reader.next_chunk().map_err(archive_error)? {
-                    data.write(chunk)?;
+            let plan = Plan::new(entry.size, stored, self.block, None, start);
+            add(&mut self.tree, entry, start, Some(&plan))?;
+            let mut recipe = recipe.borrow_mut();
+            for part in &plan.copies {
+                recipe.extent(part.len, start + part.to)?;
+            }
+            for (offset, len) in plan.zeros() {
+                recipe.zeros(len, start + offset)?;
+            }
+            drop(recipe);
+            let mut parts = plan.copies.iter();
+            let mut left = 0;
+            while let Some(piece) = contents.next()? {
+                let Piece::Data(mut bytes) = piece else { continue };
+                while !bytes.is_empty() {
+                    if left == 0
+                        && let Some(part) = parts.next()
+                    {
+                        data.skip_to(start + part.to)?;
+                        left = part.len;
+                    }
+                    let (now, later) =
+                        bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+                    data.write(now)?;
+                    left -= now.len() as u64;
+                    bytes = later;
                 }
             }
+            data.skip_to(start + plan.copied)?;
             Ok(())
-        };
-        let done = apply().and_then(|()| reader.finish().map(drop).map_err(archive_error));
-        // What the recorder met is the cause of what the reader reports.
-        recording?;
-        done?;
+        })?;
         let data_end = data.finish()?;
         let tar_size = recipe.finish(&[])?;
         self.finish(data_end, tar_size)
@@ -153,14 +171,23 @@ impl ImageWriter {
             block,
             tree,
             entries,
+            appended,
             ..
         } = self;
         let failed = |error| StoreError::io("write", &path, error);
         let layout = Layout::new(tree, data_end).map_err(|error| refused(&path, error))?;
         let size = layout.file_bytes();
+        let mut digester = Digester::sha256();
+        append(
+            &file,
+            &appended,
+            layout.appended()..layout.offset(),
+            &mut digester,
+        )
+        .map_err(failed)?;
         let mut output = Hashing {
             output: BufWriter::with_capacity(PIECE, At::new(&file, layout.offset())),
-            digester: Digester::sha256(),
+            digester,
         };
         layout
             .write_metadata(&mut output)
@@ -181,7 +208,7 @@ impl ImageWriter {
         file.file().write_all_at(&superblock, 0).map_err(failed)?;
         let described = LayerFile {
             size: layout.size(),
-            metadata_offset: layout.offset(),
+            metadata_offset: layout.appended(),
             metadata: digester.finish(),
         };
         Ok(Unpacked {
@@ -196,8 +223,41 @@ impl ImageWriter {
     }
 }
 
-/// Puts an entry, whose contents are at the byte `offset` of the image, into the tree.
-fn add(tree: &mut Tree, entry: &Entry, offset: u64) -> Result<(), ApplyError> {
+/// Puts together in the `range` of the image, which is behind the data, what is copied there, and hashes it.
+fn append(
+    file: &fs::File,
+    appended: &Appended,
+    range: std::ops::Range<u64>,
+    digester: &mut Digester,
+) -> io::Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    file.file().set_len(range.end)?;
+    let mut buffer = vec![0; PIECE];
+    let mut pass = |from: u64, len: u64, each: &mut dyn FnMut(&[u8], u64) -> io::Result<()>| {
+        let mut done = 0;
+        while done < len {
+            let room = PIECE.min(usize::try_from(len - done).unwrap_or(PIECE));
+            file.file().read_exact_at(&mut buffer[..room], from + done)?;
+            each(&buffer[..room], done)?;
+            done += room as u64;
+        }
+        Ok::<(), io::Error>(())
+    };
+    for part in &appended.parts {
+        pass(part.from, part.len, &mut |bytes, done| {
+            file.file().write_all_at(bytes, range.start + part.to + done)
+        })?;
+    }
+    pass(range.start, range.end - range.start, &mut |bytes, _| {
+        digester.update(bytes);
+        Ok(())
+    })
+}
+
+/// Puts an entry, whose contents are at the byte `offset` of the image or laid out as planned, into the tree.
+fn add(tree: &mut Tree, entry: &Entry, offset: u64, plan: Option<&Plan>) -> Result<(), ApplyError> {
     let invalid = |reason: &str| ApplyError::Invalid {
         reason: reason.to_owned(),
     };
@@ -222,9 +282,16 @@ fn add(tree: &mut Tree, entry: &Entry, offset: u64) -> Result<(), ApplyError> {
                     let linked = tree.link(&entry.path, &entry.target);
                     return linked.map_err(|error| named(entry, error));
                 }
-                Kind::File => Node::File {
-                    offset,
-                    size: entry.size,
+                Kind::File => match plan {
+                    Some(plan) => Node::Sparse {
+                        size: entry.size,
+                        chunk: plan.chunk,
+                        map: &plan.map,
+                    },
+                    None => Node::File {
+                        offset,
+                        size: entry.size,
+                    },
                 },
                 Kind::Dir => Node::Directory,
                 Kind::Symlink => Node::Symlink(&entry.target),
@@ -330,6 +397,23 @@ impl Data<'_> {
         let gap = usize::try_from(start - self.end).unwrap_or(0);
         self.write(&zeros[..gap])?;
         Ok(start)
+    }
+
+    /// Moves on to a place not written yet; what is between stays zero.
+    fn skip_to(&mut self, offset: u64) -> Result<()> {
+        if offset != self.end {
+            self.output.flush().map_err(StoreError::at("write", self.path))?;
+            self.output.get_mut().offset = offset;
+            self.end = offset;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, piece: Piece<'_>) -> Result<()> {
+        match piece {
+            Piece::Data(bytes) => self.write(bytes),
+            Piece::Hole(len) => self.skip_to(self.end + len),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
