@@ -70,7 +70,7 @@ for job in "${jobs[@]}"; do
       || { echo "$job on $form: exit $?"; tail -n 5 "$work/$job.$form.err"; failed+=("$job"); }
     printf '%-10s %-12s %4s s  %s lines\n' "$job" "$form" $(( $(date +%s) - started )) "$(wc -l < "$work/$job.$form.out")"
   done
-  diff -u "$work/$job.directories.out" "$work/$job.auto.out" || failed+=("$job")
+  diff -u0 "$work/$job.directories.out" "$work/$job.auto.out" >"$work/$job.diff" || { head -n 40 "$work/$job.diff"; failed+=("$job"); }
 done
 if [ ${#failed[@]} -gt 0 ]; then echo "DIFFERENT: ${failed[*]}" >&2; exit 1; fi
 echo "no difference in ${#jobs[@]} jobs"
