@@ -3,6 +3,7 @@
 mod check;
 mod exchange;
 pub(crate) mod pipeline;
+mod reading;
 mod tree;
 pub(crate) mod verity;
 
@@ -21,6 +22,7 @@ use havre_oci::Digest;
 use jiff::Timestamp;
 
 use self::exchange::has_files;
+use self::reading::{Readers, Reading};
 use crate::layout::STAGED_LAYER;
 use crate::snapshotter::{Archive, Form, Forms, Unpacked, archive, packing_error};
 use crate::store::{Core, mounts_beneath};
@@ -72,6 +74,7 @@ pub struct LayerStore {
     publishing: Mutex<()>,
     /// Held by those who mount stacks, and alone by who exchanges a layer's files.
     mounting: RwLock<()>,
+    readers: Readers,
     verify: Verify,
     /// Held while the kernel is made to verify a layer that was there before.
     protecting: Mutex<()>,
@@ -106,6 +109,7 @@ impl LayerStore {
             forms,
             publishing: Mutex::new(()),
             mounting: RwLock::new(()),
+            readers: Readers::default(),
             verify,
             protecting: Mutex::new(()),
             damaged: Mutex::default(),
@@ -200,7 +204,7 @@ impl LayerStore {
     pub fn tar(&self, diff_id: &Digest) -> Result<LayerTar> {
         let lease = self.core.leases.lease();
         lease.hold(diff_id);
-        let layer = self.get(diff_id)?;
+        let (layer, reading) = self.enter(diff_id)?;
         let path = self.core.layout.layer(diff_id);
         let archive = self
             .forms
@@ -210,16 +214,25 @@ impl LayerStore {
             archive,
             position: 0,
             size: layer.tar_size,
+            _reading: reading,
             _lease: lease,
         })
+    }
+
+    /// The layer, and what keeps it where it is if it is a directory.
+    fn enter(&self, diff_id: &Digest) -> Result<(Layer, Option<Reading>)> {
+        let _mounting = self.mounting();
+        let layer = self.get(diff_id)?;
+        let reading = (layer.form == Form::Directory).then(|| self.readers.enter(diff_id));
+        Ok((layer, reading))
     }
 
     /// The layer's tree, read without mounting it. The layer stays while it is read.
     pub fn tree(&self, diff_id: &Digest) -> Result<LayerTree> {
         let lease = self.core.leases.lease();
         lease.hold(diff_id);
-        let layer = self.get(diff_id)?;
-        LayerTree::open(&self.core.layout.layer(diff_id), &layer.form, lease)
+        let (layer, reading) = self.enter(diff_id)?;
+        LayerTree::open(&self.core.layout.layer(diff_id), &layer.form, reading, lease)
     }
 
     /// The trees of the layers `chain`, as directories to stack; layers that are files get mounted. Whoever asks holds the
@@ -397,6 +410,7 @@ pub struct LayerTar {
     archive: Archive,
     position: u64,
     size: u64,
+    _reading: Option<Reading>,
     _lease: Lease,
 }
 

@@ -99,6 +99,28 @@ fn a_directory_under_something_mounted_stays() {
 }
 
 #[test]
+fn a_directory_that_is_being_read_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tar, layer) = prepared(dir.path(), LayerForm::Directories);
+    let store = open_at(dir.path(), LayerForm::File);
+    let convert = || store.layers().convert(&layer.diff_id, &mut |_| {}).unwrap();
+    let mut reader = store.layers().tar(&layer.diff_id).unwrap();
+    let mut start = [0; 100];
+    reader.read_exact(&mut start).unwrap();
+    let tree = store.layers().tree(&layer.diff_id).unwrap();
+    assert_eq!(convert(), Converted::InUse);
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert_eq!([&start[..], &rest].concat(), tar);
+    drop(reader);
+    assert_eq!(convert(), Converted::InUse);
+    assert!(tree.open_file(b"etc/file").unwrap().is_some());
+    drop(tree);
+    assert_eq!(convert(), Converted::Done);
+    assert_eq!(archive(&store, &layer.diff_id), tar);
+}
+
+#[test]
 fn damage_is_found_and_repaired_even_under_a_running_container() {
     type Change = fn(&fs::File);
     type Expected = fn(&Damage) -> bool;

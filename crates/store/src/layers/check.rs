@@ -208,6 +208,7 @@ impl LayerStore {
             archive,
             position: 0,
             size: tar_size,
+            _reading: None,
             _lease: self.core.leases.lease(),
         };
         let mut digester = Digester::sha256();

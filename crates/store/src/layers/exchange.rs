@@ -29,7 +29,7 @@ const FORM: &str = "form.json";
 pub enum Converted {
     /// It has that form already.
     Already,
-    /// Something that is mounted stands on its files: a container that runs, a build.
+    /// Something that is mounted stands on its files (a container that runs, a build), or they are being read.
     InUse,
     /// It has it now.
     Done,
@@ -100,7 +100,7 @@ impl LayerStore {
         if self.forms.is_of(to, &layer.form) {
             return Ok(Converted::Already);
         }
-        if self.is_stacked(&layer)? {
+        if self.is_stacked(&layer)? || self.readers.any(diff_id) {
             return Ok(Converted::InUse);
         }
         let tar = self.tar(diff_id)?;
@@ -210,7 +210,7 @@ impl LayerStore {
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let _mounting = self.mounting.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.get(&layer.diff_id)?;
-        if self.is_stacked(&before)? {
+        if self.is_stacked(&before)? || self.readers.any(&layer.diff_id) {
             return Err(StoreError::LayerMounted {
                 diff_id: layer.diff_id,
             });

@@ -13,6 +13,7 @@ use havre_erofs::read::{self, Content, Extent, Image, ReadError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::reading::Reading;
 use crate::snapshotter::{FS, Form, IMAGE, open_dir, xattrs_of};
 use crate::{Lease, Result, StoreError};
 
@@ -20,6 +21,7 @@ use crate::{Lease, Result, StoreError};
 #[derive(Debug)]
 pub struct LayerTree {
     source: Source,
+    _reading: Option<Reading>,
     _lease: Lease,
 }
 
@@ -104,7 +106,7 @@ pub struct TreeFile {
 }
 
 impl LayerTree {
-    pub(super) fn open(layer: &Path, form: &Form, lease: Lease) -> Result<Self> {
+    pub(super) fn open(layer: &Path, form: &Form, reading: Option<Reading>, lease: Lease) -> Result<Self> {
         let source = match form {
             Form::Directory => Source::Directory(layer.join(FS)),
             Form::Tar(described) | Form::Aligned(described) => {
@@ -117,6 +119,7 @@ impl LayerTree {
         };
         Ok(Self {
             source,
+            _reading: reading,
             _lease: lease,
         })
     }
