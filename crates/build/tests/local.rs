@@ -60,8 +60,9 @@ fn archive(root: &Path) -> Vec<u8> {
 fn from_tar(bench: &Bench, dockerfile: &str) -> BuildRequest {
     bench.file("Dockerfile", dockerfile);
     let bytes = archive(&bench.context());
-    let context = context::unpack(bytes.as_slice(), bench.dir.path(), &context::Limits::default());
-    BuildRequest::new(context.expect("unpacked"))
+    let limits = context::Limits::default();
+    let context = context::receive(bytes.as_slice(), &bench.store, bench.dir.path(), &limits);
+    BuildRequest::new(context.expect("received"))
 }
 
 /// A build as a client on the same machine asks for it.
