@@ -11,6 +11,7 @@ pub(crate) mod host_config;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod system;
+pub(crate) mod upkeep;
 pub(crate) mod volume;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ mod streams;
 mod system;
 mod transfer;
 mod unsupported;
+mod upkeep;
 mod volumes;
 
 use axum::Router;
@@ -105,4 +106,7 @@ fn system_routes() -> Router<Engine> {
         .route("/events", get(system::events))
         .route("/system/df", get(system::disk_usage))
         .route("/auth", post(system::auth))
+        .route("/havre/system/check", post(upkeep::check))
+        .route("/havre/system/repair", post(upkeep::repair))
+        .route("/havre/system/migrate", post(upkeep::migrate))
 }

@@ -1,5 +1,9 @@
 //! The image service as the engine offers it: events, and protection of images that containers use.
 
+mod upkeep;
+
+pub use self::upkeep::Mended;
+
 use havre_image::{
     BootstrapRequest, ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned,
     PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,

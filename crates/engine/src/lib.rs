@@ -34,7 +34,7 @@ pub use error::{EngineError, ErrorKind};
 pub use events::*;
 pub use filters::Filters;
 pub use havre_runtime::{Stage, Timings};
-pub use images::Images;
+pub use images::{Images, Mended};
 
 pub use networks::*;
 pub use system::*;
@@ -50,6 +50,11 @@ pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 /// The image service's own types, for the edges.
 pub mod image {
     pub use havre_image::*;
+}
+
+/// The store's own types, for the edges.
+pub mod store {
+    pub use havre_store::LayerForm;
 }
 
 /// The builder's own types, for the edges.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 use havre_oci::Digest;
-use havre_store::Store;
+use havre_store::{Form, Store, Verify};
 use jiff::Timestamp;
 
 use crate::error::blocking;
@@ -297,6 +297,16 @@ impl Inner {
         if !forwarding {
             warnings.push("WARNING: IPv4 forwarding is disabled".to_owned());
         }
+        if self.store.verify() == Verify::Read {
+            let layers = self.store.layers().list()?;
+            let directories = layers.iter().filter(|layer| layer.form == Form::Directory);
+            let count = directories.count();
+            if count > 0 {
+                warnings.push(format!(
+                    "WARNING: {count} layers are directories, which no container gets with verify = \"read\": convert them with system migrate"
+                ));
+            }
+        }
         let variable = |name: &str| {
             std::env::var(name)
                 .or_else(|_| std::env::var(name.to_ascii_lowercase()))
@@ -319,6 +329,10 @@ impl Inner {
                 (
                     "Layer Format Reason".to_owned(),
                     self.store.layer_form().reason.clone(),
+                ),
+                (
+                    "Layer Verification".to_owned(),
+                    self.store.verify().description().to_owned(),
                 ),
                 (
                     "Backing Filesystem".to_owned(),

@@ -26,7 +26,7 @@ pub enum Damage {
     #[error("{0}")]
     Unreadable(String),
     /// Its contents are not those its digest stands for.
-    #[error("its contents changed: they have the digest {0}")]
+    #[error("its contents changed (their digest is {})", .0.short())]
     Contents(Digest),
     /// What the kernel reads beside the contents changed: names, attributes, places.
     #[error("its metadata changed")]
