@@ -1,6 +1,7 @@
 //! Builds, with containers as the executor of RUN.
 
 mod executor;
+mod idle;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub struct Builds {
     store: Arc<Store>,
     events: Events,
     scratch: PathBuf,
+    activity: Arc<idle::Activity>,
 }
 
 /// What pruning the build cache removed.
@@ -33,8 +35,15 @@ pub struct CachePruned {
 }
 
 impl Builds {
-    pub(crate) fn new(builder: Builder, store: Arc<Store>, events: Events, scratch: PathBuf) -> Self {
+    pub(crate) fn new(
+        builder: Builder,
+        store: Arc<Store>,
+        events: Events,
+        scratch: PathBuf,
+        handle: tokio::runtime::Handle,
+    ) -> Self {
         Builds {
+            activity: idle::Activity::new(&store, handle),
             builder: Arc::new(builder),
             store,
             events,
@@ -53,7 +62,9 @@ impl Builds {
         request: BuildRequest,
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
+        let busy = self.activity.enter();
         let built = self.builder.build(request, events).await?;
+        drop(busy);
         self.events
             .publish(Event::new(EventType::Builder, "build", built.id.to_string()));
         for tag in &built.tags {

@@ -198,13 +198,13 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
             },
             cgroup_v2: system::is_cgroup_v2(),
         },
-        handle,
+        handle: handle.clone(),
     });
     containers.recover()?;
 
     let executor = RunExecutor::new(store.clone(), runtime, network.clone(), containers.clone());
     let builder = Builder::new(store.clone(), Arc::new(images.clone()), Arc::new(executor));
-    let builds = Builds::new(builder, store.clone(), events.clone(), scratch);
+    let builds = Builds::new(builder, store.clone(), events.clone(), scratch, handle);
     let system = System::new(system::Inner {
         store: store.clone(),
         containers: containers.clone(),

@@ -24,6 +24,7 @@ mod load;
 mod lookup;
 mod options;
 mod origin;
+mod packing;
 mod progress;
 mod prune;
 mod pull;

@@ -142,6 +142,14 @@ impl ImageService {
             }
         }
         let lease = self.lease();
+        let mut layers: Vec<Digest> = Vec::new();
+        for diff_id in chosen.iter().flat_map(|chosen| &chosen.image.layers) {
+            lease.hold(diff_id);
+            if !layers.contains(diff_id) {
+                layers.push(diff_id.clone());
+            }
+        }
+        self.pack_layers(layers)?;
         let mut blobs = BTreeMap::new();
         let (mut entries, mut manifests) = (Vec::new(), Vec::new());
         for Chosen { image, tags } in chosen {

@@ -32,6 +32,7 @@ impl ImageService {
         let (tar_size, known) = {
             let diff_id = diff_id.clone();
             self.blocking(move |service| {
+                service.pack_layer(&diff_id)?;
                 let size = service.store.layers().get(&diff_id)?.tar_size;
                 Ok((size, service.store.meta().layer_blobs(&diff_id)?))
             })
