@@ -12,7 +12,7 @@ BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs
 
-.PHONY: help build demo test vm-test bench proof fuzz lint docs deps deps-test deps-bench install clean
+.PHONY: help build demo test vm-test bench proof trees fuzz lint docs deps deps-test deps-bench install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,10 @@ bench: build deps-bench ## the same work on havre, docker and podman, as ratios
 
 proof: build ## real work (apt, pip, npm, PostgreSQL, git, rustc) on both forms of layers, which must agree
 	$(SUDO) testing/real_work/run.sh target/release/havre $(JOBS)
+
+trees: ## 10,000 random trees and archives three ways, which must be the same in both forms of layers: make trees TREES=1000
+	@$(CARGO) test --locked -p havre-store --test equality --no-run 2>/dev/null
+	$(SUDO) env HAVRE_RANDOM_TREES=$(or $(TREES),10000) $(CARGO) test --locked -p havre-store --test equality
 
 fuzz: ## every parser under the fuzzer, or one: make fuzz TARGET=layer SECONDS_EACH=60 (needs cargo-fuzz)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz"; exit 1; }

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use fs_err as fs;
 use havre_oci::Digest;
-use havre_oci::layer::{Entry, Kind, TarWriter};
+use havre_oci::layer::TarWriter;
 use havre_store::{ApplyError, CommitMode, Limits, Store};
 use proptest::prelude::*;
 use support::open;
@@ -224,73 +224,12 @@ fn layers_travel_to_another_store() {
     assert!(!left.contains("gone") && !left.contains("c/x"), "{left}");
 }
 
-/// Entries among few names, so that they meet as files, directories and links of one another.
-fn entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
-    let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
-    let path = || proptest::collection::vec(name(), 1..4).prop_map(|names| names.join("/"));
-    let target = prop_oneof![
-        path(),
-        path().prop_map(|path| format!("/{path}")),
-        path().prop_map(|path| format!("../../{path}")),
-        Just("..".to_owned()),
-        Just("/".to_owned()),
-        Just("../../../../outside".to_owned()),
-    ];
-    let kind = prop_oneof![
-        4 => Just(Kind::File),
-        2 => Just(Kind::Dir),
-        3 => Just(Kind::Symlink),
-        1 => Just(Kind::Hardlink),
-        1 => Just(Kind::Fifo),
-        1 => Just(Kind::Char { major: 0, minor: 0 }),
-    ];
-    let whiteout = prop_oneof![6 => Just(""), 1 => Just(".wh."), 1 => Just("opaque")];
-    let modes = prop_oneof![Just(0o755), Just(0o2775), Just(0o0), Just(0o4711)];
-    (path(), kind, target, path(), whiteout, modes, any::<u8>()).prop_map(
-        |(path, kind, symlink, hardlink, whiteout, mode, seed)| {
-            let (dir, name) = path
-                .rsplit_once('/')
-                .map_or(("", path.as_str()), |(dir, name)| (dir, name));
-            let slash = if dir.is_empty() { "" } else { "/" };
-            let (path, kind) = match whiteout {
-                "" => (path.clone(), kind),
-                "opaque" => (format!("{dir}{slash}.wh..wh..opq"), Kind::File),
-                _ => (format!("{dir}{slash}.wh.{name}"), Kind::File),
-            };
-            let target = match kind {
-                Kind::Symlink => symlink,
-                Kind::Hardlink => hardlink,
-                _ => String::new(),
-            };
-            let payload = if kind == Kind::File {
-                vec![seed; usize::from(seed) * 7 % 1500]
-            } else {
-                Vec::new()
-            };
-            let size = payload.len() as u64;
-            let gid = u32::from(seed % 3);
-            (
-                Entry {
-                    path: path.into(),
-                    kind,
-                    target: target.into(),
-                    mode,
-                    gid,
-                    size,
-                    ..Entry::default()
-                },
-                payload,
-            )
-        },
-    )
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever an archive says: it is refused, or it becomes a layer that gives it back; and nothing outside changes.
     #[test]
-    fn hostile_archives_stay_inside(entries in proptest::collection::vec(entry(), 1..25)) {
+    fn hostile_archives_stay_inside(entries in proptest::collection::vec(support::entries::entry(), 1..25)) {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("outside"), "untouched").unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();

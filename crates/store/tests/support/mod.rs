@@ -1,6 +1,9 @@
 //! Makers of stores, layers and images.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod entries;
+pub(crate) mod trees;
+
 use havre_oci::layer::{Entry, Kind, TarWriter};
 use havre_oci::{Digest, Platform};
 use havre_store::{Image, Layer, LayerForm, Lease, Limits, Store, StoreOptions};

@@ -26,6 +26,9 @@ use crate::{ApplyError, Limits, StoreError};
 
 /// Longest real path of an entry: one the kernel still resolves in one piece.
 const MAX_PATH: usize = 4095;
+/// Access control lists: of an entry, and what new entries of a directory get.
+const ACL_ACCESS: &str = "system.posix_acl_access";
+const ACL_DEFAULT: &str = "system.posix_acl_default";
 /// Bytes of directory names kept until the end, when directories get their times.
 const MAX_DIRECTORY_NAMES: u64 = 512 << 20;
 
@@ -61,6 +64,14 @@ pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> R
         tar_size,
         entries: unpacker.entries,
     })
+}
+
+/// Whether an attribute is gone, which may not have been there.
+fn removed(outcome: Result<(), Errno>) -> Result<(), Errno> {
+    match outcome {
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        other => other,
+    }
 }
 
 /// Writes the contents of a file. What isn't stored of a sparse file isn't written.
@@ -332,6 +343,7 @@ impl Unpacker {
     /// A parent the archive doesn't mention, or hasn't yet.
     fn make_parent(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
         rustix::fs::mkdirat(self.top(), name, Mode::from(0o755))?;
+        self.disinherit(self.top(), name)?;
         rustix::fs::chmodat(self.top(), name, Mode::from(0o755), AtFlags::empty())?;
         if self.top_setgid() {
             let (uid, gid) = (Uid::from_raw(self.euid), Gid::from_raw(self.egid));
@@ -422,6 +434,9 @@ impl Unpacker {
                 Some(Gid::from_raw(entry.gid)),
             )?;
         }
+        if self.default_acl {
+            removed(rustix::fs::fremovexattr(file, ACL_ACCESS))?;
+        }
         if self.needs_mode(entry) {
             rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
         }
@@ -435,6 +450,19 @@ impl Unpacker {
         rustix::fs::futimens(file, &times(entry))
     }
 
+    /// Takes away the lists a new entry got from its directory: an archive says of every entry what it has. Before the mode is
+    /// set, of which a list is a part.
+    fn disinherit(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+        if !self.default_acl {
+            return Ok(());
+        }
+        let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name].concat();
+        for list in [ACL_ACCESS, ACL_DEFAULT] {
+            removed(rustix::fs::lremovexattr(path.as_slice(), list))?;
+        }
+        Ok(())
+    }
+
     fn dress_file(&self, file: &std::fs::File, entry: &Entry) -> Result<(), ApplyError> {
         self.dress_fd(file, entry)
             .map_err(|errno| self.failed(entry, errno))
@@ -445,6 +473,9 @@ impl Unpacker {
         if existed || self.needs_owner(entry) {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        if !existed {
+            self.disinherit(dir, name)?;
         }
         let setgid_dir = entry.kind == Kind::Dir && self.top_setgid();
         if entry.kind != Kind::Symlink && (existed || setgid_dir || self.needs_mode(entry)) {
@@ -466,7 +497,7 @@ impl Unpacker {
         if entry
             .xattrs
             .iter()
-            .any(|(name, _)| name == b"system.posix_acl_default")
+            .any(|(name, _)| name == ACL_DEFAULT.as_bytes())
         {
             self.default_acl = true;
         }
