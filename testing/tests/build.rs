@@ -657,3 +657,113 @@ fn builds_at_the_same_time() {
         );
     }
 }
+
+// ---- export ------------------------------------------------------------------------------------------------------
+
+/// How the layers of an image lie on the disk, from the bottom: whether each is one file.
+fn files(engine: &TestEngine, image: &str) -> Vec<bool> {
+    let layers = engine.inspect(image)["RootFS"]["Layers"].clone();
+    let layers = layers.as_array().expect("layers").iter();
+    let is_file = |diff_id: &serde_json::Value| {
+        let hex = diff_id
+            .as_str()
+            .and_then(|id| id.strip_prefix("sha256:"))
+            .expect("a digest");
+        engine
+            .root()
+            .join("layers")
+            .join(hex)
+            .join("layer.erofs")
+            .exists()
+    };
+    layers.map(is_file).collect()
+}
+
+/// A step's layer is a directory, in which nothing is copied; what is exported is a file with its archive, to the byte the
+/// same. Whoever runs on it, or builds on it, notices nothing.
+#[test]
+fn layers_become_files_when_they_are_exported() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::with_busybox();
+    if !files(&engine, "busybox")[0] {
+        // Here all layers are directories.
+        return;
+    }
+    let dockerfile = "FROM busybox\nRUN mkdir /d && for i in 1 2 3 4 5; do echo file $i > /d/$i; done && ln /d/1 /d/6 && rm /bin/wget\nRUN echo more > /d/7\nCMD cat /d/3\n";
+    built(&engine, dockerfile);
+    assert_eq!(files(&engine, "test"), [true, false, false]);
+    let save = |name: &str| {
+        let path = engine.dir().join(name);
+        engine.ok(["save", "-o", &path.to_string_lossy(), "test"]);
+        fs::read(path).expect("archive")
+    };
+    let image = engine.inspect("test")["Id"].clone();
+
+    // While something stands on the directories they stay, and give the same archive.
+    engine.ok("run -d --name box test sleep 1000");
+    let before = save("before.tar");
+    assert_eq!(files(&engine, "test"), [true, false, false]);
+    assert_eq!(engine.ok("exec box cat /d/7 /d/6"), "more\nfile 1");
+    engine.ok("rm -f box");
+    let after = save("after.tar");
+    assert_eq!(files(&engine, "test"), [true, true, true]);
+    assert!(before == after, "the archive is another");
+
+    assert_eq!(engine.inspect("test")["Id"], image);
+    assert_eq!(engine.ok("run --rm test"), "file 3");
+    let again = built(&engine, dockerfile);
+    assert_eq!(again.matches("Using cache").count(), 3, "{again}");
+    engine.ok("run -d --name box test sleep 1000");
+
+    // Pushed from the files, under a running container, and pulled back.
+    let registry = Registry::start();
+    let name = registry.name("test:v1");
+    engine.ok(["tag", "test", &name]);
+    engine.ok(["push", &name]);
+    assert_eq!(engine.ok("exec box cat /d/7 /d/6"), "more\nfile 1");
+    engine.ok("rm -f box");
+    engine.ok(["rmi", "-f", &name, "test"]);
+    engine.ok("builder prune -af");
+    engine.ok(["pull", &name]);
+    assert_eq!(engine.inspect(&name)["Id"], image);
+    assert_eq!(engine.ok(["run", "--rm", &name]), "file 3");
+}
+
+/// The first push of a build converts too, and what comes of it is what a push of the directories gave.
+#[test]
+fn a_push_of_directories_and_of_files_has_the_same_digests() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::with_busybox();
+    let registry = Registry::start();
+    let dockerfile = "FROM busybox\nRUN echo one > /one; mkdir /e; touch /e/f\n";
+    let manifest = |tag: &str| {
+        let name = registry.name(tag);
+        engine.ok(["tag", "test", &name]);
+        engine.ok(["push", &name]);
+        registry
+            .manifest(tag.split(':').next().unwrap_or_default(), "v1")
+            .expect("manifest")
+    };
+    built(&engine, dockerfile);
+    let kept = engine.inspect("test")["RootFS"]["Layers"].clone();
+    engine.ok("run -d --name box test sleep 1000");
+    let of_directories = manifest("one:v1");
+    engine.ok("rm -f box");
+    // Forgotten and loaded again: nothing is known of how it was compressed.
+    let saved = engine.dir().join("saved.tar");
+    let saved = saved.to_string_lossy();
+    engine.ok(["save", "-o", &saved, "test"]);
+    engine.ok(["rmi", "-f", &registry.name("one:v1"), "test"]);
+    engine.ok("builder prune -af");
+    engine.ok(["load", "-i", &saved]);
+    assert_eq!(engine.inspect("test")["RootFS"]["Layers"], kept);
+    let of_files = manifest("two:v1");
+    assert_eq!(
+        String::from_utf8_lossy(&of_directories),
+        String::from_utf8_lossy(&of_files)
+    );
+}

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use fs_err as fs;
 use havre_testing::{
-    Action, Auth, Compression, Image, Layer, Registry, TestEngine, digest_of, two_architectures,
+    Action, Auth, Compression, Image, Layer, Registry, TestEngine, digest_of, eventually, two_architectures,
 };
 use serde_json::{Value, json};
 
@@ -799,4 +799,61 @@ fn disk_usage_and_prune() {
     let pruned = engine.ok("image prune -a -f");
     assert!(pruned.contains("untagged: busybox:latest"), "{pruned}");
     assert_eq!(engine.ok("images -q") + &engine.ok("ps -aq"), "");
+}
+
+/// What `du` says of the store's layers and blobs.
+fn on_disk(engine: &TestEngine) -> f64 {
+    let mut command = std::process::Command::new("du");
+    command.args(["-xs", "--block-size=1"]);
+    let output = command
+        .arg(engine.root().join("layers"))
+        .arg(engine.root().join("content"))
+        .output();
+    let output = output.expect("du");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn disk_usage_counts_kept_compressed_layers_and_gives_them_up() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::with_config("[storage]\nkeep-compressed = \"always\"\n");
+    let registry = Registry::start();
+    let image = Image::from_layers([noise(3 << 20)]);
+    registry.publish("app", "v1", &image, Compression::Gzip);
+    let name = registry.name("app:v1");
+    engine.ok(["pull", &name]);
+    engine.ok(["create", "--name", "box", &name, "x"]);
+    let usage = || engine.api("GET", "/system/df").expect("answer").json();
+    let before = usage();
+    let number = |usage: &Value, key: &str| usage[key].as_f64().expect("a number");
+    let compressed = number(&before, "CompressedSize");
+    assert!(compressed > 1_000_000.0, "{before}");
+    let sizes = |usage: &Value| number(usage, "LayersSize");
+    let told = sizes(&before) / on_disk(&engine);
+    assert!((0.9..1.1).contains(&told), "{told}: {before}");
+    // The image is in use: what can be had again is all that comes back.
+    assert_eq!(before["ImageUsage"]["Reclaimable"].as_f64(), Some(compressed));
+    let table = engine.ok(["system", "df", "--format", "{{.Type}} {{.Reclaimable}}"]);
+    assert!(!table.starts_with("Images 0B"), "{table}");
+    let verbose = engine.ok("system df -v");
+    assert!(
+        verbose.contains("Compressed layers kept beside them"),
+        "{verbose}"
+    );
+
+    let pruned = engine.ok("image prune -a -f");
+    assert!(!pruned.contains("reclaimed space: 0B"), "{pruned}");
+    let after = usage();
+    assert_eq!(number(&after, "CompressedSize"), 0.0);
+    assert_eq!(sizes(&after), sizes(&before) - compressed);
+    assert_eq!(engine.ok(["images", "-q"]).lines().count(), 1, "the image stays");
+    eventually("the space is back", || {
+        let told = sizes(&after) / on_disk(&engine);
+        (0.9..1.1).contains(&told)
+    });
 }

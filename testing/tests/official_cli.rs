@@ -245,3 +245,32 @@ fn both_clients_say_the_same_of_images() {
     ];
     same(&engine, &lines);
 }
+
+/// The official client puts a Dockerfile from elsewhere into the context's archive, which then ends with its last byte.
+#[test]
+fn a_dockerfile_from_outside_of_the_context() {
+    let engine = TestEngine::with_busybox();
+    let context = engine.files("context", &[("file", "from the context")]);
+    let outside = engine.files(
+        "outside",
+        &[("Dockerfile", "FROM busybox\nCOPY . /app/\nRUN ls /app > /list\n")],
+    );
+    let dockerfile = outside.join("Dockerfile");
+    let words = [
+        "build",
+        "-t",
+        "app",
+        "-f",
+        &dockerfile.to_string_lossy(),
+        &context.to_string_lossy(),
+    ];
+    let output = engine
+        .cmd_of(Program::Docker, words)
+        .env("DOCKER_BUILDKIT", "0")
+        .run();
+    assert_eq!(output.code, 0, "{output}");
+    assert_eq!(
+        engine.ok("run --rm app cat /app/file /list"),
+        "from the contextfile"
+    );
+}
