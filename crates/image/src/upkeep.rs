@@ -114,8 +114,8 @@ impl Problem {
             Object::Layer if self.users.images.is_empty() => {
                 "no registry is known to have it; it goes with what uses it".to_owned()
             }
-            Object::Layer => "no registry is known to have it: load or pull the image again (its layers are \
-                              compared and this one is replaced), or build it again with --no-cache"
+            Object::Layer => "no registry is known to have it: load, import or pull the image again, which \
+                              replaces it, or build it again with --no-cache"
                 .to_owned(),
             _ => "no registry is known to have it: remove the image, then load, pull or build it again"
                 .to_owned(),

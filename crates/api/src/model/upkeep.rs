@@ -145,10 +145,13 @@ impl From<MigratedLayer> for MigratedLayerView {
         let (outcome, reason) = match layer.outcome {
             Outcome::Converted => ("converted", String::new()),
             Outcome::Planned => ("planned", String::new()),
-            Outcome::InUse => (
-                "in use",
-                "a directory that something which runs stands on".to_owned(),
-            ),
+            Outcome::InUse => {
+                let users = match layer.users.containers.as_slice() {
+                    [] => "something mounted".to_owned(),
+                    names => names.join(", "),
+                };
+                ("in use", format!("a directory under {users}"))
+            }
             Outcome::Gone => ("gone", "it was removed meanwhile".to_owned()),
             Outcome::Failed(reason) => ("failed", reason),
         };

@@ -1,6 +1,6 @@
 //! Checks, repairs and conversions of what images are made of, with the names of the containers that use it.
 
-use havre_image::{Credential, Migrated, Object, Progress, Repaired, Report, Users};
+use havre_image::{Credential, Migrated, Object, Outcome, Progress, Repaired, Report, Users};
 use havre_oci::Digest;
 use havre_store::LayerForm;
 
@@ -40,11 +40,14 @@ impl Images {
         Ok(mended.collect())
     }
 
-    /// Gives all layers a form. See [`havre_image::ImageService::migrate`].
+    /// Gives all layers a form; of those in use, the containers named are the ones that run. See [`havre_image::ImageService::migrate`].
     pub async fn migrate(&self, to: LayerForm, dry_run: bool, progress: &dyn Progress) -> Result<Migrated> {
         let mut migrated = self.service.migrate(to, dry_run, progress).await?;
         for layer in &mut migrated.layers {
-            self.name_containers(&mut layer.users);
+            let running = self.name_containers(&mut layer.users);
+            if layer.outcome == Outcome::InUse {
+                layer.users.containers = running;
+            }
         }
         Ok(migrated)
     }

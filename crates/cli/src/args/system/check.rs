@@ -6,12 +6,7 @@ use super::super::{Declaration, Operands, Shape};
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    #[arg(
-        short = 'f',
-        long,
-        requires = "repair",
-        help = "Do not prompt for confirmation"
-    )]
+    #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
     pub(crate) force: bool,
     #[arg(
         long,

@@ -90,7 +90,7 @@ impl Users {
 }
 
 const PROBLEMS: Layout = Layout {
-    table: "{{.Kind}}\t{{.ID}}\t{{.Size}}\t{{.UsedBy}}\t{{.Problem}}\t{{.Remedy}}",
+    table: "{{.Kind}}\t{{.ID}}\t{{.Size}}\t{{.UsedBy}}\t{{.Problem}}\t{{.Repair}}",
     quiet: "Digest",
     headers: HEADERS,
 };
@@ -112,7 +112,8 @@ const HEADERS: &[(&str, &str)] = &[
     ("Containers", "CONTAINERS"),
     ("BuildCache", "BUILD CACHE"),
     ("Problem", "PROBLEM"),
-    ("Remedy", "REPAIR"),
+    ("Repair", "REPAIR"),
+    ("Remedy", "REMEDY"),
     ("Advice", "ADVICE"),
     ("Repaired", "REPAIRED"),
     ("Outcome", "RESULT"),
@@ -125,7 +126,7 @@ impl Problem {
     }
 
     fn row(&self, after_repair: bool) -> Value {
-        let remedy = match self.remedy.as_str() {
+        let repair = match self.remedy.as_str() {
             "" => "not possible",
             remedy => remedy,
         };
@@ -136,7 +137,8 @@ impl Problem {
             ("Size", size::short(self.size).into()),
             ("Bytes", Value::Int(self.size)),
             ("Problem", self.problem.as_str().into()),
-            ("Remedy", remedy.into()),
+            ("Repair", repair.into()),
+            ("Remedy", self.remedy.as_str().into()),
             ("Advice", self.advice.as_str().into()),
         ];
         cells.extend(self.users.cells());
@@ -198,6 +200,11 @@ pub(crate) async fn check(session: &Session, args: Check) -> Done {
         quiet: args.quiet,
         spoken: !args.quiet && format.is_none_or(|format| format.starts_with("table")),
     };
+    if args.force && !args.repair {
+        return Err(CliError::Invalid(
+            "--force has a meaning with --repair only".to_owned(),
+        ));
+    }
     if args.repair && !args.force && !manner.spoken {
         return Err(CliError::Invalid(
             "a repair that is to be confirmed shows what it would do: add --force, or leave --quiet and --format out"
@@ -229,6 +236,7 @@ pub(crate) async fn check(session: &Session, args: Check) -> Done {
         if !manner.spoken {
             manner.list(session, &PROBLEMS, problems, false)?;
         }
+        manner.say(session, "Nothing of this can be repaired from here.");
         return Ok(ExitStatus::FAILURE);
     }
     if !args.force {

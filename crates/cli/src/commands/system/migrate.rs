@@ -137,8 +137,12 @@ fn summary(migrated: &Migrated, dry_run: bool) -> String {
         already,
         layers,
     } = migrated;
+    let form = match to == description {
+        true => to.clone(),
+        false => format!("{to}, {description}"),
+    };
     if layers.is_empty() {
-        return format!("Nothing to convert: all layers ({already}) are of the form {to} ({description}).");
+        return format!("Nothing to convert: all layers ({already}) have the form {form}.");
     }
     let count = |outcome: &str| layers.iter().filter(|layer| layer.outcome == outcome).count();
     let done: Vec<&Layer> = layers
@@ -147,17 +151,16 @@ fn summary(migrated: &Migrated, dry_run: bool) -> String {
         .collect();
     let before: i64 = done.iter().map(|layer| layer.before).sum();
     let after: i64 = done.iter().map(|layer| layer.after).sum();
-    let mut text = match dry_run {
-        true => format!(
-            "Would convert {} ({} on the disk) to {to} ({description})",
-            counted(done.len()),
-            size::short(before)
+    let (before, after) = (size::short(before), size::short(after));
+    let mut text = match (dry_run, done.len()) {
+        (true, number) => format!(
+            "Would convert {} ({before} on the disk) to the form {form}",
+            counted(number)
         ),
-        false => format!(
-            "Converted {} to {to} ({description}): {} on the disk before, {} now",
-            counted(done.len()),
-            size::short(before),
-            size::short(after)
+        (false, 0) => format!("Converted nothing to the form {form}"),
+        (false, number) => format!(
+            "Converted {} to the form {form}: {before} on the disk before, {after} now",
+            counted(number)
         ),
     };
     for (number, words) in [
@@ -217,13 +220,13 @@ mod tests {
         );
         assert_eq!(
             summary(&migrated, false),
-            "Converted 1 layer to file (erofs): 2MB on the disk before, 1.5MB now; 3 had that form already; \
+            "Converted 1 layer to the form file, erofs: 2MB on the disk before, 1.5MB now; 3 had that form already; \
              1 skipped because something runs on them: stop it and do this again."
         );
         migrated.layers.clear();
         assert_eq!(
             summary(&migrated, false),
-            "Nothing to convert: all layers (3) are of the form file (erofs)."
+            "Nothing to convert: all layers (3) have the form file, erofs."
         );
     }
 }
