@@ -83,7 +83,7 @@ if [ -z "$disk" ]; then
 fi
 if [ ! -e "$disk" ]; then
   truncate -s "$disk_size" "$disk"
-  mke2fs -q -t ext4 -E lazy_itable_init=1 "$disk"
+  mke2fs -q -t ext4 -b 4096 -O verity -E lazy_itable_init=1 "$disk"
 fi
 
 accel=${HAVRE_VM_ACCEL:-}

@@ -79,6 +79,13 @@ impl TestEngine {
         Self::own(Surroundings::default(), Some(root))
     }
 
+    /// Other additional lines for its configuration file, from its next start on.
+    pub fn configure(&self, lines: &str) {
+        let (bridge, table) = (&self.bridge, &self.table);
+        let config = format!("{lines}\n[network]\nbridge = \"{bridge}\"\ntable = \"{table}\"\n");
+        fs::write(self.dir.path().join("config.toml"), config).expect("config");
+    }
+
     /// Whether the suite runs on somebody's dockerd, which cannot be killed or configured.
     pub fn is_dockerd() -> bool {
         std::env::var_os("HAVRE_TEST_DOCKER_HOST").is_some()
@@ -96,9 +103,6 @@ impl TestEngine {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let (bridge, table) = (format!("ht{unique}"), format!("havre_test_{unique}"));
-        let lines = &surroundings.config;
-        let config = format!("{lines}\n[network]\nbridge = \"{bridge}\"\ntable = \"{table}\"\n");
-        fs::write(dir.path().join("config.toml"), config).expect("config");
         fs::create_dir(dir.path().join("client")).expect("client's directory");
         let root = root.map_or_else(|| dir.path().join("root"), Path::to_path_buf);
         std::os::unix::fs::symlink(root, dir.path().join("root-link")).expect("link");
@@ -112,6 +116,7 @@ impl TestEngine {
             surroundings,
             program: Program::Havre,
         };
+        engine.configure(&engine.surroundings.config);
         engine.start_daemon();
         engine
     }
