@@ -1,46 +1,55 @@
-//! Builds from a large context: 20,000 files, 548 MB, one COPY.
+//! Builds from a large context, one COPY: 20,000 files, 548 MB.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{engines::Engine, table::Results, volume::done};
+use super::{engines::Engine, environment::read_all, table::Results, volume::done};
 use crate::Outcome;
 
-const FILES: u64 = 20_000;
-const BYTES: u64 = 548_000_000;
+/// Bytes of a file, on average.
+const MEAN: u64 = 27_400;
 /// How often the cached build is timed within a round.
 const REPEATS: usize = 3;
 
 /// The rows. Each engine's store is fresh, so that the first build knows nothing of the files; the files themselves are
 /// in the page cache for everybody.
-pub(super) fn rows(engine: &Engine, scratch: &Path, results: &mut Results) -> Outcome {
-    let context = ensure(scratch)?;
+pub(super) fn rows(engine: &Engine, scratch: &Path, files: u64, results: &mut Results) -> Outcome {
+    let context = ensure(scratch, files)?;
     read_all(&context)?;
     let path = context.to_string_lossy().into_owned();
     let args = ["build", "-q", "-t", "bench-context", &path];
-    done(&mut std::process::Command::new("sync"))?;
-    let row = "build, context of 20,000 files (548 MB), cold";
-    results.time(row, &engine.name, engine.time(&args)?);
-    for _ in 0..REPEATS {
-        let cached = engine.time(&args)?;
-        results.time("the same context, cached", &engine.name, cached);
+    for (builder, note) in engine.builders() {
+        done(&mut std::process::Command::new("sync"))?;
+        let row = format!(
+            "build, context of {files} files ({} MB), cold",
+            files * MEAN / 1_000_000
+        );
+        let cold = engine.time_with(&args, &builder)?;
+        for row in engine.rows_of(&row, note) {
+            results.time(&row, &engine.name, cold);
+        }
+        for _ in 0..REPEATS {
+            let cached = engine.time_with(&args, &builder)?;
+            for row in engine.rows_of("the same context, cached", note) {
+                results.time(&row, &engine.name, cached);
+            }
+        }
     }
     Ok(())
 }
 
 /// The context, made once and kept: files of 100 bytes to some hundred kilobytes of noise in a thousand directories.
-fn ensure(scratch: &Path) -> Outcome<PathBuf> {
-    let context = scratch.join("context-20k");
+fn ensure(scratch: &Path, files: u64) -> Outcome<PathBuf> {
+    let context = scratch.join(format!("context-{}k", files / 1000));
     if context.join("Dockerfile").exists() {
         return Ok(context);
     }
     let _ = fs::remove_dir_all(&context);
     let mut noise = Noise(1);
     // Cubes of evenly spread numbers: most files are small, some are large. Their mean is a quarter of the largest.
-    let largest = BYTES * 4 / FILES;
-    for number in 0..FILES {
+    let largest = MEAN * 4;
+    for number in 0..files {
         let directory = context.join(format!("part{:02}/group{:02}", number % 40, number / 40 % 25));
         fs::create_dir_all(&directory)?;
         let share = (noise.next() >> 11) as f64 / (1_u64 << 53) as f64;
@@ -56,18 +65,6 @@ fn ensure(scratch: &Path) -> Outcome<PathBuf> {
     fs::write(context.join("Dockerfile"), "FROM bench-base\nCOPY . /app/\n")?;
     done(&mut std::process::Command::new("sync"))?;
     Ok(context)
-}
-
-fn read_all(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            read_all(&entry.path())?;
-        } else {
-            io::copy(&mut fs::File::open(entry.path())?, &mut io::sink())?;
-        }
-    }
-    Ok(())
 }
 
 /// Numbers without a pattern that would compress (splitmix64).

@@ -19,7 +19,14 @@ pub(super) struct Engine {
     environment: Vec<(String, String)>,
     daemon: Option<Child>,
     folder: PathBuf,
+    /// Docker only: whether client and daemon speak BuildKit, too.
+    buildkit: bool,
 }
+
+/// Environment of a builder, and what it adds to the names of rows.
+pub(super) type Builder = (Vec<(String, String)>, &'static str);
+/// Behind the name of a row.
+const WITH_BUILDKIT: &str = "; docker with BuildKit";
 
 impl Engine {
     pub(super) fn start(name: &str, havre: &Path, volume: &Volume) -> Outcome<Self> {
@@ -53,6 +60,7 @@ impl Engine {
                     environment: vec![host],
                     daemon: Some(daemon),
                     folder,
+                    buildkit: false,
                 }
             }
             "docker" => {
@@ -74,15 +82,15 @@ impl Engine {
                     .stdout(log()?)
                     .stderr(log()?)
                     .spawn()?;
-                let mut environment = vec![host];
-                // The classic builder on both sides: Debian ships no BuildKit front end.
-                environment.push(("DOCKER_BUILDKIT".into(), "0".into()));
+                // Its default; builds are measured with BuildKit as well.
+                let environment = vec![host, ("DOCKER_BUILDKIT".into(), "0".into())];
                 Self {
                     name: name.into(),
                     client: vec![official_client()?],
                     environment,
                     daemon: Some(daemon),
                     folder,
+                    buildkit: false,
                 }
             }
             "podman" => {
@@ -102,7 +110,7 @@ impl Engine {
                         "--cgroup-manager",
                         "cgroupfs",
                         "--runtime",
-                        "runc",
+                        podmans_runtime(),
                     ]
                     .map(str::to_owned),
                 )
@@ -120,6 +128,7 @@ impl Engine {
                     environment,
                     daemon: None,
                     folder,
+                    buildkit: false,
                 }
             }
             _ => return Err(format!("no engine called {name}").into()),
@@ -127,7 +136,32 @@ impl Engine {
         if engine.daemon.is_some() {
             engine.wait_until_ready()?;
         }
+        if name == "docker" {
+            engine.buildkit = engine.has_buildkit()?;
+        }
         Ok(engine)
+    }
+
+    fn has_buildkit(&self) -> Outcome<bool> {
+        let context = self.folder.join("empty");
+        fs::create_dir_all(&context)?;
+        fs::write(context.join("Dockerfile"), "FROM scratch\nLABEL a=b\n")?;
+        let mut command = self.command(&["build", "-q", &context.to_string_lossy()]);
+        let status = command.env("DOCKER_BUILDKIT", "1").output()?.status;
+        if !status.success() {
+            eprintln!("docker: this client has no BuildKit: the rows with it show the others' times alone");
+        }
+        Ok(status.success())
+    }
+
+    /// Its builders.
+    pub(super) fn builders(&self) -> Vec<Builder> {
+        let buildkit = vec![("DOCKER_BUILDKIT".to_owned(), "1".to_owned())];
+        let mut builders = vec![(Vec::new(), "")];
+        if self.buildkit {
+            builders.push((buildkit, WITH_BUILDKIT));
+        }
+        builders
     }
 
     fn wait_until_ready(&mut self) -> Outcome {
@@ -146,6 +180,14 @@ impl Engine {
         break_with_log(&self.folder, &format!("{} does not answer", self.name))
     }
 
+    /// The rows that a measured build belongs to: those of an engine with one builder stand beside both of Docker's.
+    pub(super) fn rows_of(&self, row: &str, note: &str) -> Vec<String> {
+        match self.name.as_str() {
+            "docker" => vec![format!("{row}{note}")],
+            _ => vec![row.to_owned(), format!("{row}{WITH_BUILDKIT}")],
+        }
+    }
+
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.client[0]);
         command
@@ -161,10 +203,17 @@ impl Engine {
         done(&mut self.command(args))
     }
 
-    /// The same, timed, with everything written before out of the way.
+    /// The same, timed.
     pub(super) fn time(&self, args: &[&str]) -> Outcome<Duration> {
+        self.time_with(args, &[])
+    }
+
+    /// The same in another environment.
+    pub(super) fn time_with(&self, args: &[&str], environment: &[(String, String)]) -> Outcome<Duration> {
+        let mut command = self.command(args);
+        command.envs(environment.iter().cloned());
         let started = Instant::now();
-        self.run(args)?;
+        done(&mut command)?;
         Ok(started.elapsed())
     }
 
@@ -251,15 +300,33 @@ impl Engine {
     }
 }
 
-/// The real docker client: what PATH offers that is not this project's binary under that name.
-fn official_client() -> Outcome<String> {
+/// The real docker client: what PATH offers that is not this project's binary under that name; among several the one of the
+/// daemon's version, which has the daemon's BuildKit.
+pub(super) fn official_client() -> Outcome<String> {
+    let mut found = Vec::new();
     for folder in std::env::var("PATH").unwrap_or_default().split(':') {
         let candidate = Path::new(folder).join("docker");
         if candidate.exists() && !fs::canonicalize(&candidate)?.ends_with("havre") {
-            return Ok(candidate.to_string_lossy().into_owned());
+            found.push(candidate.to_string_lossy().into_owned());
         }
     }
-    Err("no docker client on PATH".into())
+    let version = |program: &str| {
+        let said = done(Command::new(program).arg("--version")).unwrap_or_default();
+        said.split([' ', ',']).nth(2).map(str::to_owned)
+    };
+    let daemon = version("dockerd");
+    let same = found.iter().position(|client| version(client) == daemon);
+    if found.is_empty() {
+        return Err("no docker client on PATH".into());
+    }
+    Ok(found.swap_remove(same.unwrap_or(0)))
+}
+
+/// The faster crun where it works: Debian 12's refuses machines with both versions of cgroups.
+fn podmans_runtime() -> &'static str {
+    let hybrid = Path::new("/sys/fs/cgroup/unified").exists();
+    let installed = done(Command::new("crun").arg("--version")).is_ok();
+    if installed && !hybrid { "crun" } else { "runc" }
 }
 
 fn break_with_log(folder: &Path, what: &str) -> Outcome {

@@ -57,6 +57,11 @@ impl Registry {
         Err("docker-registry does not answer".into())
     }
 
+    /// Where its blobs are.
+    pub(super) fn storage(&self) -> &Path {
+        &self.storage
+    }
+
     pub(super) fn reference(&self, name: &str) -> String {
         format!("localhost:{}/bench/{name}:latest", self.port)
     }

@@ -1,6 +1,7 @@
 //! The rows of the benchmark, in the order in which one engine does them on its fresh volume.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use fs_err as fs;
 
 use super::{
-    archive,
+    Scale, archive,
     engines::Engine,
     images::{Images, Registry},
     table::Results,
@@ -21,13 +22,17 @@ const REPEATS: usize = 7;
 const TAGS: usize = 500;
 const CONTAINERS: usize = 200;
 const STARTS: usize = 50;
-const IMAGES: usize = 1000;
 
 const DOCKERFILE: &str = "FROM bench-base\nENV GREETING=hello\nCOPY app.txt /app/app.txt\nRUN cat /app/app.txt > /app/copy.txt\n\
                           WORKDIR /app\nCMD [\"/bin/cat\", \"/app/copy.txt\"]\n";
 
-pub(super) fn all(engine: &Engine, images: &Images, only: &[String], results: &mut Results) -> Outcome {
-    let wanted = |row: &str| only.is_empty() || only.iter().any(|name| name == row);
+pub(super) fn all(
+    engine: &Engine,
+    images: &Images,
+    wanted: &dyn Fn(&str) -> bool,
+    scale: Scale,
+    results: &mut Results,
+) -> Outcome {
     engine.run(&engine.pull_args(&images.busybox))?;
     engine.run(&["tag", &images.busybox, "bench-base"])?;
     if wanted("pull") {
@@ -37,7 +42,7 @@ pub(super) fn all(engine: &Engine, images: &Images, only: &[String], results: &m
         save_load_push(engine, images, results)?;
     }
     if wanted("rmi") {
-        remove_images(engine, images, results)?;
+        remove_images(engine, images, scale.images, results)?;
     }
     if wanted("run") {
         repeat(
@@ -86,12 +91,52 @@ fn pull(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
         ("pull one file of 1 GiB", &images.big),
     ] {
         settle()?;
-        results.time(row, &engine.name, engine.time(&engine.pull_args(reference))?);
+        let pulled = engine.time(&engine.pull_args(reference))?;
+        results.time(row, &engine.name, pulled);
+        if *reference == images.pydev {
+            let started = Instant::now();
+            settle()?;
+            let durable = pulled + started.elapsed();
+            results.time("the same until it is on the disk", &engine.name, durable);
+        }
     }
     engine.run(&["rmi", "-f", &images.pydev])?;
     let again = engine.time(&engine.pull_args(&images.pydev))?;
     results.time("pull pydev right after removing it", &engine.name, again);
+    remove_large(engine, images, results)
+}
+
+/// Removes one large image; and how long it takes until its space is free, whoever frees it.
+fn remove_large(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
+    settle()?;
+    let before = free(engine.folder())?;
+    let started = Instant::now();
+    engine.run(&["rmi", "-f", &images.pydev])?;
+    results.time("rmi pydev", &engine.name, started.elapsed());
+    // Free space that doesn't grow any more for two seconds is all there is to come.
+    let (mut most, mut at) = (free(engine.folder())?, Instant::now());
+    let mut freed_at = at;
+    while at.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = free(engine.folder())?;
+        // Logs and databases come and go.
+        if now > most + (1 << 20) {
+            (most, at) = (now, Instant::now());
+            freed_at = at;
+        }
+    }
+    if most < before + (1 << 30) {
+        return Err(format!("{}: rmi freed {} bytes", engine.name, most.saturating_sub(before)).into());
+    }
+    let until = freed_at.duration_since(started);
+    results.time("rmi pydev, until its space is free", &engine.name, until);
     Ok(())
+}
+
+/// Free bytes of a file system.
+fn free(path: &Path) -> Outcome<u64> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(status.f_bfree * status.f_frsize)
 }
 
 /// Save, load, and push what was loaded: nobody has its compressed layers then.
@@ -119,15 +164,19 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
 }
 
 /// Removes many images of a layer of their own each, and starts a container right behind it.
-fn remove_images(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
+fn remove_images(engine: &Engine, images: &Images, count: usize, results: &mut Results) -> Outcome {
     let archive = engine.folder().join("images.tar");
-    let names = archive::write(&archive, IMAGES)?;
+    let names = archive::write(&archive, count)?;
     engine.run(&["load", "-q", "-i", &archive.to_string_lossy()])?;
     fs::remove_file(archive)?;
     settle()?;
     let mut args = vec!["rmi"];
     args.extend(names.iter().map(String::as_str));
-    results.time("rmi of 1,000 images", &engine.name, engine.time(&args)?);
+    results.time(
+        &format!("rmi of {count} images"),
+        &engine.name,
+        engine.time(&args)?,
+    );
     let run = engine.time(&["run", "--rm", "--network", "none", &images.busybox, "true"])?;
     results.time("run --rm true right after it, none", &engine.name, run);
     Ok(())
@@ -169,18 +218,25 @@ fn build(engine: &Engine, results: &mut Results) -> Outcome {
     fs::write(context.join("Dockerfile"), DOCKERFILE)?;
     fs::write(context.join("app.txt"), "hello\n")?;
     let path = context.to_string_lossy().into_owned();
-    for _ in 0..3 {
-        settle()?;
-        let cold = engine.time(&["build", "-q", "--no-cache", "-t", "bench-app", &path])?;
-        results.time("build of five lines, no cache", &engine.name, cold);
+    for (builder, note) in engine.builders() {
+        for _ in 0..3 {
+            settle()?;
+            let cold = ["build", "-q", "--no-cache", "-t", "bench-app", &path];
+            let cold = engine.time_with(&cold, &builder)?;
+            for row in engine.rows_of("build of five lines, no cache", note) {
+                results.time(&row, &engine.name, cold);
+            }
+        }
+        let args = ["build", "-q", "-t", "bench-app", &path];
+        engine.time_with(&args, &builder)?;
+        for _ in 0..REPEATS {
+            let cached = engine.time_with(&args, &builder)?;
+            for row in engine.rows_of("build of five lines, cached", note) {
+                results.time(&row, &engine.name, cached);
+            }
+        }
     }
-    engine.run(&["build", "-q", "-t", "bench-app", &path])?;
-    repeat(
-        engine,
-        results,
-        "build of five lines, cached",
-        &["build", "-q", "-t", "bench-app", &path],
-    )
+    Ok(())
 }
 
 fn lists(engine: &Engine, results: &mut Results) -> Outcome {
