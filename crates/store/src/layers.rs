@@ -276,6 +276,7 @@ impl LayerStore {
             });
         }
         self.meta.delete_layer(diff_id)?;
+        self.mark(diff_id, false);
         self.core.trash.discard(&self.core.layout.layer(diff_id))?;
         Ok(layer.size)
     }
@@ -350,6 +351,7 @@ impl LayerStore {
             let _ = self.core.trash.discard(&target);
             return Err(error);
         }
+        self.mark(&layer.diff_id, false);
         self.core.sync.soon();
         Ok(layer)
     }

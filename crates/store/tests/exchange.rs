@@ -269,6 +269,24 @@ fn what_is_missing_is_named_and_comes_back() {
 }
 
 #[test]
+fn a_damaged_layer_that_was_removed_comes_back_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tar, layer) = prepared(dir.path(), LayerForm::Directories);
+    let store = open_at(dir.path(), LayerForm::Directories);
+    fs::write(
+        layer_dir(dir.path(), &layer.diff_id).join("fs/etc/file"),
+        [b'y'; 20_000],
+    )
+    .unwrap();
+    assert!(matches!(examine(&store, &layer.diff_id), Checked::Damaged(_)));
+    let image = store.meta().images().unwrap().remove(0);
+    store.remove_image(&image.id).unwrap();
+    let lease = store.lease();
+    apply(&store, &tar, &lease);
+    assert!(store.layers().find_sound(&layer.diff_id).unwrap().is_some());
+}
+
+#[test]
 fn a_check_hinders_nobody_and_can_be_ended() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_at(dir.path(), LayerForm::File);
