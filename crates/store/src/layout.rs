@@ -20,6 +20,7 @@
 //!     aligned     layer.erofs        the same with contents at 4 KiB bounds in place of the archive
 //!                 recipe.zst         as above
 //!                 fs/                as above
+//!                 verity             both: what fs-verity measured when the file was found right (layers/verity.rs)
 //!   containers/<id>/upper|work|merged   one snapshot; its owner may keep files beside them
 //!   volumes/<name>/_data
 //!   empty/0 empty/1                stacked where the kernel wants more layers than there are
