@@ -289,7 +289,7 @@ fn a_layer_is_verified_and_applied_once() {
     }
     let error = store
         .layers()
-        .apply(&tar[..600], None, &limits, &mut |_| {}, &lease)
+        .apply(&tar[..515], None, &limits, &mut |_| {}, &lease)
         .unwrap_err();
     assert!(matches!(error, ApplyError::Invalid { .. }), "{error:?}");
     assert_eq!(store.layers().list().unwrap(), [layer]);

@@ -7,7 +7,6 @@
 
 use std::io::{self, BufRead, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -26,6 +25,8 @@ use crate::{ApplyError, Limits, StoreError};
 
 /// Longest real path of an entry: one the kernel still resolves in one piece.
 const MAX_PATH: usize = 4095;
+/// Symbolic links followed for one path, as in the kernel.
+const MAX_LINKS: u32 = 40;
 /// Access control lists: of an entry, and what new entries of a directory get.
 const ACL_ACCESS: &str = "system.posix_acl_access";
 const ACL_DEFAULT: &str = "system.posix_acl_default";
@@ -57,6 +58,10 @@ pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> R
         unpacker.dress_file(&file, entry)
     })?;
     unpacker.set_directory_times();
+    if !unpacker.taken.is_empty() {
+        // What of the files taken away has no other name can only be found out now.
+        unpacker.size = tree_size(&staged.join(FS)).unwrap_or(unpacker.size);
+    }
     let tar_size = recipe.finish(&unpacker.taken)?;
     Ok(Unpacked {
         form: Form::Directory,
@@ -114,6 +119,8 @@ struct Unpacker {
     root_setgid: bool,
     /// The open ancestors of the last entry, outermost first.
     stack: Vec<Level>,
+    /// They may no longer be what their names lead to.
+    stale: bool,
     /// Where the last entry really is.
     real: Vec<u8>,
     /// Bits the process' umask takes from new files.
@@ -142,6 +149,7 @@ impl Unpacker {
             root,
             root_setgid: false,
             stack: Vec::new(),
+            stale: false,
             real: Vec::new(),
             umask: umask(),
             default_acl: false,
@@ -223,10 +231,6 @@ impl Unpacker {
                 let opaque = self
                     .replace(entry, name, payloads)
                     .map_err(|error| self.failed(entry, error))?;
-                // Replacing may have closed the parents.
-                let name = self
-                    .parent(&entry.path)
-                    .map_err(|error| self.failed(entry, error))?;
                 let made = match self.make(entry, name) {
                     Err(Errno::EXIST) if entry.kind == Kind::Dir => {
                         self.dress_made(entry, name).map(|()| None)
@@ -235,11 +239,10 @@ impl Unpacker {
                 };
                 if opaque && entry.kind == Kind::Dir && made.is_ok() {
                     // It was deleted and made anew: what lower layers have in it stays hidden.
-                    let inside = [&entry.path, b"/x".as_slice()].concat();
-                    let marked = self.parent(&inside).and_then(|_| self.set_opaque());
-                    marked.map_err(|error| self.failed(entry, error))?;
-                    self.parent(&entry.path)
-                        .map_err(|error| self.failed(entry, error))?;
+                    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    rustix::fs::openat(self.top(), name, flags, Mode::empty())
+                        .and_then(|dir| set_opaque(dir.as_fd()))
+                        .map_err(|errno| self.failed(entry, errno))?;
                 }
                 made
             }
@@ -271,6 +274,9 @@ impl Unpacker {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
             None => (&path[..0], path),
         };
+        if std::mem::take(&mut self.stale) {
+            self.stack.clear();
+        }
         let mut components = parent
             .split(|byte| *byte == b'/')
             .filter(|component| !component.is_empty())
@@ -342,40 +348,79 @@ impl Unpacker {
 
     /// A parent the archive doesn't mention, or hasn't yet.
     fn make_parent(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
-        rustix::fs::mkdirat(self.top(), name, Mode::from(0o755))?;
-        self.disinherit(self.top(), name)?;
-        rustix::fs::chmodat(self.top(), name, Mode::from(0o755), AtFlags::empty())?;
-        if self.top_setgid() {
-            let (uid, gid) = (Uid::from_raw(self.euid), Gid::from_raw(self.egid));
-            rustix::fs::chownat(self.top(), name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+        self.make_dir(self.top(), self.top_setgid(), name)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(self.top(), name, flags, Mode::empty())
     }
 
-    /// A link among the parents: followed as a process would whose root is the layer.
+    fn make_dir(&self, dir: BorrowedFd<'_>, setgid: bool, name: &[u8]) -> Result<(), Errno> {
+        rustix::fs::mkdirat(dir, name, Mode::from(0o755))?;
+        self.disinherit(dir, name)?;
+        rustix::fs::chmodat(dir, name, Mode::from(0o755), AtFlags::empty())?;
+        if setgid {
+            let (uid, gid) = (Uid::from_raw(self.euid), Gid::from_raw(self.egid));
+            rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// A link among the parents: followed as a process would whose root is the layer. What is missing on the way is made.
     fn step_through_link(&self, name: &[u8], real: &[u8]) -> Result<Level, Errno> {
-        let path = Path::new(std::ffi::OsStr::from_bytes(real));
-        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::NOTDIR);
-        self.root.ensure_dir(path, Mode::from(0o755)).map_err(errno)?;
-        let real = self.root.resolve(path).map_err(errno)?;
-        let (flags, resolve) = (
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            ResolveFlags::BENEATH,
-        );
-        let opened = if real.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &real
+        let open = |real: &[u8]| {
+            let real = if real.is_empty() { b"." } else { real };
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            rustix::fs::openat2(&self.root, real, flags, Mode::empty(), resolve)
         };
-        let fd = rustix::fs::openat2(
-            &self.root,
-            opened,
-            flags,
-            Mode::empty(),
-            resolve | ResolveFlags::NO_SYMLINKS,
-        )?;
-        self.level(name, real.as_os_str().as_bytes().to_vec(), fd)
+        // A real path, and the components still to go, the next one last.
+        let mut at = real[..real.len() - name.len()].to_vec();
+        at.truncate(at.len().saturating_sub(1));
+        let mut ahead = vec![name.to_vec()];
+        let mut links = 0;
+        while let Some(next) = ahead.pop() {
+            match next.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+                    continue;
+                }
+                _ => {}
+            }
+            let dir = open(&at)?;
+            match rustix::fs::statat(&dir, next.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {
+                    let setgid = rustix::fs::fstat(&dir)?.st_mode & 0o2000 != 0;
+                    self.make_dir(dir.as_fd(), setgid, &next)?;
+                }
+                Err(errno) => return Err(errno),
+                Ok(status) => match FileType::from_raw_mode(status.st_mode) {
+                    FileType::Directory => {}
+                    FileType::Symlink => {
+                        links += 1;
+                        if links > MAX_LINKS {
+                            return Err(Errno::LOOP);
+                        }
+                        let target = rustix::fs::readlinkat(&dir, next.as_slice(), Vec::new())?;
+                        let target = target.as_bytes();
+                        if target.starts_with(b"/") {
+                            at.clear();
+                        }
+                        ahead.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+                        continue;
+                    }
+                    _ => return Err(Errno::NOTDIR),
+                },
+            }
+            if !at.is_empty() {
+                at.push(b'/');
+            }
+            at.extend_from_slice(&next);
+            if at.len() > MAX_PATH {
+                return Err(Errno::NAMETOOLONG);
+            }
+        }
+        let fd = open(&at)?;
+        self.level(name, at, fd)
     }
 
     /// Makes a new entry; `EXIST` if there is one.
@@ -563,15 +608,7 @@ impl Unpacker {
             rustix::fs::mkdir(&moved, Mode::from(0o700))?;
         }
         let target = moved.join(self.taken.len().to_string());
-        if contents && status.st_nlink == 1 {
-            self.size = self
-                .size
-                .saturating_sub(u64::try_from(status.st_size).unwrap_or(0));
-        }
         rustix::fs::renameat(self.top(), name, rustix::fs::CWD, &target)?;
-        if is_dir {
-            self.size = self.size.saturating_sub(tree_size(&target).unwrap_or(0));
-        }
         self.taken.push(Taken {
             seq: payloads,
             path: self.real.clone(),
@@ -580,9 +617,10 @@ impl Unpacker {
         Ok(())
     }
 
-    /// After something that may have been a parent, or a link to one, is gone.
+    /// After something that may have been a parent, or a link to one, is gone. The directory the current entry is in stays: what
+    /// was taken from it is in it.
     fn forget_parents(&mut self) {
-        self.stack.clear();
+        self.stale = true;
     }
 
     fn set_opaque(&self) -> Result<(), Errno> {
@@ -642,9 +680,6 @@ impl Unpacker {
                     return Ok(());
                 }
                 self.replace(entry, name, payloads)
-                    .map_err(|errno| self.failed(entry, errno))?;
-                let name = self
-                    .parent(&entry.path)
                     .map_err(|errno| self.failed(entry, errno))?;
                 link(self, name)
             }
