@@ -137,7 +137,11 @@ fn add(tree: &mut Tree, input: &mut Input<'_>) {
         5 => Node::Fifo,
         6 => {
             holes = (0..number)
-                .map(|n| if n % 3 == 0 { Node::HOLE } else { DATA_START + n % 8 * 4096 })
+                .map(|n| match n % 3 {
+                    0 => Node::HOLE,
+                    1 if number % 2 == 0 => Node::APPENDED + n % 16 * 4096,
+                    _ => DATA_START + n % 8 * 4096,
+                })
                 .collect();
             Node::Sparse {
                 size: number * 4096,

@@ -92,11 +92,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 512-byte blocks, 512 MiB.
+    /// 512-byte blocks, 256 MiB: four million entries with names of some 25 bytes.
     fn default() -> Self {
         Self {
             block: BlockSize::default(),
-            memory: 512 << 20,
+            memory: 256 << 20,
         }
     }
 }

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use fs_err as fs;
@@ -348,5 +349,64 @@ fn what_was_probed_is_told() {
     assert!(
         probe.reason.contains("file: ") && probe.reason.contains("file-buffered: "),
         "{probe:?}"
+    );
+}
+
+/// A disk whose sectors are of 4096 bytes can't be read at a tar's bounds of 512 past the page cache: the kernel mounts the
+/// image and then fails to read it, which the probe finds out.
+#[test]
+fn a_disk_of_large_sectors() {
+    struct Disk {
+        at: tempfile::TempDir,
+        device: String,
+    }
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            let _ = havre_sys::mount::unmount(self.at.path(), true);
+            let _ = Command::new("losetup").args(["-d", &self.device]).status();
+        }
+    }
+    let run = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).output().unwrap();
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk");
+    fs::File::create(&image).unwrap().set_len(200 << 20).unwrap();
+    let device = run(
+        "losetup",
+        &["--show", "-f", "-b", "4096", image.to_str().unwrap()],
+    );
+    let disk = Disk {
+        at: tempfile::tempdir().unwrap(),
+        device,
+    };
+    run("mkfs.ext4", &["-q", &disk.device]);
+    run("mount", &[&disk.device, disk.at.path().to_str().unwrap()]);
+    let root = disk.at.path().join("store");
+    let store = Store::open(&root).unwrap();
+    let probe = store.layer_form().clone();
+    assert_eq!(probe.form, LayerForm::FileBuffered, "{probe:?}");
+    assert!(probe.reason.contains("file: cannot read"), "{probe:?}");
+    let lease = store.lease();
+    let layer = apply(&store, &rich(), &lease);
+    let view = store
+        .snapshots()
+        .view(&[layer.diff_id], &target(disk.at.path(), "view"))
+        .unwrap();
+    assert_eq!(
+        fs::read(view.path().join("dir/file")).unwrap(),
+        b"contents".repeat(10_000)
+    );
+    drop((view, lease, store));
+    let wanted = StoreOptions {
+        layers: LayerForm::File,
+        ..StoreOptions::default()
+    };
+    let refused = Store::open_with(&root, &wanted).map(drop).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::LayerForm { form: LayerForm::File, reason } if reason.contains("read")),
+        "{refused:?}"
     );
 }

@@ -378,6 +378,6 @@ pub(crate) fn image(tree: Tree) -> Vec<u8> {
     layout.write_metadata(&mut bytes).unwrap();
     bytes[..4096].copy_from_slice(&layout.superblock([9; 16]));
     assert_eq!(bytes.len() as u64, layout.size());
-    assert!(layout.memory() <= 512 << 20);
+    assert!(layout.memory() <= 256 << 20);
     bytes
 }

@@ -392,6 +392,15 @@ pub(crate) fn a_million_entries(snapshotter: &dyn Snapshotter) {
     assert!(taken <= 64, "{taken} MiB");
 }
 
+/// As many as a layer may have. Takes minutes, and as a directory as many inodes.
+pub(crate) fn four_million_entries(snapshotter: &dyn Snapshotter) {
+    let before = peak();
+    crowd(snapshotter, 4_000_000);
+    let taken = (peak() - before) >> 10;
+    println!("four million entries took {taken} MiB");
+    assert!(taken <= 264, "{taken} MiB");
+}
+
 /// Takes as much of the disk: run by name.
 pub(crate) fn a_file_of_more_than_four_gigabytes(snapshotter: &dyn Snapshotter) {
     const SIZE: u64 = (4 << 30) + 12_345;

@@ -31,7 +31,7 @@ const MAX_LINKS: u32 = 40;
 const ACL_ACCESS: &str = "system.posix_acl_access";
 const ACL_DEFAULT: &str = "system.posix_acl_default";
 /// Bytes of directory names kept until the end, when directories get their times.
-const MAX_DIRECTORY_NAMES: u64 = 512 << 20;
+const MAX_DIRECTORY_NAMES: u64 = 256 << 20;
 
 pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> Result<Unpacked, ApplyError> {
     let mut unpacker = Unpacker::new(staged)?;
