@@ -1,6 +1,6 @@
 //! Layers that have no compressed form: compressed on all cores, and sent while that goes on.
 
-use std::io::{self, Cursor, Read, Write as _};
+use std::io::{self, BufRead as _, Cursor, Read, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -211,11 +211,11 @@ impl Making {
         let Packing { compression, level } = self.service.packing;
         let mut packed = compression::packed(tar, compression, Some(level), &self.service.packers)?;
         loop {
-            let mut piece = Vec::with_capacity(PIECE);
-            if packed.by_ref().take(PIECE as u64).read_to_end(&mut piece)? == 0 {
-                return Ok(());
-            }
-            if !take(Bytes::from(piece)) {
+            let there = packed.fill_buf()?;
+            let length = there.len().min(PIECE);
+            let piece = Bytes::copy_from_slice(&there[..length]);
+            packed.consume(length);
+            if length == 0 || !take(piece) {
                 return Ok(());
             }
         }

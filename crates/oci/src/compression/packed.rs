@@ -6,7 +6,7 @@
 //! Piece sizes are constants, so the output depends on input, format and level alone, not on cores or timing.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use flate2::Crc;
@@ -100,16 +100,17 @@ impl<R: Read> Packed<R> {
     /// Gives a piece to the pool; at the end of the input, none.
     fn submit(&mut self) -> io::Result<()> {
         let mut input = self.inputs.pop().unwrap_or_default();
-        input.clear();
-        input.extend_from_slice(&self.window);
-        let start = input.len();
+        let start = self.window.len();
         let size = match self.form {
             Form::Deflate(_) => DEFLATE_PIECE,
             Form::Zstd(_) => ZSTD_PIECE,
         };
-        input.reserve(size + 64);
-        let read = self.reader.by_ref().take(size as u64).read_to_end(&mut input)?;
+        // Memory that was used before is neither cleared nor grown.
+        input.resize(start + size, 0);
+        input[..start].copy_from_slice(&self.window);
+        let read = fill(&mut self.reader, &mut input[start..])?;
         if read < size {
+            input.truncate(start + read);
             self.state = State::Draining;
         }
         if read == 0 {
@@ -192,22 +193,41 @@ impl<R: Read> Packed<R> {
     }
 }
 
-impl<R: Read> Read for Packed<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.position == self.current.len() {
-            if self.state == State::Ended || buf.is_empty() {
-                return Ok(0);
-            }
+impl<R: Read> BufRead for Packed<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.position == self.current.len() && self.state != State::Ended {
             self.current.clear();
             self.position = 0;
             self.advance()?;
         }
-        let rest = &self.current[self.position..];
-        let length = rest.len().min(buf.len());
-        buf[..length].copy_from_slice(&rest[..length]);
-        self.position += length;
+        Ok(&self.current[self.position..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount;
+    }
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buf)?;
+        self.consume(length);
         Ok(length)
     }
+}
+
+/// Reads until `buf` is full or the reader ends; how many bytes it got.
+fn fill(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match reader.read(&mut buf[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 impl<R> std::fmt::Debug for Packed<R> {

@@ -75,7 +75,13 @@ impl Pool {
         let shared = Arc::clone(&self.0);
         let started = std::thread::Builder::new()
             .name("compress".into())
-            .spawn(move || Worker(shared).run());
+            .spawn(move || {
+                Worker {
+                    shared,
+                    counted: true,
+                }
+                .run()
+            });
         if started.is_err() {
             let mut state = self.0.state();
             state.running -= 1;
@@ -97,27 +103,33 @@ impl Shared {
 }
 
 /// A thread that is counted as running until this is dropped, by a panic of a job too.
-struct Worker(Arc<Shared>);
+struct Worker {
+    shared: Arc<Shared>,
+    counted: bool,
+}
 
 impl Worker {
-    fn run(self) {
+    fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
         let mut coders = Coders::default();
-        let mut state = self.0.state();
+        let mut state = shared.state();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
                 job(&mut coders);
-                state = self.0.state();
+                state = shared.state();
                 continue;
             }
             state.waiting += 1;
-            let waited = self
-                .0
+            let waited = shared
                 .work
                 .wait_timeout_while(state, IDLE, |state| state.jobs.is_empty());
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.waiting -= 1;
             if state.jobs.is_empty() {
+                // Before the lock is given up: a job that came in between would count on this thread.
+                state.running -= 1;
+                self.counted = false;
                 return;
             }
         }
@@ -126,6 +138,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.0.state().running -= 1;
+        if self.counted {
+            self.shared.state().running -= 1;
+        }
     }
 }
