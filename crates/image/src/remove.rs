@@ -150,13 +150,7 @@ impl ImageService {
                 reason,
             })
         };
-        if self
-            .store
-            .meta()
-            .images()?
-            .iter()
-            .any(|other| other.parent.as_ref() == Some(&image.id))
-        {
+        if self.store.meta().has_children(&image.id)? {
             return conflict(true, "image has dependent child images".to_owned());
         }
         let mut users = in_use.iter().filter(|user| user.image == image.id);

@@ -142,6 +142,15 @@ impl Meta {
         })
     }
 
+    /// Whether an image was built on this one.
+    pub fn has_children(&self, id: &Digest) -> Result<bool> {
+        self.read("look for images built on an image", |connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM images WHERE parent = ?1)")?
+                .query_row([id.as_str()], |row| row.get(0))
+        })
+    }
+
     /// The image whose id's hex begins with `hex` (lower case, 1 to 64 characters).
     pub fn find_image_by_prefix(&self, hex: &str) -> Result<Lookup<Image>> {
         if hex.is_empty() || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
