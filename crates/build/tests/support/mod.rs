@@ -90,11 +90,12 @@ impl Executor for Words {
 }
 
 pub(crate) struct Bench {
-    pub(crate) dir: tempfile::TempDir,
     pub(crate) store: Arc<Store>,
     pub(crate) images: Arc<ImageService>,
     pub(crate) words: Arc<Words>,
     pub(crate) builder: Builder,
+    /// Last: the store unmounts its layers before it goes.
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Bench {

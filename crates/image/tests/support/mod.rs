@@ -16,9 +16,10 @@ use havre_store::Store;
 use registry::FakeRegistry;
 
 pub(crate) struct Bench {
-    pub(crate) dir: tempfile::TempDir,
     pub(crate) store: Arc<Store>,
     pub(crate) images: ImageService,
+    /// Last: the store unmounts its layers before it goes.
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Bench {

@@ -5,9 +5,10 @@ use crate::containers::{BindOptions, TmpfsOptions, VolumeOptions};
 use crate::{ErrorKind, Events};
 
 struct World {
-    root: tempfile::TempDir,
     volumes: Volumes,
     table: Table,
+    /// Last: the store is closed before it goes.
+    root: tempfile::TempDir,
 }
 
 fn world() -> World {
