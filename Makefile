@@ -48,11 +48,11 @@ bench: build deps-bench ## the same work on havre, docker and podman, as ratios
 	$(CARGO) build -q -p xtask --locked
 	$(SUDO) $(TARGET_DIR)/debug/xtask bench --havre target/release/havre $(BENCH_ARGS)
 
-proof: build ## real work (apt, pip, npm, PostgreSQL, git, rustc) on both forms of layers, which must agree
+proof: build ## real work (apt, pip, npm, PostgreSQL, git, rustc) on both forms of layers, which must agree; IMAGES='…': images too
 	$(SUDO) testing/real_work/run.sh target/release/havre $(JOBS)
+	$(if $(IMAGES),$(SUDO) testing/real_work/images.sh target/release/havre $(IMAGES))
 
 trees: ## 10,000 random trees and archives three ways, which must be the same in both forms of layers: make trees TREES=1000
-	@$(CARGO) test --locked -p havre-store --test equality --no-run 2>/dev/null
 	$(SUDO) env HAVRE_RANDOM_TREES=$(or $(TREES),10000) $(CARGO) test --locked -p havre-store --test equality
 
 fuzz: ## every parser under the fuzzer, or one: make fuzz TARGET=layer SECONDS_EACH=60 (needs cargo-fuzz)
