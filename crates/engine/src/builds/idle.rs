@@ -82,13 +82,18 @@ impl Activity {
         }
         let (activity, rest) = (Arc::downgrade(self), self.rest);
         self.handle.spawn(async move {
+            let mut left = rest;
             loop {
-                tokio::time::sleep(rest).await;
+                tokio::time::sleep(left).await;
                 let Some(activity) = activity.upgrade() else {
                     return;
                 };
                 let last = *activity.last.lock().unwrap_or_else(PoisonError::into_inner);
-                if activity.is_busy() || last.elapsed() < rest {
+                left = match activity.is_busy() {
+                    true => rest,
+                    false => rest.saturating_sub(last.elapsed()),
+                };
+                if !left.is_zero() {
                     continue;
                 }
                 activity.waiting.store(false, Ordering::SeqCst);
