@@ -461,4 +461,39 @@ proptest! {
             prop_assert!(read(&tar[..cut]).map_or(true, |all| all.is_empty()));
         }
     }
+
+    /// Whatever is written over it: refused, or read as something that agrees with itself.
+    #[test]
+    fn damaged_maps_never_panic(
+        (size, pieces) in map(),
+        form in 0..3,
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        sealed in any::<bool>(),
+    ) {
+        let len: u64 = pieces.iter().map(|(_, len)| len).sum();
+        let data = vec![b'd'; len as usize];
+        let numbers: Vec<_> = pieces.iter().map(|(offset, len)| format!("{offset},{len}")).collect();
+        let numbers = numbers.join(",");
+        let mut tar = match form {
+            0 => old(size, &pieces, &data),
+            1 => lines(size, &format!("{}\n{}\n", pieces.len(), numbers.replace(',', "\n")), &data),
+            _ => pax(&[("size", size.to_string()), ("map", numbers)], b'0', &data),
+        };
+        // Where there is no payload.
+        let head = tar.len() - len as usize;
+        for (place, byte) in damage {
+            let digit = b"0123456789,\n="[usize::from(byte) % 13];
+            let at = place.index(head.min(tar.len()));
+            tar[at] = if byte < 128 { digit } else { byte };
+        }
+        if sealed {
+            for at in [0, 1024] {
+                if let Some(block) = tar.get_mut(at..at + 512) {
+                    seal(block);
+                }
+            }
+        }
+        let limits = Limits { size: 1 << 20, extension: 1 << 14, ..Limits::default() };
+        let _ = read_with(&tar, limits);
+    }
 }

@@ -5,7 +5,8 @@
 //!
 //! **Memory.** A layer being written holds its tree: 49 MiB for a million entries with names of 12 bytes, less than 1 MiB for
 //! ten thousand. Contents are never held: they pass in pieces of 256 KiB, of which the pipeline has up to twenty. A process
-//! that wrote a layer of a million entries had 56 MiB in all at most.
+//! that wrote a layer of a million entries had 56 MiB in all at most. Beyond 256 MiB (four million entries with names of some 25
+//! bytes) a layer is refused.
 
 pub(super) mod probe;
 mod sparse;
@@ -87,10 +88,7 @@ fn open(layer: &Path, expected: &LayerFile) -> Result<fs::File> {
     }
     Err(StoreError::Corrupt {
         path,
-        reason: format!(
-            "it has {size} bytes, {} were written; `system check --repair` fetches the layer again",
-            expected.size
-        ),
+        reason: format!("it has {size} bytes, {} were written", expected.size),
     })
 }
 
