@@ -257,6 +257,45 @@ fn what_has_no_origin_says_what_to_do_and_that_helps() {
     assert_eq!(engine.ok("system check -q"), "");
 }
 
+/// Nothing of that is the work of a crash, so the image stays, and can be had again.
+#[test]
+fn a_layer_that_vanished_does_not_take_its_image_along() {
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let image = Image::busybox().with_layer(&noise(5, 1 << 20));
+    registry.publish("app", "v1", &image, Compression::Gzip);
+    let name = registry.name("app:v1");
+    engine.ok(["pull", "-q", &name]);
+    let dir = layer_dir(&engine, &name, 1);
+    if !dir.join("layer.erofs").exists() {
+        return;
+    }
+    engine.stop_daemon();
+    for whole in [false, true] {
+        if whole {
+            fs::remove_dir_all(&dir).expect("removed");
+        } else {
+            fs::remove_file(dir.join("layer.erofs")).expect("removed");
+        }
+        engine.start_daemon();
+        let refused = engine.run(["run", "--rm", &name, "echo", "runs"]);
+        assert_ne!(refused.code, 0, "{refused}");
+        assert!(
+            refused.err().contains("it is missing; `system check --repair`"),
+            "{refused}"
+        );
+        if whole {
+            // The next start knows without a check, and so does a pull.
+            engine.ok(["pull", "-q", &name]);
+        } else {
+            engine.ok("system check --repair -f");
+        }
+        assert_eq!(engine.ok(["run", "--rm", &name, "echo", "runs"]), "runs");
+        assert_eq!(engine.ok("system check -q"), "");
+        engine.stop_daemon();
+    }
+    engine.start_daemon();
+}
+
 #[test]
 fn a_registry_that_is_gone_or_wants_a_password_is_named() {
     let (engine, registry) = (TestEngine::start(), Registry::start());

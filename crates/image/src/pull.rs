@@ -194,7 +194,7 @@ impl ImageService {
             return Ok(None);
         };
         for diff_id in &image.layers {
-            if self.store.layers().find(diff_id)?.is_none() {
+            if self.store.layers().find_sound(diff_id)?.is_none() {
                 return Ok(None);
             }
         }

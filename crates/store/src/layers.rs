@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use self::exchange::has_files;
 use self::reading::{Readers, Reading};
 use crate::layout::STAGED_LAYER;
-use crate::snapshotter::{Archive, Form, Forms, Unpacked, archive, packing_error};
+use crate::snapshotter::{Archive, Form, Forms, IMAGE, Unpacked, archive, packing_error};
 use crate::store::{Core, mounts_beneath};
 use crate::{ApplyError, Lease, Meta, Result, StoreError, Verify};
 
@@ -242,7 +242,9 @@ impl LayerStore {
             let layer = self.get(diff_id)?;
             let path = self.core.layout.layer(diff_id);
             self.ensure_protected(&path, &layer)?;
-            self.forms.attach(&path, &layer.form)
+            self.forms
+                .attach(&path, &layer.form)
+                .map_err(|error| lost(&path, error))
         };
         chain.iter().map(attach).collect()
     }
@@ -383,11 +385,32 @@ impl LayerStore {
             if !there && self.complete_exchange(layer)? {
                 continue;
             }
+            if !doubtful && layer.form != Form::Directory {
+                // No crash does that, somebody did. It can't be mounted, but it can be had again.
+                tracing::warn!(layer = %layer.diff_id, "files of the layer are missing: `system check --repair` fetches it again");
+                self.mark(&layer.diff_id, true);
+                continue;
+            }
             let images = self.meta.forget_layer(&layer.diff_id)?;
             tracing::warn!(layer = %layer.diff_id, ?images, "layer lost; what needs it is gone");
             self.core.trash.discard(&path)?;
         }
         Ok(())
+    }
+}
+
+/// A layer whose file can't be mounted as it is: with the way out.
+fn lost(layer: &Path, error: StoreError) -> StoreError {
+    let reason = match error {
+        StoreError::Corrupt { reason, .. } => reason,
+        StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "it is missing".to_owned()
+        }
+        error => return error,
+    };
+    StoreError::Corrupt {
+        path: layer.join(IMAGE),
+        reason: format!("{reason}; `system check --repair` fetches the layer again"),
     }
 }
 

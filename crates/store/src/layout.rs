@@ -29,7 +29,8 @@
 //!
 //! **Publication.** A blob exists when its file is in `content/`. A layer exists when the database has its row; the
 //! directory is renamed into place before. A snapshot exists when the database has its row; its directory is made before.
-//! [`Store::open`](crate::Store::open) removes what has a directory and no row, and the row of what lost its directory.
+//! [`Store::open`](crate::Store::open) removes what has a directory and no row, and the row of what lost its directory; but a
+//! layer that is a file and lost it without a power cut keeps its row, cannot be mounted, and can be had again.
 //!
 //! **Mounts.** A layer that is a file is mounted at its `fs/` when it is first needed, once for all stacks it is in, and only if
 //! the file has the size it was made with. The mount stays until the layer is removed, or the store closed with no snapshot
