@@ -241,9 +241,8 @@ impl LayerStore {
         let attach = |diff_id| {
             let layer = self.get(diff_id)?;
             let path = self.core.layout.layer(diff_id);
-            self.ensure_protected(&path, &layer)?;
-            self.forms
-                .attach(&path, &layer.form)
+            self.ensure_protected(&path, &layer)
+                .and_then(|()| self.forms.attach(&path, &layer.form))
                 .map_err(|error| lost(&path, error))
         };
         chain.iter().map(attach).collect()
