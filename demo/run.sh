@@ -30,6 +30,9 @@ cleanup() {
   [ -S "$work/havre.sock" ] && docker ps -aq | xargs -r "$work/bin/docker" rm -f >/dev/null
   for pid in ${daemon:-} ${registry:-}; do kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
   [ $status -eq 0 ] || { echo "--- the daemon's last words"; tail -n 20 "$work/daemon.log"; } >&2
+  # The bridge and its rules stay for the next daemon, of which there is none.
+  ip link delete havre-demo 2>/dev/null
+  nft delete table ip havre-demo 2>/dev/null
   rm -rf "$work"
   exit $status
 }

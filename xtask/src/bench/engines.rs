@@ -297,6 +297,15 @@ impl Engine {
             }
             let _ = daemon.wait();
         }
+        if self.name == "havre" {
+            // Its bridge and rules stay for the next daemon, of which there may be none.
+            let _ = Command::new("ip")
+                .args(["link", "delete", "havre-bench"])
+                .output();
+            let _ = Command::new("nft")
+                .args(["delete", "table", "ip", "havre-bench"])
+                .output();
+        }
     }
 }
 
