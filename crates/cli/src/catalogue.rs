@@ -74,7 +74,7 @@ const COMMON: [&str; 12] = [
 ];
 
 /// Commands of Docker that do not exist here.
-const ABSENT: [&str; 19] = [
+const ABSENT: [&str; 17] = [
     "buildx",
     "checkpoint",
     "compose",
@@ -82,7 +82,6 @@ const ABSENT: [&str; 19] = [
     "manifest",
     "model",
     "node",
-    "pause",
     "plugin",
     "scout",
     "secret",
@@ -91,7 +90,6 @@ const ABSENT: [&str; 19] = [
     "stats",
     "swarm",
     "trust",
-    "unpause",
     "update",
     "scan",
 ];
@@ -148,6 +146,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["kill", "container kill"] => args::container::kill::Kill, commands::container::lifecycle::kill;
     ["load", "image load"] => args::image::load::Load, commands::image::load::load;
     ["logs", "container logs"] => args::container::logs::Logs, commands::container::logs::logs;
+    ["pause", "container pause"] => args::container::pause::Pause, commands::container::lifecycle::pause;
     ["port", "container port"] => args::container::port::Port, commands::container::port::port;
     ["rename", "container rename"] => args::container::rename::Rename, commands::container::rename::rename;
     ["restart", "container restart"] => args::container::restart::Restart, commands::container::lifecycle::restart;
@@ -158,6 +157,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["stop", "container stop"] => args::container::stop::Stop, commands::container::lifecycle::stop;
     ["tag", "image tag"] => args::image::tag::Tag, commands::image::tag::tag;
     ["top", "container top"] => args::container::top::Top, commands::container::top::top;
+    ["unpause", "container unpause"] => args::container::unpause::Unpause, commands::container::lifecycle::unpause;
     ["wait", "container wait"] => args::container::wait::Wait, commands::container::wait::wait;
     ["builder prune"] => args::builder::prune::Prune, commands::builder::prune::prune;
     ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;

@@ -1,10 +1,12 @@
-//! `stop`, `restart`, `kill`: the same to each of many containers, at the same time.
+//! `stop`, `restart`, `kill`, `pause`, `unpause`: the same to each of many containers, at the same time.
 
 use futures_util::future::join_all;
 
 use crate::args::container::kill::Kill;
+use crate::args::container::pause::Pause;
 use crate::args::container::restart::Restart;
 use crate::args::container::stop::Stop;
+use crate::args::container::unpause::Unpause;
 use crate::client::Call;
 use crate::commands::{Done, Failures};
 use crate::error::CliError;
@@ -37,6 +39,16 @@ pub(crate) async fn kill(session: &Session, args: Kill) -> Done {
         call.query_some("signal", args.signal.as_ref())
     })
     .await
+}
+
+/// `docker pause`.
+pub(crate) async fn pause(session: &Session, args: Pause) -> Done {
+    each(session, &args.operands, "pause", |call| call).await
+}
+
+/// `docker unpause`.
+pub(crate) async fn unpause(session: &Session, args: Unpause) -> Done {
+    each(session, &args.operands, "unpause", |call| call).await
 }
 
 async fn each<'a>(
