@@ -299,6 +299,31 @@ fn nothing_stays_mounted_however_soon_it_ends() {
     }
 }
 
+/// A build is nobody's when its daemon ends: its step is killed at once, and what was sent for it is gone.
+#[test]
+fn a_build_ends_with_its_daemon() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::with_busybox();
+    let dockerfile = "FROM busybox\nRUN echo begun && sleep 1000\n";
+    let context = engine.files("context", &[("Dockerfile", dockerfile)]);
+    let mut client = engine
+        .cmd(["build", &context.to_string_lossy()])
+        .env("HAVRE_BUILD_CONTEXT", "tar")
+        .spawn();
+    client.wait_for("begun");
+    let asked = Instant::now();
+    assert_eq!(engine.stop_daemon(), Some(0), "{}", engine.log());
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert_ne!(client.finish().code, 0);
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("the table of mounts");
+    let dir = engine.dir().to_str().expect("a name");
+    let left: Vec<&str> = table.lines().filter(|line| line.contains(dir)).collect();
+    assert!(left.is_empty(), "{left:#?}\n{}", engine.log());
+    engine.start_daemon();
+}
+
 #[test]
 fn the_restart_policy_holds_across_daemons() {
     if TestEngine::is_dockerd() {

@@ -142,6 +142,7 @@ async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError
     if args.notify {
         ready()?;
     }
+    let builds = engine.builds().clone();
     let ended = async move {
         loop {
             tokio::select! {
@@ -151,6 +152,7 @@ async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError
             }
         }
         tracing::info!("ending; containers go on");
+        builds.cancel_all();
     };
     let result = havre_api::serve(engine.clone(), listeners, ended).await;
     // Another daemon may have taken the place meanwhile: only our own socket goes.

@@ -11,6 +11,7 @@ use havre_build::context::{self, Context};
 use havre_build::{BuildError, BuildEvent, BuildRequest, Builder, Built, ContextError};
 use havre_store::Store;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use executor::RunExecutor;
 
@@ -25,6 +26,7 @@ pub struct Builds {
     events: Events,
     scratch: PathBuf,
     activity: Arc<idle::Activity>,
+    ending: CancellationToken,
 }
 
 /// What pruning the build cache removed.
@@ -44,6 +46,7 @@ impl Builds {
     ) -> Self {
         Builds {
             activity: idle::Activity::new(&store, handle),
+            ending: CancellationToken::new(),
             builder: Arc::new(builder),
             store,
             events,
@@ -56,6 +59,11 @@ impl Builds {
         context::receive(tar, &self.store, &self.scratch, &context::Limits::default())
     }
 
+    /// Ends all builds, as if their clients had gone: nobody takes them over.
+    pub fn cancel_all(&self) {
+        self.ending.cancel();
+    }
+
     /// Carries a build out; see [`Builder::build`]. The error knows its kind, exit code and excerpt.
     pub async fn build(
         &self,
@@ -63,6 +71,14 @@ impl Builds {
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
         let busy = self.activity.enter();
+        let (ending, cancel) = (self.ending.clone(), request.cancel.clone());
+        let _ended = request.cancel.clone().drop_guard();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ending.cancelled() => cancel.cancel(),
+                () = cancel.cancelled() => {}
+            }
+        });
         let built = self.builder.build(request, events).await?;
         drop(busy);
         self.events
