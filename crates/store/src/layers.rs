@@ -80,6 +80,8 @@ pub struct LayerStore {
     protecting: Mutex<()>,
     /// Layers found damaged: who brings one again replaces it.
     damaged: Mutex<HashSet<Digest>>,
+    /// Layers too large to be files.
+    outgrown: Mutex<HashSet<Digest>>,
 }
 
 /// A layer being made; thrown away unless it is published.
@@ -113,6 +115,7 @@ impl LayerStore {
             verify,
             protecting: Mutex::new(()),
             damaged: Mutex::default(),
+            outgrown: Mutex::default(),
         }
     }
 
@@ -170,6 +173,7 @@ impl LayerStore {
         if let Some(expected) = expected.filter(|expected| **expected != actual) {
             return Err(mismatch(expected, actual));
         }
+        self.note_outgrown(&actual, self.forms.result().form, &unpacked);
         Ok(self.publish(&staged, actual, unpacked, lease)?)
     }
 

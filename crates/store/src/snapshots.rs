@@ -160,8 +160,8 @@ impl Snapshots {
     }
 
     /// As [`Snapshots::mount`], but nothing that is written is ever forced to the disk, whatever programs inside ask for
-    /// (`fsync` is free). For build steps: a package manager runs several times faster, and after a power cut the step is
-    /// repeated anyway. Not for containers.
+    /// (`fsync` is free), nor when it is unmounted. For build steps: a package manager runs several times faster, and after a
+    /// power cut the step is repeated anyway. And for containers that are removed when they end; not for others.
     pub fn mount_volatile(&self, snapshot: &Snapshot) -> Result<PathBuf> {
         // The kernel's mark that an earlier volatile mount may have lost writes. This boot it hasn't.
         let mark = snapshot.work.join("work/incompat/volatile");

@@ -18,9 +18,8 @@ use super::layers::Wanted;
 use crate::flight::Turn;
 use crate::{ImageError, ImageService, KeepCompressed, Progress, ProgressEvent};
 
-/// Chunks between the network and the disk, of at most half a megabyte: with the buffers of the decoder and of the store a
-/// layer takes less than 32 MiB, whatever its size.
-const QUEUE: usize = 32;
+/// Chunks between the network and the disk, of at most half a megabyte.
+const QUEUE: usize = 8;
 /// Bytes of one write.
 const GATHER: usize = 256 << 10;
 const TICK: Duration = Duration::from_millis(100);

@@ -126,6 +126,9 @@ impl ImageService {
                 let outcome = match converted {
                     Ok(Converted::Done | Converted::Already) => Outcome::Converted,
                     Ok(Converted::InUse) => Outcome::InUse,
+                    Ok(Converted::Outgrown) => Outcome::Failed(
+                        "it has too many entries to be a file and stays a directory".to_owned(),
+                    ),
                     Err(ApplyError::Store(StoreError::LayerNotFound { .. })) => Outcome::Gone,
                     // A full disk is no matter of this layer.
                     Err(ApplyError::Store(

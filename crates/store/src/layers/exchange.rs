@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Layer, LayerStore, Staged, mismatch, pipeline};
-use crate::snapshotter::{FS, Form, IMAGE, LayerFile, MOVED, RECIPE, tree_blocks};
+use crate::snapshotter::{FS, Form, IMAGE, LayerFile, MOVED, RECIPE, Unpacked, tree_blocks};
 use crate::{ApplyError, LayerForm, Lease, Limits, Result, StoreError, Verify};
 
 /// In a layer's directory that took another's place: its form.
@@ -33,6 +33,8 @@ pub enum Converted {
     InUse,
     /// It has it now.
     Done,
+    /// It has more entries than a file system is made of in bounded memory: it stays a directory.
+    Outgrown,
 }
 
 /// What [`FORM`] holds.
@@ -100,12 +102,16 @@ impl LayerStore {
         if self.forms.is_of(to, &layer.form) {
             return Ok(Converted::Already);
         }
+        if self.is_outgrown(diff_id) && layer.form == Form::Directory {
+            return Ok(Converted::Outgrown);
+        }
         if self.is_stacked(&layer)? || self.readers.any(diff_id) {
             return Ok(Converted::InUse);
         }
         let tar = self.tar(diff_id)?;
         let outcome = match self.rewrite(tar, diff_id, to, progress) {
-            Ok(_) => Ok(Converted::Done),
+            Ok(layer) if self.forms.is_of(to, &layer.form) => Ok(Converted::Done),
+            Ok(_) => Ok(Converted::Outgrown),
             Err(ApplyError::Store(StoreError::LayerMounted { .. })) => Ok(Converted::InUse),
             Err(error) => Err(error),
         };
@@ -145,8 +151,25 @@ impl LayerStore {
         if actual != *diff_id {
             return Err(mismatch(diff_id, actual));
         }
+        self.note_outgrown(diff_id, to, &unpacked);
+        if layer.form == Form::Directory && unpacked.form == Form::Directory && !self.is_damaged(diff_id) {
+            return Ok(layer);
+        }
         self.protect_new(&staged, diff_id, &unpacked)?;
         Ok(self.exchange(&staged, unpacked.form, layer)?)
+    }
+
+    /// Remembers, until the store is closed, a layer that was to be a file and became a directory: nobody need try again.
+    pub(super) fn note_outgrown(&self, diff_id: &Digest, wanted: LayerForm, unpacked: &Unpacked) {
+        if wanted != LayerForm::Directories && unpacked.form == Form::Directory {
+            let mut outgrown = self.outgrown.lock().unwrap_or_else(PoisonError::into_inner);
+            outgrown.insert(diff_id.clone());
+        }
+    }
+
+    fn is_outgrown(&self, diff_id: &Digest) -> bool {
+        let outgrown = self.outgrown.lock().unwrap_or_else(PoisonError::into_inner);
+        outgrown.contains(diff_id)
     }
 
     /// Whether a layer can't be converted at the moment: it is a directory that something mounted stands on.

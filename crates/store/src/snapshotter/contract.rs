@@ -163,7 +163,11 @@ impl<'a> Bench<'a> {
     }
     /// The trees of the layers.
     fn attached(&self) -> Vec<PathBuf> {
-        let attach = |layer: &Made| self.snapshotter.attach(&layer.dir, &layer.form).unwrap();
+        let attach = |layer: &Made| match layer.form {
+            // In whatever form it was to be.
+            Form::Directory => layer.dir.join(FS),
+            _ => self.snapshotter.attach(&layer.dir, &layer.form).unwrap(),
+        };
         self.layers.iter().map(attach).collect()
     }
     fn view(&mut self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! Layers as directories: `fs/` is the tree in overlay form.
 
+mod times;
 mod unpack;
 
 use std::io::BufRead;

@@ -17,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::times::Times;
 use crate::error::is_no_space;
 use crate::snapshotter::recipe::{MOVED, RecipeWriter, Taken};
 use crate::snapshotter::recorded::{self, Contents};
@@ -30,8 +31,8 @@ const MAX_LINKS: u32 = 40;
 /// Access control lists: of an entry, and what new entries of a directory get.
 const ACL_ACCESS: &str = "system.posix_acl_access";
 const ACL_DEFAULT: &str = "system.posix_acl_default";
-/// Bytes of directory names kept until the end, when directories get their times.
-const MAX_DIRECTORY_NAMES: u64 = 256 << 20;
+/// Bytes of names of files whose place later entries took.
+const MAX_TAKEN_NAMES: u64 = 16 << 20;
 
 pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> Result<Unpacked, ApplyError> {
     let mut unpacker = Unpacker::new(staged)?;
@@ -39,6 +40,12 @@ pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> R
     let recipe = recorded::read(tar, recipe, limits, |entry, recipe, contents| {
         unpacker.entries += 1;
         let file = unpacker.entry(entry, recipe.borrow().payloads())?;
+        if unpacker.taken_bytes > MAX_TAKEN_NAMES {
+            return Err(ApplyError::Limit {
+                what: "bytes of names of files that later entries replace",
+                limit: MAX_TAKEN_NAMES,
+            });
+        }
         if entry.kind != Kind::File || entry.class != Class::Normal || entry.size == 0 {
             return Ok(());
         }
@@ -57,7 +64,7 @@ pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> R
         fill(&mut file, entry, contents, |error| unpacker.failed(entry, error))?;
         unpacker.dress_file(&file, entry)
     })?;
-    unpacker.set_directory_times();
+    unpacker.set_directory_times()?;
     if !unpacker.taken.is_empty() {
         // What of the files taken away has no other name can only be found out now.
         unpacker.size = tree_size(&staged.join(FS)).unwrap_or(unpacker.size);
@@ -129,9 +136,9 @@ struct Unpacker {
     default_acl: bool,
     euid: u32,
     egid: u32,
-    times: Vec<(Vec<u8>, Timespec)>,
-    times_bytes: u64,
+    times: Times,
     taken: Vec<Taken>,
+    taken_bytes: u64,
     size: u64,
     entries: u64,
 }
@@ -155,9 +162,9 @@ impl Unpacker {
             default_acl: false,
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),
-            times: Vec::new(),
-            times_bytes: 0,
+            times: Times::new(staged),
             taken: Vec::new(),
+            taken_bytes: 0,
             size: 0,
             entries: 0,
         })
@@ -546,33 +553,31 @@ impl Unpacker {
         {
             self.default_acl = true;
         }
-        self.times_bytes += self.real.len() as u64 + 64;
-        if self.times_bytes > MAX_DIRECTORY_NAMES {
-            return Err(ApplyError::Limit {
-                what: "bytes of directory names",
-                limit: MAX_DIRECTORY_NAMES,
-            });
-        }
+        let time = times(entry).last_modification;
         self.times
-            .push((self.real.clone(), times(entry).last_modification));
-        Ok(())
+            .push(&self.real, time)
+            .map_err(|error| self.failed(entry, error))
     }
 
     /// In the order of the archive, so that the last entry of a directory wins. What is no directory any more is left alone.
-    fn set_directory_times(&self) {
-        for (path, time) in &self.times {
+    fn set_directory_times(&mut self) -> Result<(), StoreError> {
+        let times = std::mem::replace(&mut self.times, Times::new(&self.staged));
+        let set = |path: &[u8], time| {
             let path = if path.is_empty() { b".".as_slice() } else { path };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let opened = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve);
             let times = Timestamps {
-                last_access: *time,
-                last_modification: *time,
+                last_access: time,
+                last_modification: time,
             };
             if let Err(errno) = opened.and_then(|dir| rustix::fs::futimens(dir, &times)) {
                 tracing::debug!(path = %shown(path), %errno, "directory time not set");
             }
-        }
+        };
+        times
+            .replay(set)
+            .map_err(|error| StoreError::io("read", &self.staged, error))
     }
 
     /// Makes room for `entry` where something is. `true` if it was a whiteout.
@@ -609,6 +614,7 @@ impl Unpacker {
         }
         let target = moved.join(self.taken.len().to_string());
         rustix::fs::renameat(self.top(), name, rustix::fs::CWD, &target)?;
+        self.taken_bytes += (size_of::<Taken>() + self.real.len()) as u64;
         self.taken.push(Taken {
             seq: payloads,
             path: self.real.clone(),

@@ -6,8 +6,6 @@
 use havre_erofs::{BlockSize, Node};
 use havre_oci::layer::{Entry, Stored};
 
-use crate::ApplyError;
-
 /// How one file is laid out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -139,22 +137,22 @@ pub(super) struct Appended {
     len: u64,
 }
 
-/// The most parts of one layer: 24 MiB of memory.
-const MAX_PARTS: usize = 1 << 20;
+/// The most parts of one layer: 3 MiB of memory.
+const MAX_PARTS: usize = 1 << 17;
+
+/// More than [`MAX_PARTS`].
+pub(super) struct TooManyParts;
 
 impl Appended {
     /// How a file is laid out whose stored bytes lie at the byte `there` of the image, if it is sparse.
-    pub(super) fn plan(&mut self, entry: &Entry, there: u64) -> Result<Option<Plan>, ApplyError> {
+    pub(super) fn plan(&mut self, entry: &Entry, there: u64) -> Result<Option<Plan>, TooManyParts> {
         let Some(stored) = &entry.stored else {
             return Ok(None);
         };
         let behind = Node::APPENDED + self.len;
         let plan = Plan::new(entry.size, stored, BlockSize::B512, Some(there), behind);
         if self.parts.len() + plan.copies.len() > MAX_PARTS {
-            return Err(ApplyError::Limit {
-                what: "pieces of sparse files",
-                limit: MAX_PARTS as u64,
-            });
+            return Err(TooManyParts);
         }
         self.parts.extend(plan.copies.iter().map(|part| Copied {
             from: there + part.from,

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use havre_oci::layer::{Class, Entry, Kind};
 use havre_sys::erofs::Backing;
 
-use super::writer::ImageWriter;
+use super::writer::{ImageWriter, Written};
 use super::{Erofs, FS, IMAGE};
 use crate::{ApplyError, Limits, StoreError};
+
+/// Bytes the tree of a spooled archive may take: four million entries with names of some 25 bytes. There is one at a time for
+/// a build, and no other form to go over to.
+const SPOOLED: u64 = 256 << 20;
 
 impl Erofs {
     /// Writes an archive into the empty directory `staged` and mounts its tree; where. See [`LayerStore::spool`].
@@ -29,8 +33,13 @@ impl Erofs {
             Backing::File { .. } => Backing::File { direct: false },
             Backing::Loop => Backing::Loop,
         };
-        let writer = ImageWriter::create(staged, self.block)?;
-        writer.with_change(literal).write(tar, limits)?;
+        let writer = ImageWriter::create(staged, self.block, SPOOLED)?;
+        if let Written::Outgrown { .. } = writer.with_change(literal).write(tar, limits)? {
+            return Err(ApplyError::Limit {
+                what: "bytes of names",
+                limit: SPOOLED,
+            });
+        }
         let target = staged.join(FS);
         havre_sys::erofs::mount(&staged.join(IMAGE), &target, backing).map_err(|source| {
             StoreError::Mount {

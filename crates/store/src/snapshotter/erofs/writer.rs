@@ -4,6 +4,9 @@
 //! writes contents at 4 KiB bounds and the rest into a recipe. Either way the tree is collected meanwhile, its metadata follow
 //! the data, and the superblock, which makes a file system of it, is written last. Of sparse files the tar form appends to the
 //! archive what cannot be pointed to where it lies ([`sparse`](super::sparse)).
+//!
+//! A tree that needs more memory than it may have is given up. The archive is then read and written to its end all the same:
+//! from what was written something else can be made.
 
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -14,7 +17,7 @@ use havre_erofs::{BlockSize, DATA_START, DeviceKind, ErofsError, Layout, Metadat
 use havre_oci::Digester;
 use havre_oci::layer::{Class, Entry, Kind, Piece, Reader};
 
-use super::sparse::{Appended, Plan};
+use super::sparse::{Appended, Plan, TooManyParts};
 use crate::snapshotter::recipe::RecipeWriter;
 use crate::snapshotter::recorded;
 use crate::snapshotter::{FS, Form, IMAGE, LayerFile, RECIPE, Unpacked, archive_error, archive_limits};
@@ -23,13 +26,23 @@ use crate::{ApplyError, Limits, Result, StoreError};
 /// Pieces written at once.
 const PIECE: usize = 256 << 10;
 
+/// What became of an archive.
+pub(super) enum Written {
+    /// A file system.
+    Image(Unpacked),
+    /// Too many names and attributes for one: the data are there, in the tar form as the archive, in the aligned form with the
+    /// recipe; nothing else.
+    Outgrown { tar_size: u64 },
+}
+
 /// Writes one layer.
 pub(super) struct ImageWriter {
     staged: PathBuf,
     path: PathBuf,
     file: fs::File,
     block: BlockSize,
-    tree: Tree,
+    /// `None` once it was given up.
+    tree: Option<Tree>,
     entries: u64,
     appended: Appended,
     /// What is done to an entry before it is put into the tree.
@@ -37,7 +50,8 @@ pub(super) struct ImageWriter {
 }
 
 impl ImageWriter {
-    pub(super) fn create(staged: &Path, block: BlockSize) -> Result<Self> {
+    /// `memory`: bytes the tree may take.
+    pub(super) fn create(staged: &Path, block: BlockSize, memory: u64) -> Result<Self> {
         let mount_point = staged.join(FS);
         fs::create_dir(&mount_point).map_err(StoreError::at("create", &mount_point))?;
         let path = staged.join(IMAGE);
@@ -46,16 +60,13 @@ impl ImageWriter {
             .write(true)
             .create_new(true)
             .open(&path);
-        let options = Options {
-            block,
-            ..Options::default()
-        };
+        let options = Options { block, memory };
         Ok(Self {
             staged: staged.to_path_buf(),
             file: file.map_err(StoreError::at("create", &path))?,
             path,
             block,
-            tree: Tree::new(options),
+            tree: Some(Tree::new(options)),
             entries: 0,
             appended: Appended::default(),
             change: |_| Ok(()),
@@ -68,14 +79,14 @@ impl ImageWriter {
         self
     }
 
-    pub(super) fn write(self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+    pub(super) fn write(self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Written, ApplyError> {
         match self.block {
             BlockSize::B512 => self.write_tar(tar, limits),
             BlockSize::B4096 => self.write_aligned(tar, limits),
         }
     }
 
-    fn write_tar(mut self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+    fn write_tar(mut self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Written, ApplyError> {
         let mut tee = Tee {
             input: tar,
             file: &self.file,
@@ -90,8 +101,13 @@ impl ImageWriter {
                 self.entries += 1;
                 (self.change)(&mut entry)?;
                 let there = DATA_START + reader.position();
-                let plan = self.appended.plan(&entry, there)?;
-                add(&mut self.tree, &entry, there, plan.as_ref())?;
+                if self.tree.is_none() {
+                    continue;
+                }
+                match self.appended.plan(&entry, there) {
+                    Ok(plan) => put(&mut self.tree, &entry, there, plan.as_ref())?,
+                    Err(TooManyParts) => self.tree = None,
+                }
             }
             let (_, length) = reader.finish().map_err(archive_error)?;
             Ok(length)
@@ -105,7 +121,7 @@ impl ImageWriter {
         self.finish(DATA_START + tar_size, tar_size)
     }
 
-    fn write_aligned(mut self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Unpacked, ApplyError> {
+    fn write_aligned(mut self, tar: &mut dyn BufRead, limits: &Limits) -> Result<Written, ApplyError> {
         let recipe = RecipeWriter::create(&self.staged.join(RECIPE))?;
         let mut data = Data {
             path: &self.path,
@@ -116,11 +132,11 @@ impl ImageWriter {
             self.entries += 1;
             (self.change)(entry)?;
             if entry.kind != Kind::File || entry.class != Class::Normal || entry.size == 0 {
-                return add(&mut self.tree, entry, 0, None);
+                return put(&mut self.tree, entry, 0, None);
             }
             let start = data.begin(self.block)?;
             let Some(stored) = &entry.stored else {
-                add(&mut self.tree, entry, start, None)?;
+                put(&mut self.tree, entry, start, None)?;
                 recipe.borrow_mut().extent(entry.size, start)?;
                 while let Some(piece) = contents.next()? {
                     data.put(piece)?;
@@ -128,7 +144,7 @@ impl ImageWriter {
                 return Ok(());
             };
             let plan = Plan::new(entry.size, stored, self.block, None, start);
-            add(&mut self.tree, entry, start, Some(&plan))?;
+            put(&mut self.tree, entry, start, Some(&plan))?;
             let mut recipe = recipe.borrow_mut();
             for part in &plan.copies {
                 recipe.extent(part.len, start + part.to)?;
@@ -164,7 +180,7 @@ impl ImageWriter {
     }
 
     /// Writes what comes after the data, and before.
-    fn finish(self, data_end: u64, tar_size: u64) -> Result<Unpacked, ApplyError> {
+    fn finish(self, data_end: u64, tar_size: u64) -> Result<Written, ApplyError> {
         let Self {
             path,
             file,
@@ -175,7 +191,11 @@ impl ImageWriter {
             ..
         } = self;
         let failed = |error| StoreError::io("write", &path, error);
-        let layout = Layout::new(tree, data_end).map_err(|error| refused(&path, error))?;
+        let layout = match tree.map(|tree| Layout::new(tree, data_end)) {
+            Some(Ok(layout)) => layout,
+            None | Some(Err(ErofsError::Memory { .. })) => return Ok(Written::Outgrown { tar_size }),
+            Some(Err(error)) => return Err(refused(&path, error)),
+        };
         let size = layout.file_bytes();
         let mut digester = Digester::sha256();
         append(
@@ -211,7 +231,7 @@ impl ImageWriter {
             metadata_offset: layout.appended(),
             metadata: digester.finish(),
         };
-        Ok(Unpacked {
+        Ok(Written::Image(Unpacked {
             form: match block {
                 BlockSize::B512 => Form::Tar(described),
                 BlockSize::B4096 => Form::Aligned(described),
@@ -219,7 +239,7 @@ impl ImageWriter {
             size,
             tar_size,
             entries,
-        })
+        }))
     }
 }
 
@@ -256,18 +276,46 @@ fn append(
     })
 }
 
+/// Why an entry isn't in the tree.
+enum Refused {
+    /// The tree would take more memory than it may.
+    Memory,
+    Entry(ApplyError),
+}
+
+impl From<ApplyError> for Refused {
+    fn from(error: ApplyError) -> Self {
+        Self::Entry(error)
+    }
+}
+
+/// Puts an entry into the tree, which is given up when it becomes too large.
+fn put(tree: &mut Option<Tree>, entry: &Entry, offset: u64, plan: Option<&Plan>) -> Result<(), ApplyError> {
+    let Some(grown) = tree else {
+        return Ok(());
+    };
+    match add(grown, entry, offset, plan) {
+        Ok(()) => Ok(()),
+        Err(Refused::Memory) => {
+            *tree = None;
+            Ok(())
+        }
+        Err(Refused::Entry(error)) => Err(error),
+    }
+}
+
 /// Puts an entry, whose contents are at the byte `offset` of the image or laid out as planned, into the tree.
-fn add(tree: &mut Tree, entry: &Entry, offset: u64, plan: Option<&Plan>) -> Result<(), ApplyError> {
+fn add(tree: &mut Tree, entry: &Entry, offset: u64, plan: Option<&Plan>) -> Result<(), Refused> {
     let invalid = |reason: &str| ApplyError::Invalid {
         reason: reason.to_owned(),
     };
     let added = match &entry.class {
         Class::Metadata => Ok(()),
         Class::Opaque { dir } => tree.opaque(dir),
-        Class::Whiteout { path } if path.is_empty() => return Err(invalid("a whiteout of the root")),
+        Class::Whiteout { path } if path.is_empty() => return Err(invalid("a whiteout of the root").into()),
         Class::Whiteout { path } => tree.whiteout(path),
         Class::Normal if entry.path.is_empty() && entry.kind != Kind::Dir => {
-            return Err(invalid("the root is not a directory"));
+            return Err(invalid("the root is not a directory").into());
         }
         Class::Normal => {
             let metadata = Metadata {
@@ -310,10 +358,10 @@ fn device(kind: DeviceKind, major: u32, minor: u32) -> Node<'static> {
 }
 
 /// Why an entry can't be, in the words of unpacking it into a directory.
-fn named(entry: &Entry, error: ErofsError) -> ApplyError {
+fn named(entry: &Entry, error: ErofsError) -> Refused {
     let path = String::from_utf8_lossy(&entry.path).into_owned();
     let system = |errno: rustix::io::Errno| io::Error::from(errno);
-    match error {
+    Refused::Entry(match error {
         ErofsError::DanglingHardLink { .. } => ApplyError::DanglingHardLink {
             path,
             target: String::from_utf8_lossy(&entry.target).into_owned(),
@@ -326,15 +374,12 @@ fn named(entry: &Entry, error: ErofsError) -> ApplyError {
             path,
             source: system(rustix::io::Errno::LOOP),
         },
-        ErofsError::Memory { limit } => ApplyError::Limit {
-            what: "bytes of names and attributes",
-            limit,
-        },
+        ErofsError::Memory { .. } => return Refused::Memory,
         error => ApplyError::Entry {
             path,
             source: io::Error::new(io::ErrorKind::InvalidInput, error),
         },
-    }
+    })
 }
 
 /// Why metadata can't be written.
