@@ -172,7 +172,13 @@ fn prepare(
     }
     let rootfs = || {
         let snapshot = store.snapshots().get(id)?;
-        let rootfs = timings.stage("root file system", || store.snapshots().mount(&snapshot))?;
+        let rootfs = timings.stage("root file system", || {
+            // What goes when it ends need never be on the disk: unmounting would force everything there, others' files too.
+            match record.host_config.auto_remove {
+                true => store.snapshots().mount_volatile(&snapshot),
+                false => store.snapshots().mount(&snapshot),
+            }
+        })?;
         let made = timings.stage("mount points", || mountpoints::prepare(&rootfs))?;
         // Stored with the rest when it has started. What an earlier start left behind stays on the list.
         container.change(|record| {
@@ -211,6 +217,8 @@ fn prepare(
             let path = timings.stage("network namespace", || inner.network.sandbox_create(id))?;
             let _ = sandbox.send(path);
             let request = EndpointRequest {
+                network: havre_network::DEFAULT_NETWORK.to_owned(),
+                priority: 0,
                 container: id.to_owned(),
                 ports,
                 ip: None,
