@@ -10,6 +10,7 @@ pub(crate) mod exec;
 pub(crate) mod host_config;
 pub(crate) mod image;
 pub(crate) mod network;
+pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod upkeep;
 pub(crate) mod volume;

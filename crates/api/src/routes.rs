@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod logs;
 mod networks;
+mod stats;
 mod streams;
 mod system;
 mod transfer;
@@ -54,6 +55,7 @@ fn container_routes() -> Router<Engine> {
         .route("/containers/{id}/unpause", post(containers::unpause))
         .route("/containers/{id}/rename", post(containers::rename))
         .route("/containers/{id}/update", post(containers::update))
+        .route("/containers/{id}/stats", get(stats::stats))
         .route("/containers/{id}/top", get(containers::top))
         .route("/containers/{id}/changes", get(containers::changes))
         .route("/containers/{id}/resize", post(containers::resize))

@@ -74,7 +74,7 @@ const COMMON: [&str; 12] = [
 ];
 
 /// Commands of Docker that do not exist here.
-const ABSENT: [&str; 17] = [
+const ABSENT: [&str; 16] = [
     "buildx",
     "checkpoint",
     "compose",
@@ -87,7 +87,6 @@ const ABSENT: [&str; 17] = [
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "trust",
     "update",
@@ -154,6 +153,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["rmi", "image rm", "image remove"] => args::image::rm::Rm, commands::image::rm::rm;
     ["save", "image save"] => args::image::save::Save, commands::image::save::save;
     ["start", "container start"] => args::container::start::Start, commands::container::start::start;
+    ["stats", "container stats"] => args::container::stats::Stats, commands::container::stats::stats;
     ["stop", "container stop"] => args::container::stop::Stop, commands::container::lifecycle::stop;
     ["tag", "image tag"] => args::image::tag::Tag, commands::image::tag::tag;
     ["top", "container top"] => args::container::top::Top, commands::container::top::top;

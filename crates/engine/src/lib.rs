@@ -33,7 +33,7 @@ pub use engine::{Ending, Engine, EngineOptions};
 pub use error::{EngineError, ErrorKind};
 pub use events::*;
 pub use filters::Filters;
-pub use havre_runtime::{Stage, Timings};
+pub use havre_runtime::{BlockCount, HostCpu, InterfaceStats, Stage, Stats, Timings};
 pub use images::{Images, Mended};
 
 pub use networks::*;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use havre_sys::cgroup_device::{self, DeviceKind, DeviceRule};
 use serde_json::Value;
 
-use crate::stats::Stats;
+mod usage;
 
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
@@ -257,92 +257,8 @@ impl Cgroup {
         failures
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats {
-            read_at: jiff::Timestamp::now(),
-            memory_limit: u64::MAX,
-            ..Stats::default()
-        };
-        if is_v2() {
-            self.stats_v2(&mut stats)
-        } else {
-            self.stats_v1(&mut stats)
-        }
-        stats
-    }
-
     fn read(&self, controller: &str, file: &str) -> String {
         fs_err::read_to_string(self.directory(controller).join(file)).unwrap_or_default()
-    }
-
-    fn stats_v1(&self, stats: &mut Stats) {
-        let number =
-            |controller: &str, file: &str| self.read(controller, file).trim().parse::<u64>().unwrap_or(0);
-        stats.cpu_total = number("cpuacct", "cpuacct.usage");
-        stats.cpu_user = number("cpuacct", "cpuacct.usage_user");
-        stats.cpu_system = number("cpuacct", "cpuacct.usage_sys");
-        stats.cpu_per_core = self
-            .read("cpuacct", "cpuacct.usage_percpu")
-            .split_ascii_whitespace()
-            .filter_map(|value| value.parse().ok())
-            .collect();
-        let throttling = self.read("cpu", "cpu.stat");
-        stats.throttled_periods = keyed(&throttling, "nr_throttled").unwrap_or(0);
-        stats.throttled_time = keyed(&throttling, "throttled_time").unwrap_or(0);
-        stats.memory_usage = number("memory", "memory.usage_in_bytes");
-        stats.memory_max_usage = number("memory", "memory.max_usage_in_bytes");
-        let limit = number("memory", "memory.limit_in_bytes");
-        // Without a limit the file holds the largest multiple of the page size.
-        stats.memory_limit = if limit == 0 || limit > 1 << 62 {
-            u64::MAX
-        } else {
-            limit
-        };
-        stats.memory_inactive_file =
-            keyed(&self.read("memory", "memory.stat"), "total_inactive_file").unwrap_or(0);
-        stats.pids_current = number("pids", "pids.current");
-        stats.pids_limit = number("pids", "pids.max");
-        for line in self
-            .read("blkio", "blkio.throttle.io_service_bytes_recursive")
-            .lines()
-        {
-            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            if let [_, operation, bytes] = fields[..] {
-                let bytes = bytes.parse::<u64>().unwrap_or(0);
-                match operation {
-                    "Read" => stats.block_read += bytes,
-                    "Write" => stats.block_write += bytes,
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn stats_v2(&self, stats: &mut Stats) {
-        let cpu = self.read("", "cpu.stat");
-        let nanos = |key: &str| keyed(&cpu, key).unwrap_or(0).saturating_mul(1000);
-        stats.cpu_total = nanos("usage_usec");
-        stats.cpu_user = nanos("user_usec");
-        stats.cpu_system = nanos("system_usec");
-        stats.throttled_periods = keyed(&cpu, "nr_throttled").unwrap_or(0);
-        stats.throttled_time = nanos("throttled_usec");
-        let number = |file: &str| self.read("", file).trim().parse::<u64>().ok();
-        stats.memory_usage = number("memory.current").unwrap_or(0);
-        stats.memory_max_usage = number("memory.peak").unwrap_or(0);
-        stats.memory_limit = number("memory.max").unwrap_or(u64::MAX);
-        stats.memory_inactive_file = keyed(&self.read("", "memory.stat"), "inactive_file").unwrap_or(0);
-        stats.pids_current = number("pids.current").unwrap_or(0);
-        stats.pids_limit = number("pids.max").unwrap_or(0);
-        for field in self.read("", "io.stat").split_ascii_whitespace() {
-            if let Some((key, bytes)) = field.split_once('=') {
-                let bytes = bytes.parse::<u64>().unwrap_or(0);
-                match key {
-                    "rbytes" => stats.block_read += bytes,
-                    "wbytes" => stats.block_write += bytes,
-                    _ => {}
-                }
-            }
-        }
     }
 }
 

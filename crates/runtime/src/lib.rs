@@ -31,5 +31,5 @@ pub use error::{RuntimeError, StartError};
 pub use runtime::{Reattached, Runtime, RuntimeConfig};
 pub use shim_client::{AttachRequest, Exec, ExitStatus, Shim, ShimState};
 pub use spec::{ContainerSpec, ExecSpec};
-pub use stats::Stats;
+pub use stats::{BlockCount, HostCpu, InterfaceStats, Stats, interfaces};
 pub use timings::{Stage, Timings};

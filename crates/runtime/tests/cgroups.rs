@@ -166,13 +166,20 @@ fn the_numbers_are_true() {
     );
     assert!(second.cpu_user + second.cpu_system > 0, "{second:?}");
     assert!((32 << 20..256 << 20).contains(&second.memory_usage), "{second:?}");
-    assert!(second.memory_max_usage >= second.memory_usage / 2, "{second:?}");
+    assert_eq!(second.memory_max_usage.is_some(), !is_v2(), "{second:?}");
+    assert!(second.memory.len() > 10, "{second:?}");
     assert_eq!((second.memory_limit, second.pids_limit), (256 << 20, 33));
     assert!((1..5).contains(&second.pids_current), "{second:?}");
     assert_eq!(second.cpu_per_core.is_empty(), is_v2());
     if is_v2() {
         // Version 1 does not know whose the pages are that are written back.
-        assert!((8 << 20..64 << 20).contains(&second.block_write), "{second:?}");
+        let written: u64 = second
+            .block_bytes
+            .iter()
+            .filter(|count| count.operation == "write")
+            .map(|count| count.count)
+            .sum();
+        assert!((8 << 20..64 << 20).contains(&written), "{second:?}");
     }
     bench.runtime.delete("c1").unwrap();
 }

@@ -9,3 +9,4 @@ mod limits;
 mod mounts;
 mod run;
 mod streams;
+mod usage;

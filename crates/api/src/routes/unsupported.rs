@@ -28,10 +28,6 @@ pub(super) fn routes() -> Router<Engine> {
             any(|| async { refuse("looking at images in registries is not supported yet") }),
         )
         .route(
-            "/containers/{id}/stats",
-            get(|| async { refuse("statistics are not supported yet") }),
-        )
-        .route(
             "/containers/{id}/attach/ws",
             get(|| async { refuse("attaching by WebSocket is not supported") }),
         )

@@ -17,6 +17,7 @@ pub(crate) mod rename;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod stats;
 mod timings;
 pub(crate) mod top;
 pub(crate) mod wait;

@@ -35,6 +35,7 @@ mod signal;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod stop;
 mod streams;
 mod table;
@@ -55,6 +56,7 @@ use havre_store::Store;
 pub use model::*;
 pub use requests::*;
 pub use state::*;
+pub use stats::{Reading, StatsMode, StatsStream, StatsView};
 pub use streams::{Attachment, DetachKeys, Frame, Input, Output, Sent, StreamKind};
 pub use view::*;
 
