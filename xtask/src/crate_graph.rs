@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "havre-engine",
         &[
             "havre-build",
+            "havre-dns",
             "havre-image",
             "havre-network",
             "havre-registry-client",
@@ -34,16 +35,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("havre-build", &["havre-image", "havre-store", "havre-sys"]),
     ("havre-image", &["havre-registry-client", "havre-store"]),
     ("havre-registry-client", &[]),
-    ("havre-runtime", &["havre-sys"]),
+    ("havre-runtime", &["havre-dns", "havre-sys"]),
     ("havre-network", &["havre-sys"]),
     ("havre-store", &["havre-erofs", "havre-sys"]),
     ("havre-erofs", &[]),
+    ("havre-dns", &[]),
     ("havre-sys", &[]),
     ("havre-oci", &[]),
 ];
 
 /// Crates with no async runtime beneath them.
 const BLOCKING: &[&str] = &[
+    "havre-dns",
     "havre-erofs",
     "havre-oci",
     "havre-sys",

@@ -1,4 +1,4 @@
-//! The default bridge: interface, subnet, and what the host must allow for it.
+//! Bridges: interface, subnet, and what the host must allow for them.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -29,35 +29,68 @@ pub(crate) struct Bridge {
     pub(crate) fresh: bool,
 }
 
-/// Finds the bridge or makes it. `remembered` is the subnet of an earlier life, preferred when it is still free.
-pub(crate) fn ensure(config: &NetworkConfig, remembered: Option<Ipv4Net>) -> Result<Bridge, NetworkError> {
-    let name = &config.bridge;
-    let mut host = Connection::open().map_err(|source| NetworkError::Netlink {
-        action: "ask the kernel about",
-        object: "network interfaces".to_owned(),
-        source,
-    })?;
+/// What a bridge is to be.
+pub(crate) struct Wanted<'a> {
+    pub(crate) interface: &'a str,
+    /// `None`: the uplink's, at most 1500.
+    pub(crate) mtu: Option<u32>,
+    /// Published ports are to be reached from the host's 127.0.0.1.
+    pub(crate) from_loopback: bool,
+}
+
+/// Finds the default bridge or makes it. `remembered` is the subnet of an earlier life, preferred when it is still free;
+/// `reserved` are those of other networks.
+pub(crate) fn ensure_default(
+    config: &NetworkConfig,
+    remembered: Option<Ipv4Net>,
+    reserved: &[Ipv4Net],
+) -> Result<Bridge, NetworkError> {
+    let wanted = Wanted {
+        interface: &config.bridge,
+        mtu: config.mtu,
+        from_loopback: true,
+    };
+    // From the choice of a subnet until its route is there, no other engine may choose.
+    let _turn = turn();
+    ensure(&wanted, |routes| {
+        let remembered = remembered.filter(|subnet| config.pools.contains(subnet));
+        let pools: Vec<_> = remembered
+            .into_iter()
+            .chain(config.pools.iter().copied())
+            .collect();
+        let subnet = free_subnet(&pools, routes, reserved)?;
+        let gateway = Ipv4Addr::from_bits(subnet.network().to_bits() + 1);
+        Ipv4Net::new(gateway, subnet.prefix_len()).map_err(|_| NetworkError::PoolsExhausted)
+    })
+}
+
+/// Finds a bridge or makes it; `address` says what it gets when it has none.
+pub(crate) fn ensure(
+    wanted: &Wanted<'_>,
+    address: impl Fn(&[Route]) -> Result<Ipv4Net, NetworkError>,
+) -> Result<Bridge, NetworkError> {
+    let name = wanted.interface;
+    let mut host = connection()?;
     let failed = |action: &'static str| {
         move |source| NetworkError::Netlink {
             action,
-            object: format!("bridge {}", config.bridge),
+            object: format!("bridge {name}"),
             source,
         }
     };
-
-    // From the choice of a subnet until its route is there, no other engine may choose.
-    let _turn = turn();
     let links = host.links().map_err(failed("look for"))?;
     let routes = host.routes().map_err(failed("look for"))?;
     if let Some(found) = links.iter().find(|link| link.name == *name) {
         if !found.is_bridge {
-            return Err(NetworkError::NotABridge { name: name.clone() });
+            return Err(NetworkError::NotABridge {
+                name: name.to_owned(),
+            });
         }
         let addresses = host.addresses().map_err(failed("look for"))?;
         let address = match addresses.iter().find(|(index, _)| *index == found.index) {
             Some((_, address)) => *address,
             None => {
-                let address = choose(config, remembered, &routes)?;
+                let address = address(&routes)?;
                 host.execute(vec![
                     netlink::set_up(found.index),
                     netlink::add_address(found.index, address),
@@ -66,7 +99,7 @@ pub(crate) fn ensure(config: &NetworkConfig, remembered: Option<Ipv4Net>) -> Res
                 address
             }
         };
-        allow(name)?;
+        allow(wanted)?;
         return Ok(Bridge {
             index: found.index,
             subnet: address.trunc(),
@@ -76,8 +109,8 @@ pub(crate) fn ensure(config: &NetworkConfig, remembered: Option<Ipv4Net>) -> Res
         });
     }
 
-    let address = choose(config, remembered, &routes)?;
-    let mtu = config.mtu.unwrap_or_else(|| uplink_mtu(&links, &routes));
+    let address = address(&routes)?;
+    let mtu = wanted.mtu.unwrap_or_else(|| uplink_mtu(&links, &routes));
     host.execute(vec![netlink::add_bridge(
         name,
         mtu,
@@ -91,7 +124,7 @@ pub(crate) fn ensure(config: &NetworkConfig, remembered: Option<Ipv4Net>) -> Res
         Connection::open()
             .and_then(|mut host| host.execute(vec![netlink::add_address(index, address)]))
             .map_err(failed("give an address to"))?;
-        allow(name)?;
+        allow(wanted)?;
         Ok(index)
     };
     match finish() {
@@ -109,6 +142,38 @@ pub(crate) fn ensure(config: &NetworkConfig, remembered: Option<Ipv4Net>) -> Res
     }
 }
 
+/// A subnet of the pools that neither a route of the host overlaps nor one of the `reserved` networks.
+pub(crate) fn choose_subnet(pools: &[Ipv4Net], reserved: &[Ipv4Net]) -> Result<Ipv4Net, NetworkError> {
+    let routes = connection()?.routes().map_err(|source| NetworkError::Netlink {
+        action: "list",
+        object: "routes".to_owned(),
+        source,
+    })?;
+    free_subnet(pools, &routes, reserved)
+}
+
+fn free_subnet(pools: &[Ipv4Net], routes: &[Route], reserved: &[Ipv4Net]) -> Result<Ipv4Net, NetworkError> {
+    let mut taken: Vec<_> = routes.iter().map(|route| route.destination).collect();
+    taken.extend(reserved);
+    // A name server may lie behind the default route, inside a pool: the bridge would hide it.
+    let resolv = crate::files::host_resolv_conf();
+    taken.extend(
+        crate::files::servers(&resolv)
+            .iter()
+            .filter_map(|server| server.parse::<Ipv4Addr>().ok())
+            .map(Ipv4Net::from),
+    );
+    pool::choose(pools, &taken)
+}
+
+fn connection() -> Result<Connection, NetworkError> {
+    Connection::open().map_err(|source| NetworkError::Netlink {
+        action: "ask the kernel about",
+        object: "network interfaces".to_owned(),
+        source,
+    })
+}
+
 /// Removes the bridge. There being none is no error.
 pub(crate) fn remove(name: &str) -> Result<(), NetworkError> {
     let gone = Connection::open().and_then(|mut host| host.execute(vec![netlink::delete_link(name)]));
@@ -124,31 +189,6 @@ pub(crate) fn remove(name: &str) -> Result<(), NetworkError> {
     }
 }
 
-/// The gateway's address in the subnet to take.
-fn choose(
-    config: &NetworkConfig,
-    remembered: Option<Ipv4Net>,
-    routes: &[Route],
-) -> Result<Ipv4Net, NetworkError> {
-    let mut taken: Vec<_> = routes.iter().map(|route| route.destination).collect();
-    // A name server may lie behind the default route, inside a pool: the bridge would hide it.
-    let resolv = crate::files::host_resolv_conf();
-    taken.extend(
-        crate::files::servers(&resolv)
-            .iter()
-            .filter_map(|server| server.parse::<Ipv4Addr>().ok())
-            .map(Ipv4Net::from),
-    );
-    let remembered = remembered.filter(|subnet| config.pools.contains(subnet));
-    let pools: Vec<_> = remembered
-        .into_iter()
-        .chain(config.pools.iter().copied())
-        .collect();
-    let subnet = pool::choose(&pools, &taken)?;
-    let gateway = Ipv4Addr::from_bits(subnet.network().to_bits() + 1);
-    Ipv4Net::new(gateway, subnet.prefix_len()).map_err(|_| NetworkError::PoolsExhausted)
-}
-
 /// What the link of the default route carries.
 fn uplink_mtu(links: &[Link], routes: &[Route]) -> u32 {
     routes
@@ -160,9 +200,15 @@ fn uplink_mtu(links: &[Link], routes: &[Route]) -> u32 {
 
 /// Forwarding, and 127.0.0.1 as a source on the bridge: what reaches a published port from the host's own 127.0.0.1 is
 /// only rerouted if the bridge may carry it. The table's guard keeps containers from using it the other way.
-fn allow(bridge: &str) -> Result<(), NetworkError> {
+fn allow(wanted: &Wanted<'_>) -> Result<(), NetworkError> {
     turn_on("/proc/sys/net/ipv4/ip_forward")?;
-    turn_on(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"))
+    if wanted.from_loopback {
+        turn_on(&format!(
+            "/proc/sys/net/ipv4/conf/{}/route_localnet",
+            wanted.interface
+        ))?;
+    }
+    Ok(())
 }
 
 fn turn_on(path: &str) -> Result<(), NetworkError> {
@@ -178,7 +224,7 @@ fn turn_on(path: &str) -> Result<(), NetworkError> {
 
 /// Waits for the right to choose a subnet on this host. The lock is an abstract socket's name: it belongs to the network
 /// namespace, as routes do, and ends with its process. Somebody who holds it for seconds is not waited for.
-fn turn() -> Option<OwnedFd> {
+pub(crate) fn turn() -> Option<OwnedFd> {
     let address = SocketAddrUnix::new_abstract_name(b"havre-bridge-setup").ok()?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
     let patience = Instant::now() + Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 /// Transport protocol of a published port.
@@ -61,9 +62,39 @@ pub struct PortBinding {
     pub host_port: u16,
 }
 
-/// What a container wants of the default bridge.
+/// Key of the default bridge among the networks.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
+/// A user-defined network: a bridge of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeNetwork {
+    /// The key by which endpoints name it.
+    pub id: String,
+    /// Among networks of equal priority the first name gives the default route.
+    pub name: String,
+    /// Name of the bridge's interface, at most 15 bytes.
+    pub interface: String,
+    pub subnet: Ipv4Net,
+    /// The bridge's own address.
+    pub gateway: Ipv4Addr,
+    /// Addresses are given from this part of the subnet; `None`: all of it.
+    pub range: Option<Ipv4Net>,
+    /// Addresses that no container gets.
+    pub reserved: Vec<Ipv4Addr>,
+    /// No way out and no way in, but to and from the host itself.
+    pub internal: bool,
+    /// Containers reach each other at every port, not only at published ones.
+    pub neighbours: bool,
+    pub masquerade: bool,
+    /// `None`: the uplink's, at most 1500.
+    pub mtu: Option<u32>,
+}
+
+/// What a container wants of a network.
 #[derive(Clone, Debug)]
 pub struct EndpointRequest {
+    /// [`DEFAULT_NETWORK`] or the id of a [`BridgeNetwork`].
+    pub network: String,
     /// Id of the container: the key under which the endpoint is found again.
     pub container: String,
     pub ports: Vec<PortRequest>,
@@ -71,13 +102,17 @@ pub struct EndpointRequest {
     pub ip: Option<Ipv4Addr>,
     /// A fixed hardware address; `None`: derived from the IP address.
     pub mac: Option<MacAddress>,
+    /// The network of the highest priority gives the default route, and its endpoint the published ports.
+    pub priority: i64,
 }
 
-/// A container's place on the default bridge.
+/// A container's place on a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Random id, 64 hexadecimal digits, as `docker inspect` shows it.
     pub id: String,
+    #[serde(default = "default_network")]
+    pub network: String,
     pub container: String,
     pub ip: Ipv4Addr,
     /// Length of the subnet's prefix, 0 to 32.
@@ -86,7 +121,21 @@ pub struct Endpoint {
     pub mac: MacAddress,
     /// Name of the host's end of the veth pair.
     pub host_interface: String,
+    /// Name of the container's end.
+    #[serde(default = "first_interface")]
+    pub interface: String,
+    #[serde(default)]
+    pub priority: i64,
+    /// Of all endpoints of a container only that with the default route has them.
     pub ports: Vec<PortBinding>,
+}
+
+fn default_network() -> String {
+    DEFAULT_NETWORK.to_owned()
+}
+
+fn first_interface() -> String {
+    "eth0".to_owned()
 }
 
 /// The default bridge as `network inspect` shows it.

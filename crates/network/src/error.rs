@@ -61,8 +61,12 @@ pub enum NetworkError {
     InvalidTableName { name: String },
     #[error("invalid container id {id:?}")]
     InvalidContainer { id: String },
-    #[error("container {container} already has an endpoint")]
-    EndpointExists { container: String },
+    #[error("container {container} already has an endpoint on network {network}")]
+    EndpointExists { container: String, network: String },
+    #[error("network {network} is not known")]
+    UnknownNetwork { network: String },
+    #[error("interface {name} exists already: choose another name for the bridge")]
+    InterfaceExists { name: String },
     #[error("interface {name} exists and is no bridge: remove it or choose another bridge name")]
     NotABridge { name: String },
 

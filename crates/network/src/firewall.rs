@@ -9,8 +9,9 @@
 //!   chain publish                         the four look-ups
 //!   chain prerouting   nat                from elsewhere and from containers → publish
 //!   chain output       nat                from the host itself, 127.0.0.1 included → publish
-//!   chain postrouting  nat                masquerade what leaves the subnet, what comes from 127.0.0.0/8, and hairpins
-//!   chain forward      filter             into the bridge only answers, neighbours and published ports
+//!   chain postrouting  nat                masquerade what leaves a subnet, what comes from 127.0.0.0/8, and hairpins
+//!   chain forward      filter             into a bridge only answers, neighbours and published ports; nothing at all
+//!                                         into and out of an internal one
 //! ```
 //!
 //! Accepting here does not override another table that drops. Where iptables drops what is forwarded (a running dockerd,
@@ -29,28 +30,36 @@ pub(crate) use foreign::Foreign;
 
 use crate::error::NetworkError;
 
+/// What the rules need to know of one bridge. The names are checked: they go into the rules as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Zone {
+    pub(crate) bridge: String,
+    pub(crate) subnet: Ipv4Net,
+    /// Nothing gets in or out but to and from the host itself.
+    pub(crate) internal: bool,
+    /// Its containers reach each other at every port, not only at published ones.
+    pub(crate) neighbours: bool,
+    /// What leaves the subnet takes the host's address.
+    pub(crate) masquerade: bool,
+}
+
 /// One engine's table.
 #[derive(Clone, Debug)]
 pub(crate) struct Firewall {
     table: String,
-    bridge: String,
     /// The program that makes tables.
     nft: &'static str,
 }
 
 impl Firewall {
-    /// `table` and `bridge` are names that were checked: they go into the rules as they are.
-    pub(crate) fn new(table: String, bridge: String) -> Self {
-        Self {
-            table,
-            bridge,
-            nft: "nft",
-        }
+    /// `table` is a name that was checked: it goes into the rules as it is.
+    pub(crate) fn new(table: String) -> Self {
+        Self { table, nft: "nft" }
     }
 
     /// Makes the table, replacing one of that name, in a single transaction: there is no moment without rules.
-    pub(crate) fn install(&self, subnet: Ipv4Net, published: &[Element]) -> Result<(), NetworkError> {
-        self.run_nft(&self.rules(subnet, published))
+    pub(crate) fn install(&self, zones: &[Zone], published: &[Element]) -> Result<(), NetworkError> {
+        self.run_nft(&self.rules(zones, published))
     }
 
     /// Removes the table. There being none is no error.
@@ -96,8 +105,8 @@ impl Firewall {
         }
     }
 
-    fn rules(&self, subnet: Ipv4Net, published: &[Element]) -> String {
-        let Self { table, bridge, .. } = self;
+    fn rules(&self, zones: &[Zone], published: &[Element]) -> String {
+        let table = &self.table;
         let contents = |map: &str| {
             let elements: Vec<_> = published
                 .iter()
@@ -111,6 +120,40 @@ impl Firewall {
             }
         };
         let [tcp_any, udp_any, tcp_one, udp_one] = ["tcp_any", "udp_any", "tcp_one", "udp_one"].map(contents);
+        let each = |rules: &dyn Fn(&Zone) -> String| zones.iter().map(rules).collect::<String>();
+        let guard =
+            each(&|Zone { bridge, .. }| format!("        iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n"));
+        let postrouting = each(&|zone| {
+            let Zone { bridge, subnet, .. } = zone;
+            let mut rules = String::new();
+            if zone.internal {
+                return rules;
+            }
+            if zone.masquerade {
+                rules += &format!("        ip saddr {subnet} oifname != \"{bridge}\" masquerade\n");
+            }
+            rules += &format!("        ip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade\n");
+            rules += &format!("        ip saddr {subnet} oifname \"{bridge}\" ct status dnat masquerade\n");
+            rules
+        });
+        let closed = each(&|Zone { bridge, internal, .. }| match internal {
+            true => format!(
+                "        iifname \"{bridge}\" oifname != \"{bridge}\" drop\n        \
+                 oifname \"{bridge}\" iifname != \"{bridge}\" drop\n"
+            ),
+            false => String::new(),
+        });
+        let neighbours = each(&|Zone {
+                                    bridge, neighbours, ..
+                                }| match neighbours {
+            true => format!("        iifname \"{bridge}\" oifname \"{bridge}\" accept\n"),
+            false => String::new(),
+        });
+        let ours: Vec<_> = zones.iter().map(|zone| format!("\"{}\"", zone.bridge)).collect();
+        let foreign = match ours.is_empty() {
+            true => "        accept\n".to_owned(),
+            false => format!("        oifname != {{ {} }} accept\n", ours.join(", ")),
+        };
         format!(
             r#"add table ip {table}
 delete table ip {table}
@@ -121,8 +164,7 @@ table ip {table} {{
     map udp_one {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; {udp_one} }}
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
-        iifname "{bridge}" ip daddr 127.0.0.0/8 drop
-    }}
+{guard}    }}
     chain publish {{
         dnat ip to ip daddr . tcp dport map @tcp_one
         dnat ip to ip daddr . udp dport map @udp_one
@@ -140,16 +182,11 @@ table ip {table} {{
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {subnet} oifname != "{bridge}" masquerade
-        ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade
-        ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade
-    }}
+{postrouting}    }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        oifname != "{bridge}" accept
-        ct state established,related accept
-        iifname "{bridge}" accept
-        ct status dnat accept
+{closed}{foreign}        ct state established,related accept
+{neighbours}        ct status dnat accept
         drop
     }}
 }}
@@ -210,10 +247,9 @@ mod tests {
     fn without_nft_the_error_names_the_way_out() {
         let firewall = Firewall {
             nft: "/nonexistent/nft",
-            ..Firewall::new("havre_t".to_owned(), "hvt0".to_owned())
+            ..Firewall::new("havre_t".to_owned())
         };
-        let subnet = "10.0.0.0/24".parse().expect("subnet");
-        let error = firewall.install(subnet, &[]).expect_err("no such program");
+        let error = firewall.install(&[], &[]).expect_err("no such program");
         assert!(error.to_string().contains("apt-get install nftables"), "{error}");
     }
 

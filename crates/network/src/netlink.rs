@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
@@ -363,12 +363,21 @@ pub(crate) fn set_controller(name: &str, bridge: u32) -> Request {
 
 /// Lets a bridge port send back what came from it: a container that calls itself by its published port.
 pub(crate) fn set_hairpin(name: &str) -> Request {
+    set_port(name, InfoBridgePort::HairpinMode(true))
+}
+
+/// Keeps a bridge port apart from the other isolated ones; the bridge itself reaches them all.
+pub(crate) fn set_isolated(name: &str) -> Request {
+    set_port(name, InfoBridgePort::Isolated(true))
+}
+
+fn set_port(name: &str, setting: InfoBridgePort) -> Request {
     let mut message = LinkMessage::default();
     message.attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![setting])),
         ]),
     ];
     Request {
@@ -441,7 +450,8 @@ pub(crate) fn add_address(link: u32, address: Ipv4Net) -> Request {
     }
 }
 
-pub(crate) fn add_default_route(link: u32, gateway: Ipv4Addr) -> Request {
+/// The default route, in place of another one.
+pub(crate) fn set_default_route(link: u32, gateway: Ipv4Addr) -> Request {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: AddressFamily::Inet,
@@ -457,6 +467,6 @@ pub(crate) fn add_default_route(link: u32, gateway: Ipv4Addr) -> Request {
     ];
     Request {
         message: RouteNetlinkMessage::NewRoute(message),
-        flags: NLM_F_CREATE | NLM_F_EXCL,
+        flags: NLM_F_CREATE | NLM_F_REPLACE,
     }
 }

@@ -1,4 +1,7 @@
-//! The engine's network: sandboxes and endpoints on the default bridge.
+//! The engine's network: sandboxes and their endpoints on bridges.
+
+mod bridges;
+mod gateway;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
@@ -9,23 +12,23 @@ use fs_err as fs;
 use havre_sys::netns;
 use ipnet::Ipv4Net;
 
-use crate::bridge::{self, Bridge};
+use crate::bridge::Bridge;
 use crate::config::{INTERFACE_NAME_MAX, NetworkConfig};
-use crate::endpoint::{BridgeInfo, Endpoint, EndpointRequest, MacAddress};
+use crate::endpoint::{BridgeNetwork, DEFAULT_NETWORK, Endpoint, EndpointRequest, MacAddress};
 use crate::error::NetworkError;
-use crate::firewall::{self, Element, Firewall, Foreign};
+use crate::firewall::{self, Element, Firewall};
 use crate::netlink::{self, Connection, Veth};
 use crate::pool::Addresses;
 use crate::ports::{self, Reservation};
 use crate::reaper::{Condemned, Job, Reaper, Removed};
 use crate::records::{self, Records};
 
-/// Name of a container's interface on the bridge.
-const CONTAINER_INTERFACE: &str = "eth0";
+/// Begins the names of a container's interfaces.
+const CONTAINER_INTERFACE: &str = "eth";
 /// Begins the names of the host's ends of veth pairs.
 const HOST_INTERFACE_PREFIX: &str = "hv";
 
-/// One engine's default bridge with its sandboxes and endpoints. Cheap to share behind an `Arc`.
+/// One engine's bridges with its sandboxes and endpoints. Cheap to share behind an `Arc`.
 ///
 /// The daemon may die at any moment: namespaces, addresses and firewall rules stay as they are and the next daemon
 /// takes them over with [`Network::recover`]. Nothing is removed when a `Network` is dropped.
@@ -33,26 +36,44 @@ pub struct Network {
     config: NetworkConfig,
     firewall: Firewall,
     records: Records,
-    /// Held while the bridge is looked at or made; taken before `table`, never after it.
-    bridge: Mutex<Option<Bridge>>,
+    /// By network. Held while bridges are looked at or made; taken before `rules` and `table`, never after them.
+    bridges: Mutex<BTreeMap<String, Bridge>>,
+    /// Held while the firewall's table is made anew or gets ports: neither may lose what the other adds.
+    rules: Mutex<()>,
     table: Arc<Mutex<Table>>,
     reaper: Reaper,
 }
 
-/// Who is on the bridge.
+/// Which networks there are, and who is on them.
 #[derive(Default)]
 struct Table {
-    held: BTreeMap<String, Held>,
-    /// Known once the bridge's subnet is.
-    addresses: Option<Addresses>,
+    networks: BTreeMap<String, BridgeNetwork>,
+    /// By container, then network.
+    held: BTreeMap<String, BTreeMap<String, Held>>,
+    /// By network; known once its subnet is.
+    addresses: BTreeMap<String, Addresses>,
     /// Ports on their way out of the firewall: publishing one of them anew has to wait, or it would be withdrawn too.
     withdrawing: Vec<Element>,
+}
+
+impl Table {
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.held
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|held| &held.endpoint)
+    }
+
+    fn of(&self, container: &str) -> impl Iterator<Item = &Endpoint> {
+        let held = self.held.get(container).into_iter().flat_map(BTreeMap::values);
+        held.map(|held| &held.endpoint)
+    }
 }
 
 struct Held {
     endpoint: Endpoint,
     /// Keeps the host's ports until the endpoint goes.
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl Network {
@@ -66,23 +87,22 @@ impl Network {
             return Err(NetworkError::InvalidTableName { name: config.table });
         }
         let records = Records::open(&config.state_dir)?;
-        let endpoints = records.endpoints()?;
-        let held = endpoints.into_iter().map(|endpoint| {
-            (
-                endpoint.container.clone(),
+        let mut table = Table::default();
+        for endpoint in records.endpoints()? {
+            let held = table.held.entry(endpoint.container.clone()).or_default();
+            let reservation = Reservation::default();
+            held.insert(
+                endpoint.network.clone(),
                 Held {
                     endpoint,
-                    _reservation: Reservation::default(),
+                    reservation,
                 },
-            )
-        });
-        let table = Arc::new(Mutex::new(Table {
-            held: held.collect(),
-            ..Table::default()
-        }));
+            );
+        }
+        let table = Arc::new(Mutex::new(table));
         // Weak: with the network go its ports, whatever the background still has to do.
         let shared = Arc::downgrade(&table);
-        let firewall = Firewall::new(config.table.clone(), config.bridge.clone());
+        let firewall = Firewall::new(config.table.clone());
         let reaper = Reaper::start(firewall.clone(), move |removed| {
             let Some(shared) = shared.upgrade() else { return };
             let mut table = lock(&shared);
@@ -90,8 +110,8 @@ impl Network {
                 Removed::Published(elements) => {
                     table.withdrawing.retain(|element| !elements.contains(element))
                 }
-                Removed::Address(address) => {
-                    if let Some(addresses) = &mut table.addresses {
+                Removed::Address(network, address) => {
+                    if let Some(addresses) = table.addresses.get_mut(&network) {
                         addresses.release(address);
                     }
                 }
@@ -102,16 +122,11 @@ impl Network {
             config,
             firewall,
             records,
-            bridge: Mutex::new(None),
+            bridges: Mutex::default(),
+            rules: Mutex::default(),
             table,
             reaper,
         })
-    }
-
-    /// Makes the bridge, its address, its firewall table, and turns forwarding on. Idempotent and cheap when all is there;
-    /// what somebody else removed meanwhile is made again.
-    pub fn ensure_bridge(&self) -> Result<(), NetworkError> {
-        self.bridge().map(|_| ())
     }
 
     /// Makes a network namespace with only `lo`, which is up, and returns the path that names it. For `--network none`
@@ -154,41 +169,96 @@ impl Network {
         self.records.namespace_path(container)
     }
 
-    /// Connects a container's sandbox to the default bridge: addresses, routes, published ports. On failure nothing
-    /// of the endpoint remains.
+    /// Connects a container's sandbox to a network: addresses, routes, published ports. On failure nothing of the
+    /// endpoint remains.
+    ///
+    /// Ports are published when this endpoint gives the container its default route and no other one has ports; those of
+    /// another one move to it.
     pub fn connect(&self, request: &EndpointRequest) -> Result<Endpoint, NetworkError> {
-        check_container(&request.container)?;
-        let bridge = self.bridge()?;
+        let container = &request.container;
+        check_container(container)?;
+        let bridge = self.bridge(&request.network)?;
         let endpoint = self.allocate(request, &bridge)?;
-        match self.build(&endpoint, &bridge) {
-            Ok(()) => Ok(endpoint),
+        let built = self
+            .build(&endpoint, &bridge)
+            .and_then(|()| self.settle_gateway(container));
+        match built {
+            Ok(()) => Ok(self.endpoint_on(container, &request.network).unwrap_or(endpoint)),
             Err(error) => {
-                if let Err(undo) = self.disconnect(&request.container) {
-                    tracing::warn!(error = %undo, container = request.container, "an endpoint that failed left something");
+                if let Err(undo) = self.leave(container, &request.network) {
+                    tracing::warn!(error = %undo, container, "an endpoint that failed left something");
                 }
                 Err(error)
             }
         }
     }
 
-    /// Takes a container off the bridge. Its ports are free when this returns; interface and address follow in the
+    /// Takes a container off all networks. Its ports are free when this returns; interfaces and addresses follow in the
     /// background. Having no endpoint is no error.
     pub fn disconnect(&self, container: &str) -> Result<(), NetworkError> {
-        let endpoint = {
+        let endpoints: Vec<_> = {
             let mut table = lock(&self.table);
             let Some(held) = table.held.remove(container) else {
                 return Ok(());
             };
-            table.withdrawing.extend(elements(&held.endpoint));
-            held.endpoint
+            let endpoints = held.into_values().map(|held| held.endpoint).collect::<Vec<_>>();
+            table.withdrawing.extend(endpoints.iter().flat_map(elements));
+            endpoints
         };
-        let forgotten = self.records.forget(container);
+        let mut failures = Vec::new();
+        for endpoint in endpoints {
+            failures.extend(self.records.forget(container, &endpoint.network).err());
+            self.condemn(endpoint);
+        }
+        match failures.pop() {
+            Some(failure) if failures.is_empty() => Err(failure),
+            Some(failure) => {
+                failures.push(failure);
+                gathered(|| format!("container {container}"), failures)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a running container off one network: its interface is gone when this returns, default route and published
+    /// ports go to another network if there is one. Not being on it is no error.
+    pub fn leave(&self, container: &str, network: &str) -> Result<(), NetworkError> {
+        let (endpoint, reservation) = {
+            let mut table = lock(&self.table);
+            let held = table.held.get_mut(container);
+            let Some(held) = held.and_then(|held| held.remove(network)) else {
+                return Ok(());
+            };
+            if table.held.get(container).is_some_and(BTreeMap::is_empty) {
+                table.held.remove(container);
+            }
+            table.withdrawing.extend(elements(&held.endpoint));
+            (held.endpoint, held.reservation)
+        };
+        let mut failures = Vec::new();
+        failures.extend(self.records.forget(container, network).err());
+        let ports = endpoint.ports.clone();
+        let gone = Connection::open()
+            .and_then(|mut host| host.execute(vec![netlink::delete_link(&endpoint.host_interface)]));
+        if let Err(error) = gone
+            && error.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error())
+        {
+            tracing::warn!(%error, container, "an interface goes later");
+        }
+        self.condemn(endpoint);
+        if !ports.is_empty() {
+            self.reaper.settle();
+        }
+        failures.extend(self.inherit(container, ports, reservation).err());
+        gathered(|| format!("the endpoint of container {container}"), failures)
+    }
+
+    fn condemn(&self, endpoint: Endpoint) {
         self.reaper.send(Job::Endpoint(Condemned {
             published: elements(&endpoint),
             interface: endpoint.host_interface,
-            address: Some(endpoint.ip),
+            address: Some((endpoint.network, endpoint.ip)),
         }));
-        forgotten
     }
 
     /// Lets go of a container's namespace (and disconnects it first, if it still is connected). Having none is no error.
@@ -230,56 +300,68 @@ impl Network {
             .iter()
             .map(|endpoint| endpoint.host_interface.as_str())
             .collect();
-        if let Some(bridge) = links.iter().find(|link| link.name == self.config.bridge) {
-            for link in links.iter().filter(|link| link.controller == Some(bridge.index)) {
-                if link.name.starts_with(HOST_INTERFACE_PREFIX) && !known.contains(link.name.as_str()) {
-                    self.reaper.send(Job::Endpoint(Condemned {
-                        interface: link.name.clone(),
-                        ..Condemned::default()
-                    }));
-                }
+        failures.extend(self.sweep_bridges(&links).err());
+        let ours: BTreeSet<String> = self.interfaces().into_iter().collect();
+        let ours: BTreeSet<u32> = links
+            .iter()
+            .filter(|link| ours.contains(&link.name))
+            .map(|link| link.index)
+            .collect();
+        let on_ours = |link: &&netlink::Link| link.controller.is_some_and(|index| ours.contains(&index));
+        for link in links.iter().filter(on_ours) {
+            if link.name.starts_with(HOST_INTERFACE_PREFIX) && !known.contains(link.name.as_str()) {
+                self.reaper.send(Job::Endpoint(Condemned {
+                    interface: link.name.clone(),
+                    ..Condemned::default()
+                }));
             }
         }
         for endpoint in &endpoints {
             let reservation = ports::reserve_again(&endpoint.ports);
-            if let Some(held) = lock(&self.table).held.get_mut(&endpoint.container) {
-                held._reservation = reservation;
+            let mut table = lock(&self.table);
+            let held = table.held.get_mut(&endpoint.container);
+            if let Some(held) = held.and_then(|held| held.get_mut(&endpoint.network)) {
+                held.reservation = reservation;
             }
         }
-        // Nobody on it: the bridge waits for its first endpoint.
-        if !endpoints.is_empty() {
-            failures.extend(self.ensure_bridge().err());
+        // With nobody on it a bridge waits for its first endpoint.
+        let used: BTreeSet<&str> = endpoints
+            .iter()
+            .map(|endpoint| endpoint.network.as_str())
+            .collect();
+        for network in used {
+            failures.extend(self.bridge(network).err());
         }
         let gone = |endpoint: &&Endpoint| {
             !netns::is_kept(&self.records.namespace_path(&endpoint.container))
                 || !links.iter().any(|link| link.name == endpoint.host_interface)
         };
-        let lost = endpoints
+        let lost: BTreeSet<String> = endpoints
             .iter()
             .filter(gone)
             .map(|endpoint| endpoint.container.clone())
             .collect();
+        let lost = lost.into_iter().collect();
         gathered(|| "what an earlier daemon left".to_owned(), failures).map(|()| lost)
     }
 
-    /// A container's endpoint.
+    /// A container's endpoint on the default bridge.
     pub fn endpoint(&self, container: &str) -> Option<Endpoint> {
-        lock(&self.table)
-            .held
-            .get(container)
-            .map(|held| held.endpoint.clone())
+        self.endpoint_on(container, DEFAULT_NETWORK)
     }
 
-    /// The default bridge and who is on it. Makes the bridge when it isn't there yet.
-    pub fn inspect(&self) -> Result<BridgeInfo, NetworkError> {
-        let bridge = self.bridge()?;
-        Ok(BridgeInfo {
-            interface: self.config.bridge.clone(),
-            subnet: bridge.subnet,
-            gateway: bridge.gateway,
-            mtu: bridge.mtu,
-            endpoints: self.endpoints(),
-        })
+    /// A container's endpoint on a network.
+    pub fn endpoint_on(&self, container: &str, network: &str) -> Option<Endpoint> {
+        let table = lock(&self.table);
+        table
+            .of(container)
+            .find(|endpoint| endpoint.network == network)
+            .cloned()
+    }
+
+    /// Every endpoint of a container.
+    pub fn endpoints_of(&self, container: &str) -> Vec<Endpoint> {
+        lock(&self.table).of(container).cloned().collect()
     }
 
     /// Waits until everything handed to the background is gone.
@@ -287,115 +369,34 @@ impl Network {
         self.reaper.flush();
     }
 
-    /// Removes every endpoint, sandbox, the firewall table and the bridge: the machine is as before, but for
-    /// `net.ipv4.ip_forward`, which others may rely on meanwhile. Goes on after a failure and reports them all.
-    pub fn destroy(&self) -> Result<(), NetworkError> {
-        let mut failures = Vec::new();
-        for container in self.containers() {
-            failures.extend(self.disconnect(&container).err());
-        }
-        for container in self.records.namespaces()? {
-            self.reaper
-                .send(Job::Namespace(self.records.namespace_path(&container)));
-        }
-        self.reaper.flush();
-        let mut known = lock(&self.bridge);
-        failures.extend(self.firewall.remove().err());
-        Foreign {
-            bridge: &self.config.bridge,
-        }
-        .withdraw();
-        failures.extend(bridge::remove(&self.config.bridge).err());
-        failures.extend(self.records.forget_subnet().err());
-        *known = None;
-        lock(&self.table).addresses = None;
-        gathered(|| format!("network {}", self.config.bridge), failures)
-    }
-
     /// Directory of this network's state.
     pub fn state_dir(&self) -> &Path {
         &self.config.state_dir
     }
 
-    /// The bridge, made if need be, with its table in the firewall.
-    fn bridge(&self) -> Result<Bridge, NetworkError> {
-        let mut known = lock(&self.bridge);
-        if let Some(bridge) = *known
-            && netlink::link_index(&self.config.bridge).ok().flatten() == Some(bridge.index)
-        {
-            if !self.firewall.is_installed()? {
-                tracing::warn!(
-                    table = self.config.table,
-                    "the firewall table was gone and is made again"
-                );
-                self.firewall.install(bridge.subnet, &self.published())?;
-            }
-            return Ok(bridge);
-        }
-
-        let remembered = known
-            .map(|bridge| bridge.subnet)
-            .or_else(|| self.records.subnet());
-        let bridge = bridge::ensure(&self.config, remembered)?;
-        let ready = self.take_in(&bridge);
-        if let Err(error) = ready {
-            if bridge.fresh {
-                let _ = bridge::remove(&self.config.bridge);
-            }
-            return Err(error);
-        }
-        *known = Some(bridge);
-        Ok(bridge)
-    }
-
-    /// Everything around a bridge that was just found or made.
-    fn take_in(&self, bridge: &Bridge) -> Result<(), NetworkError> {
-        self.firewall.install(bridge.subnet, &self.published())?;
-        Foreign {
-            bridge: &self.config.bridge,
-        }
-        .admit();
-        self.records.set_subnet(bridge.subnet)?;
-
-        let mut table = lock(&self.table);
-        let mut addresses = Addresses::new(bridge.subnet, bridge.gateway);
-        let mut ports = Vec::new();
-        for held in table.held.values() {
-            let endpoint = &held.endpoint;
-            if let Err(error) = addresses.claim(endpoint.ip) {
-                tracing::warn!(%error, container = endpoint.container, "an endpoint's address does not fit the bridge");
-            }
-            ports.push(netlink::set_controller(&endpoint.host_interface, bridge.index));
-        }
-        if table.addresses.as_ref().map(Addresses::subnet) != Some(bridge.subnet) {
-            table.addresses = Some(addresses);
-        }
-        drop(table);
-        if bridge.fresh && !ports.is_empty() {
-            // The bridge was deleted under its containers. Interfaces that are gone as well are no loss here.
-            if let Err(error) = Connection::open().and_then(|mut host| host.execute(ports)) {
-                tracing::warn!(%error, bridge = self.config.bridge, "not every container is back on the bridge");
-            }
-        }
-        Ok(())
-    }
-
     /// Takes an address and ports, and enters the endpoint.
     fn allocate(&self, request: &EndpointRequest, bridge: &Bridge) -> Result<Endpoint, NetworkError> {
         let mut table = lock(&self.table);
-        let container = request.container.clone();
-        if table.held.contains_key(&container) {
-            return Err(NetworkError::EndpointExists { container });
+        let (container, network) = (request.container.clone(), request.network.clone());
+        if table.of(&container).any(|endpoint| endpoint.network == network) {
+            return Err(NetworkError::EndpointExists { container, network });
         }
         let taken: Vec<_> = table
-            .held
-            .values()
-            .flat_map(|held| held.endpoint.ports.iter().copied())
+            .endpoints()
+            .flat_map(|endpoint| endpoint.ports.iter().copied())
             .collect();
-        let (ports, reservation) = ports::reserve(&request.ports, &taken)?;
+        let publishes = self.gives_route(&table, request)
+            && table.of(&container).all(|endpoint| endpoint.ports.is_empty());
+        let wanted = if publishes { &request.ports[..] } else { &[] };
+        let (ports, reservation) = ports::reserve(wanted, &taken)?;
+        let interface = (0..)
+            .map(|number| format!("{CONTAINER_INTERFACE}{number}"))
+            .find(|name| table.of(&container).all(|endpoint| endpoint.interface != *name))
+            .unwrap_or_default();
         let addresses = table
             .addresses
-            .get_or_insert_with(|| Addresses::new(bridge.subnet, bridge.gateway));
+            .entry(network.clone())
+            .or_insert_with(|| Addresses::new(bridge.subnet, bridge.gateway));
         let ip = match request.ip {
             Some(ip) => addresses.claim(ip).map(|()| ip)?,
             None => addresses.allocate()?,
@@ -404,20 +405,21 @@ impl Network {
         let endpoint = Endpoint {
             host_interface: format!("{HOST_INTERFACE_PREFIX}{}", &id[..10]),
             id,
+            network: network.clone(),
             container: container.clone(),
             ip,
             prefix: bridge.subnet.prefix_len(),
             gateway: bridge.gateway,
             mac: request.mac.unwrap_or_else(|| MacAddress::from_ip(ip)),
+            interface,
+            priority: request.priority,
             ports,
         };
-        table.held.insert(
-            container,
-            Held {
-                endpoint: endpoint.clone(),
-                _reservation: reservation,
-            },
-        );
+        let held = Held {
+            endpoint: endpoint.clone(),
+            reservation,
+        };
+        table.held.entry(container).or_default().insert(network, held);
         Ok(endpoint)
     }
 
@@ -442,13 +444,18 @@ impl Network {
             host_name: &endpoint.host_interface,
             bridge: bridge.index,
             namespace: namespace.as_fd(),
-            container_name: CONTAINER_INTERFACE,
+            container_name: &endpoint.interface,
             mac: endpoint.mac,
             mtu: bridge.mtu,
         })];
         if !endpoint.ports.is_empty() {
             requests.push(netlink::set_hairpin(&endpoint.host_interface));
         }
+        if !self.has_neighbours(&endpoint.network) {
+            requests.push(netlink::set_isolated(&endpoint.host_interface));
+        }
+        let routes =
+            lock(&self.table).of(&endpoint.container).count() == 1 && !self.is_internal(&endpoint.network);
         Connection::open()
             .and_then(|mut host| host.execute(requests))
             .map_err(failed("create"))?;
@@ -458,26 +465,36 @@ impl Network {
                 ip: endpoint.ip,
                 subnet: bridge.subnet,
             })?;
+        let name = endpoint.interface.as_str();
         netns::within(&path, || {
-            let index = netlink::link_index(CONTAINER_INTERFACE)?.ok_or(std::io::ErrorKind::NotFound)?;
+            let index = netlink::link_index(name)?.ok_or(std::io::ErrorKind::NotFound)?;
             let mut inside = Connection::open()?;
-            inside.execute(vec![
-                netlink::set_up(index),
-                netlink::add_address(index, address),
-                netlink::add_default_route(index, endpoint.gateway),
-            ])?;
-            inside.await_operation(&[CONTAINER_INTERFACE])
+            let mut requests = vec![netlink::set_up(index), netlink::add_address(index, address)];
+            // Among several networks it is settled when all is there.
+            if routes {
+                requests.push(netlink::set_default_route(index, endpoint.gateway));
+            }
+            inside.execute(requests)?;
+            inside.await_operation(&[name])
         })
         .map_err(failed("configure"))?;
-        let published = elements(endpoint);
+        self.publish(&elements(endpoint))?;
+        let bridge = self.interface_of(&endpoint.network);
+        Connection::open()
+            .and_then(|mut host| host.await_operation(&[&bridge, &endpoint.host_interface]))
+            .map_err(failed("wait for"))
+    }
+
+    fn publish(&self, published: &[Element]) -> Result<(), NetworkError> {
+        if published.is_empty() {
+            return Ok(());
+        }
         let waiting = |element: &Element| published.iter().any(|one| one.is_at(element));
         if lock(&self.table).withdrawing.iter().any(waiting) {
             self.reaper.settle();
         }
-        self.firewall.publish(&published)?;
-        Connection::open()
-            .and_then(|mut host| host.await_operation(&[&self.config.bridge, &endpoint.host_interface]))
-            .map_err(failed("wait for"))
+        let _rules = lock(&self.rules);
+        self.firewall.publish(published)
     }
 
     fn containers(&self) -> Vec<String> {
@@ -485,11 +502,7 @@ impl Network {
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        lock(&self.table)
-            .held
-            .values()
-            .map(|held| held.endpoint.clone())
-            .collect()
+        lock(&self.table).endpoints().cloned().collect()
     }
 
     fn published(&self) -> Vec<Element> {

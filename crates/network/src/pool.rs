@@ -20,7 +20,7 @@ pub(crate) fn choose(pools: &[Ipv4Net], taken: &[Ipv4Net]) -> Result<Ipv4Net, Ne
         .ok_or(NetworkError::PoolsExhausted)
 }
 
-fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+pub(crate) fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
@@ -29,6 +29,8 @@ fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
 pub(crate) struct Addresses {
     subnet: Ipv4Net,
     gateway: Ipv4Addr,
+    /// Where addresses are given from; an address that was asked for may lie elsewhere in the subnet.
+    range: Ipv4Net,
     used: BTreeSet<Ipv4Addr>,
 }
 
@@ -37,8 +39,16 @@ impl Addresses {
         Self {
             subnet,
             gateway,
+            range: subnet,
             used: BTreeSet::new(),
         }
+    }
+
+    /// Gives addresses from a part of the subnet only, and none of the `reserved` ones.
+    pub(crate) fn within(mut self, range: Option<Ipv4Net>, reserved: &[Ipv4Addr]) -> Self {
+        self.range = range.unwrap_or(self.subnet);
+        self.used.extend(reserved);
+        self
     }
 
     pub(crate) fn subnet(&self) -> Ipv4Net {
@@ -47,7 +57,11 @@ impl Addresses {
 
     /// Takes the lowest free address.
     pub(crate) fn allocate(&mut self) -> Result<Ipv4Addr, NetworkError> {
-        let mut candidate = self.next_host(self.subnet.network());
+        // The first address of a range is an ordinary one, unless the range begins with the subnet.
+        let mut candidate = match self.range.network() == self.subnet.network() {
+            true => self.next_host(self.subnet.network()),
+            false => self.next_host(Ipv4Addr::from_bits(self.range.network().to_bits() - 1)),
+        };
         // `used` is ordered: the first gap between neighbours is the lowest free address.
         for taken in &self.used {
             if Some(*taken) == candidate {
@@ -85,7 +99,8 @@ impl Addresses {
         if bits == self.gateway.to_bits() {
             bits += 1;
         }
-        (bits < self.subnet.broadcast().to_bits()).then(|| Ipv4Addr::from_bits(bits))
+        let ip = Ipv4Addr::from_bits(bits);
+        (bits < self.subnet.broadcast().to_bits() && self.range.contains(&ip)).then_some(ip)
     }
 }
 

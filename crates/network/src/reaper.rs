@@ -21,8 +21,8 @@ const ROUND: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Condemned {
     pub(crate) interface: String,
-    /// Free when the interface is gone.
-    pub(crate) address: Option<Ipv4Addr>,
+    /// Network and address, free when the interface is gone.
+    pub(crate) address: Option<(String, Ipv4Addr)>,
     pub(crate) published: Vec<Element>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Job {
 /// What the reaper tells its owner.
 pub(crate) enum Removed {
     Published(Vec<Element>),
-    Address(Ipv4Addr),
+    Address(String, Ipv4Addr),
 }
 
 /// The thread that removes. It ends when this is dropped, after what it was sent before.
@@ -117,8 +117,8 @@ fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed)) {
         if let Err(error) = delete_links(&interfaces) {
             tracing::warn!(%error, ?interfaces, "interfaces could not be removed");
         }
-        for address in endpoints.iter().filter_map(|endpoint| endpoint.address) {
-            removed(Removed::Address(address));
+        for (network, address) in endpoints.into_iter().filter_map(|endpoint| endpoint.address) {
+            removed(Removed::Address(network, address));
         }
         answer(flushed);
     }

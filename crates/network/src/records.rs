@@ -1,9 +1,11 @@
 //! What the next daemon needs to know, in the state directory:
 //!
 //! ```text
-//! bridge.json                  {"subnet": "172.17.0.0/16"}: taken again when it is still free
-//! endpoints/<container>.json   one endpoint each
-//! netns/<container>            the container's namespace (bind mount)
+//! bridge.json                            {"subnet": "172.17.0.0/16"}: taken again when it is still free
+//! bridges/<interface>                    a bridge of a user-defined network: nobody else's is ever removed
+//! endpoints/<container>.json             its endpoint on the default bridge
+//! endpoints/<container>@<network>.json   its endpoint on another network
+//! netns/<container>                      the container's namespace (bind mount)
 //! ```
 //!
 //! A record is written before anything is made, and removed after everything is gone, so nothing made is forgotten.
@@ -16,7 +18,7 @@ use fs_err as fs;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{DEFAULT_NETWORK, Endpoint};
 use crate::error::NetworkError;
 
 #[derive(Serialize, Deserialize)]
@@ -31,7 +33,7 @@ pub(crate) struct Records {
 impl Records {
     /// Makes the directories where missing.
     pub(crate) fn open(dir: &Path) -> Result<Self, NetworkError> {
-        for part in ["endpoints", "netns"] {
+        for part in ["bridges", "endpoints", "netns"] {
             fs::create_dir_all(dir.join(part)).map_err(NetworkError::State)?;
         }
         Ok(Self {
@@ -56,11 +58,28 @@ impl Records {
     }
 
     pub(crate) fn save(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
-        self.write(&self.endpoint_path(&endpoint.container), endpoint)
+        self.write(
+            &self.endpoint_path(&endpoint.container, &endpoint.network),
+            endpoint,
+        )
     }
 
-    pub(crate) fn forget(&self, container: &str) -> Result<(), NetworkError> {
-        remove(&self.endpoint_path(container))
+    pub(crate) fn forget(&self, container: &str, network: &str) -> Result<(), NetworkError> {
+        remove(&self.endpoint_path(container, network))
+    }
+
+    /// Notes that a bridge is about to be ours.
+    pub(crate) fn own_bridge(&self, interface: &str) -> Result<(), NetworkError> {
+        fs::write(self.dir.join("bridges").join(interface), "").map_err(NetworkError::State)
+    }
+
+    pub(crate) fn disown_bridge(&self, interface: &str) -> Result<(), NetworkError> {
+        remove(&self.dir.join("bridges").join(interface))
+    }
+
+    /// The interfaces that are bridges of ours.
+    pub(crate) fn bridges(&self) -> Result<Vec<String>, NetworkError> {
+        names_in(&self.dir.join("bridges"))
     }
 
     /// All endpoints. A file that cannot be read as one (torn by a power cut) is removed, and said so in the log.
@@ -70,7 +89,9 @@ impl Records {
             let path = entry.map_err(NetworkError::State)?.path();
             let bytes = fs::read(&path).map_err(NetworkError::State)?;
             match serde_json::from_slice::<Endpoint>(&bytes) {
-                Ok(endpoint) if path == self.endpoint_path(&endpoint.container) => endpoints.push(endpoint),
+                Ok(endpoint) if path == self.endpoint_path(&endpoint.container, &endpoint.network) => {
+                    endpoints.push(endpoint);
+                }
                 outcome => {
                     let reason = outcome.err().map(|error| error.to_string());
                     tracing::warn!(path = %path.display(), reason, "removed an endpoint record that makes no sense");
@@ -88,13 +109,15 @@ impl Records {
 
     /// The containers whose namespaces are kept, or were before a reboot.
     pub(crate) fn namespaces(&self) -> Result<Vec<String>, NetworkError> {
-        let entries = fs::read_dir(self.dir.join("netns")).map_err(NetworkError::State)?;
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-        names.collect::<io::Result<_>>().map_err(NetworkError::State)
+        names_in(&self.dir.join("netns"))
     }
 
-    fn endpoint_path(&self, container: &str) -> PathBuf {
-        self.dir.join("endpoints").join(format!("{container}.json"))
+    fn endpoint_path(&self, container: &str, network: &str) -> PathBuf {
+        let name = match network {
+            DEFAULT_NETWORK => format!("{container}.json"),
+            network => format!("{container}@{network}.json"),
+        };
+        self.dir.join("endpoints").join(name)
     }
 
     fn write(&self, path: &Path, value: &impl Serialize) -> Result<(), NetworkError> {
@@ -111,6 +134,12 @@ impl Records {
             .and_then(|()| fs::rename(&aside, path))
             .map_err(NetworkError::State)
     }
+}
+
+fn names_in(directory: &Path) -> Result<Vec<String>, NetworkError> {
+    let entries = fs::read_dir(directory).map_err(NetworkError::State)?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    names.collect::<io::Result<_>>().map_err(NetworkError::State)
 }
 
 fn remove(path: &Path) -> Result<(), NetworkError> {
@@ -146,6 +175,9 @@ mod tests {
             gateway: Ipv4Addr::new(172, 17, 0, 1),
             mac: MacAddress::from_ip(ip),
             host_interface: "hv01234567".to_owned(),
+            network: DEFAULT_NETWORK.to_owned(),
+            interface: "eth0".to_owned(),
+            priority: 0,
             ports: Vec::new(),
         }
     }
@@ -168,8 +200,15 @@ mod tests {
             !dir.path().join("endpoints/other.json").exists(),
             "a record under a foreign name"
         );
-        records.forget("one").expect("forget");
-        records.forget("one").expect("forget again");
+        let elsewhere = Endpoint {
+            network: "f00".to_owned(),
+            ..endpoint("one")
+        };
+        records.save(&elsewhere).expect("save");
+        records.forget("one", DEFAULT_NETWORK).expect("forget");
+        assert_eq!(records.endpoints().expect("read"), [elsewhere]);
+        records.forget("one", "f00").expect("forget");
+        records.forget("one", "f00").expect("forget again");
         assert_eq!(records.endpoints().expect("read"), []);
     }
 

@@ -128,6 +128,8 @@ fn start(network: &Network, container: &str, ports: &[PortRequest]) -> Endpoint 
 
 fn connect(network: &Network, container: &str, ports: &[PortRequest]) -> Result<Endpoint, NetworkError> {
     network.connect(&EndpointRequest {
+        network: havre_network::DEFAULT_NETWORK.to_owned(),
+        priority: 0,
         container: container.to_owned(),
         ports: ports.to_vec(),
         ip: None,
@@ -420,6 +422,8 @@ fn a_fixed_address_and_hardware_address_are_given() {
         let network = world.open("a");
         network.sandbox_create("c1").expect("sandbox");
         let request = EndpointRequest {
+            network: havre_network::DEFAULT_NETWORK.to_owned(),
+            priority: 0,
             container: "c1".to_owned(),
             ports: Vec::new(),
             ip: Some(Ipv4Addr::new(172, 17, 5, 5)),
@@ -435,6 +439,8 @@ fn a_fixed_address_and_hardware_address_are_given() {
         .expect("ip");
         assert!(link.contains("02:00:00:00:00:05"), "{link}");
         let elsewhere = EndpointRequest {
+            network: havre_network::DEFAULT_NETWORK.to_owned(),
+            priority: 0,
             container: "c2".to_owned(),
             ip: Some(OUTSIDE),
             ..request

@@ -91,6 +91,8 @@ impl RunExecutor {
             "" | "default" | "bridge" => {
                 let sandbox = self.network.sandbox_create(&request.id)?;
                 let endpoint = self.network.connect(&EndpointRequest {
+                    network: havre_network::DEFAULT_NETWORK.to_owned(),
+                    priority: 0,
                     container: request.id.clone(),
                     ports: Vec::new(),
                     ip: None,

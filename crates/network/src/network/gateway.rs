@@ -1,0 +1,131 @@
+//! Which of a container's networks gives it the default route and its published ports.
+
+use std::collections::BTreeMap;
+
+use havre_sys::netns;
+
+use super::{Held, Network, Table, elements, lock};
+use crate::endpoint::{DEFAULT_NETWORK, Endpoint, EndpointRequest, PortBinding};
+use crate::error::NetworkError;
+use crate::netlink::{self, Connection};
+use crate::ports::Reservation;
+
+impl Network {
+    /// Whether an endpoint asked for will give the default route.
+    pub(super) fn gives_route(&self, table: &Table, request: &EndpointRequest) -> bool {
+        let Some(wanted) = rank(table, &request.network, request.priority) else {
+            return false;
+        };
+        table
+            .of(&request.container)
+            .filter_map(|endpoint| rank(table, &endpoint.network, endpoint.priority))
+            .all(|other| wanted < other)
+    }
+
+    pub(super) fn is_internal(&self, network: &str) -> bool {
+        let table = lock(&self.table);
+        table
+            .networks
+            .get(network)
+            .is_some_and(|network| network.internal)
+    }
+
+    /// Sets the default route of a container on several networks, and has its ports published on the network that gives it.
+    pub(super) fn settle_gateway(&self, container: &str) -> Result<(), NetworkError> {
+        let moved = {
+            let mut table = lock(&self.table);
+            if table.of(container).count() < 2 {
+                return Ok(());
+            }
+            let Some(gateway) = gateway(&table, container).map(|endpoint| endpoint.network.clone()) else {
+                return Ok(());
+            };
+            let Some(held) = table.held.get_mut(container) else {
+                return Ok(());
+            };
+            let old = held
+                .iter()
+                .find(|(network, held)| **network != gateway && !held.endpoint.ports.is_empty())
+                .map(|(network, _)| network.clone());
+            old.and_then(|old| held.get_mut(&old)).map(|held| {
+                let before = held.endpoint.clone();
+                let ports = std::mem::take(&mut held.endpoint.ports);
+                (before, ports, std::mem::take(&mut held.reservation))
+            })
+        };
+        let Some((before, ports, reservation)) = moved else {
+            return self.inherit(container, Vec::new(), Reservation::default());
+        };
+        {
+            let _rules = lock(&self.rules);
+            self.firewall.withdraw(&elements(&before))?;
+        }
+        self.records.save(&Endpoint {
+            ports: Vec::new(),
+            ..before
+        })?;
+        self.inherit(container, ports, reservation)
+    }
+
+    /// Gives the default route, and ports that another endpoint had, to the endpoint whose turn it is.
+    pub(super) fn inherit(
+        &self,
+        container: &str,
+        ports: Vec<PortBinding>,
+        reservation: Reservation,
+    ) -> Result<(), NetworkError> {
+        let heir = {
+            let mut table = lock(&self.table);
+            let Some(network) = gateway(&table, container).map(|endpoint| endpoint.network.clone()) else {
+                return Ok(());
+            };
+            let held = table
+                .held
+                .get_mut(container)
+                .and_then(|held| held.get_mut(&network));
+            let Some(held) = held else { return Ok(()) };
+            if !ports.is_empty() {
+                held.endpoint.ports.clone_from(&ports);
+                held.reservation = reservation;
+            }
+            held.endpoint.clone()
+        };
+        let failed = |source| NetworkError::Netlink {
+            action: "change the default route of",
+            object: format!("container {container}"),
+            source,
+        };
+        netns::within(&self.records.namespace_path(container), || {
+            let index = netlink::link_index(&heir.interface)?.ok_or(std::io::ErrorKind::NotFound)?;
+            Connection::open()?.execute(vec![netlink::set_default_route(index, heir.gateway)])
+        })
+        .map_err(failed)?;
+        if ports.is_empty() {
+            return Ok(());
+        }
+        self.records.save(&heir)?;
+        Connection::open()
+            .and_then(|mut host| host.execute(vec![netlink::set_hairpin(&heir.host_interface)]))
+            .map_err(failed)?;
+        self.publish(&elements(&heir))
+    }
+}
+
+/// The endpoint with the default route.
+fn gateway<'a>(table: &'a Table, container: &str) -> Option<&'a Endpoint> {
+    let held = table.held.get(container).into_iter().flat_map(BTreeMap::values);
+    held.map(|Held { endpoint, .. }| endpoint)
+        .filter_map(|endpoint| Some((rank(table, &endpoint.network, endpoint.priority)?, endpoint)))
+        .min_by(|(one, _), (other, _)| one.cmp(other))
+        .map(|(_, endpoint)| endpoint)
+}
+
+/// The lowest comes first: by priority, then by the network's name. `None`: it never gives a route.
+fn rank(table: &Table, network: &str, priority: i64) -> Option<(std::cmp::Reverse<i64>, String)> {
+    let name = match table.networks.get(network) {
+        Some(known) if known.internal => return None,
+        Some(known) => known.name.clone(),
+        None => DEFAULT_NETWORK.to_owned(),
+    };
+    Some((std::cmp::Reverse(priority), name))
+}
