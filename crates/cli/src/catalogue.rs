@@ -74,7 +74,7 @@ const COMMON: [&str; 12] = [
 ];
 
 /// Commands of Docker that do not exist here.
-const ABSENT: [&str; 16] = [
+const ABSENT: [&str; 15] = [
     "buildx",
     "checkpoint",
     "compose",
@@ -89,7 +89,6 @@ const ABSENT: [&str; 16] = [
     "stack",
     "swarm",
     "trust",
-    "update",
     "scan",
 ];
 
@@ -158,6 +157,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["tag", "image tag"] => args::image::tag::Tag, commands::image::tag::tag;
     ["top", "container top"] => args::container::top::Top, commands::container::top::top;
     ["unpause", "container unpause"] => args::container::unpause::Unpause, commands::container::lifecycle::unpause;
+    ["update", "container update"] => args::container::update::Update, commands::container::update::update;
     ["wait", "container wait"] => args::container::wait::Wait, commands::container::wait::wait;
     ["builder prune"] => args::builder::prune::Prune, commands::builder::prune::prune;
     ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;

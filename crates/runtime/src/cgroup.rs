@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use havre_sys::cgroup_device::{self, DeviceKind, DeviceRule};
 use serde_json::Value;
 
+mod limits;
 mod usage;
+
+pub use limits::Abilities;
 
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 const CGROUP2_MAGIC: u64 = 0x6367_7270;

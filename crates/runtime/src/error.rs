@@ -37,6 +37,15 @@ pub enum RuntimeError {
     /// The specification asks for something impossible; nothing was started.
     #[error(transparent)]
     Spec(#[from] crate::spec::SpecError),
+    /// The kernel does not take a limit.
+    #[error("failed to write \"{value}\" to {file}{hint}")]
+    Limit {
+        file: String,
+        value: String,
+        /// What it may be for, in words; empty if nothing is known.
+        hint: String,
+        source: io::Error,
+    },
     /// Several things went wrong while removing; everything that could be removed was.
     #[error("remove container {id}: {}", .failures.join("; "))]
     Delete { id: String, failures: Vec<String> },

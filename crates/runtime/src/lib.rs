@@ -27,6 +27,7 @@ pub mod spec;
 pub mod stats;
 mod timings;
 
+pub use cgroup::Abilities;
 pub use error::{RuntimeError, StartError};
 pub use runtime::{Reattached, Runtime, RuntimeConfig};
 pub use shim_client::{AttachRequest, Exec, ExitStatus, Shim, ShimState};

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use havre_sys::seal::SealedProgram;
 
 use crate::anticipation::Anticipation;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Abilities, Cgroup};
 use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Setup};
 use crate::shim_client::{ExitStatus, Shim};
@@ -131,7 +131,12 @@ impl Runtime {
             seccomp_flags: filter.as_ref().map(|filter| filter.flags),
             log: spec.log.clone(),
         };
-        let result = self.spawn(&setup, &bundle.config, filter.as_ref(), timings);
+        let result = self
+            .spawn(&setup, &bundle.config, filter.as_ref(), timings)
+            .and_then(|()| {
+                let cgroup = Cgroup::new(self.cgroup_path(&spec.id));
+                Ok(cgroup.limit_block(&spec.resources.block)?)
+            });
         if result.is_err()
             && let Err(error) = self.delete(&spec.id)
         {
@@ -152,6 +157,11 @@ impl Runtime {
             Err(RuntimeError::ShimGone { .. }) => Ok(Reattached::Gone),
             Err(error) => Err(error),
         }
+    }
+
+    /// What containers can be limited in here.
+    pub fn abilities(&self) -> Abilities {
+        Cgroup::new(self.cgroup_path("any")).abilities()
     }
 
     /// A handle on a container's shim; does no I/O.

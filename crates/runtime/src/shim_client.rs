@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
 use crate::protocol::{self, Reply, Request};
-use crate::spec::ExecSpec;
+use crate::spec::{ExecSpec, Resources};
 use crate::stats::Stats;
 
 /// How long a shim may take to tell its state; one that was left alone in the middle of a creation can hang.
@@ -136,6 +136,11 @@ impl Shim {
             .map_err(|source| self.cgroup_error("thaw the processes of", source))
     }
 
+    /// Changes limits while it runs: those that are given, memory and swap always together.
+    pub fn update(&self, resources: &Resources) -> Result<(), RuntimeError> {
+        self.cgroup.update(resources)
+    }
+
     /// Sets the size of the container's terminal, in characters.
     pub fn resize(&self, width: u16, height: u16) -> Result<(), RuntimeError> {
         self.command(&Request::Resize { width, height })
@@ -151,7 +156,11 @@ impl Shim {
 
     /// Runs another process in the container; `spec.attach` chooses the streams of [`Exec::stream`].
     pub fn exec(&self, spec: &ExecSpec) -> Result<Exec, StartError> {
-        match self.call(&Request::Exec(Box::new(spec.clone())))? {
+        self.exec_limited(spec, None)
+    }
+
+    fn exec_limited(&self, spec: &ExecSpec, limit: Option<Duration>) -> Result<Exec, StartError> {
+        match self.call_within(&Request::Exec(Box::new(spec.clone())), limit)? {
             (Reply::Exec { pid }, stream) => {
                 let attached = spec.attach != AttachRequest::default();
                 Ok(Exec {
@@ -177,7 +186,45 @@ impl Shim {
         self.command(&Request::ExecKill {
             exec: exec.to_owned(),
             signal,
+            group: false,
         })
+    }
+
+    /// Kills an exec and what it started that stayed in its process group.
+    pub fn exec_end(&self, exec: &str) -> Result<(), RuntimeError> {
+        self.command(&Request::ExecKill {
+            exec: exec.to_owned(),
+            signal: rustix::process::Signal::KILL.as_raw(),
+            group: true,
+        })
+    }
+
+    /// As [`Shim::exec`], but gives up with an error of kind `WouldBlock` when the shim does not answer in time.
+    pub fn exec_within(&self, spec: &ExecSpec, limit: Duration) -> Result<Exec, StartError> {
+        self.exec_limited(spec, Some(limit))
+    }
+
+    /// Asks for the end of an exec without waiting for it: what the shim sends on this connection until it closes it is
+    /// for [`Shim::exec_exit`].
+    pub fn exec_ending(&self, exec: &str) -> Result<UnixStream, RuntimeError> {
+        let request = Request::ExecWait {
+            exec: exec.to_owned(),
+        };
+        let socket = self.socket();
+        let ask = || {
+            let stream = protocol::connect(&socket)?;
+            protocol::send(&stream, &request)?;
+            Ok(stream)
+        };
+        ask().map_err(|source| self.socket_error(source))
+    }
+
+    /// How the exec ended, from all that came on the connection of [`Shim::exec_ending`].
+    pub fn exec_exit(&self, mut answer: &[u8]) -> Result<ExitStatus, RuntimeError> {
+        match protocol::read(&mut answer).map_err(|source| self.socket_error(source))? {
+            Reply::Exit(exit) => Ok(exit),
+            reply => Err(self.unexpected(reply)),
+        }
     }
 
     /// Blocks until the exec has ended. `oom_killed` is false for execs. The shim remembers the last 128.
@@ -308,17 +355,19 @@ impl Shim {
             let reply = protocol::receive(&stream)?;
             Ok((reply, stream))
         };
-        attempt().map_err(|source: io::Error| {
-            if is_gone(&source) {
-                self.gone()
-            } else {
-                RuntimeError::Io {
-                    action: "talk to the shim at",
-                    path: socket.clone(),
-                    source,
-                }
+        attempt().map_err(|source| self.socket_error(source))
+    }
+
+    fn socket_error(&self, source: io::Error) -> RuntimeError {
+        if is_gone(&source) {
+            self.gone()
+        } else {
+            RuntimeError::Io {
+                action: "talk to the shim at",
+                path: self.socket(),
+                source,
             }
-        })
+        }
     }
 
     fn gone(&self) -> RuntimeError {

@@ -7,6 +7,8 @@ mod inspection;
 mod lifecycle;
 mod limits;
 mod mounts;
+mod pause;
 mod run;
 mod streams;
+mod update;
 mod usage;

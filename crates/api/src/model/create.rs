@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use havre_engine::{
     BindOptions, Config, DeviceMapping, EndpointConfig, Healthcheck, HostConfig, LogConfig, Mount, MountKind,
-    Port, PortBinding, Resources, RestartPolicy, TmpfsOptions, Ulimit, UpdateContainer, VolumeOptions,
+    Port, PortBinding, Resources, RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, UpdateContainer,
+    VolumeOptions, WeightDevice,
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
@@ -210,13 +211,13 @@ struct ResourcesBody {
     nano_cpus: i64,
     cgroup_parent: String,
     blkio_weight: u16,
-    blkio_weight_device: Vec<IgnoredAny>,
-    blkio_device_read_bps: Vec<IgnoredAny>,
-    blkio_device_write_bps: Vec<IgnoredAny>,
+    blkio_weight_device: Vec<WeightDevice>,
+    blkio_device_read_bps: Vec<ThrottleDevice>,
+    blkio_device_write_bps: Vec<ThrottleDevice>,
     #[serde(rename = "BlkioDeviceReadIOps")]
-    blkio_device_read_iops: Vec<IgnoredAny>,
+    blkio_device_read_iops: Vec<ThrottleDevice>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
-    blkio_device_write_iops: Vec<IgnoredAny>,
+    blkio_device_write_iops: Vec<ThrottleDevice>,
     cpu_period: i64,
     cpu_quota: i64,
     cpu_realtime_period: i64,
@@ -244,20 +245,17 @@ struct ResourcesBody {
 
 impl From<ResourcesBody> for Resources {
     fn from(body: ResourcesBody) -> Self {
-        let blkio_devices = [
-            body.blkio_weight_device,
-            body.blkio_device_read_bps,
-            body.blkio_device_write_bps,
-            body.blkio_device_read_iops,
-            body.blkio_device_write_iops,
-        ];
         Self {
             cpu_shares: body.cpu_shares,
             memory: body.memory,
             nano_cpus: body.nano_cpus,
             cgroup_parent: body.cgroup_parent,
             blkio_weight: body.blkio_weight,
-            blkio_devices: blkio_devices.iter().any(|devices| !devices.is_empty()),
+            blkio_weight_device: body.blkio_weight_device,
+            blkio_device_read_bps: body.blkio_device_read_bps,
+            blkio_device_write_bps: body.blkio_device_write_bps,
+            blkio_device_read_iops: body.blkio_device_read_iops,
+            blkio_device_write_iops: body.blkio_device_write_iops,
             cpu_period: body.cpu_period,
             cpu_quota: body.cpu_quota,
             cpu_realtime_period: body.cpu_realtime_period,
@@ -551,7 +549,7 @@ mod tests {
             (host.resources.memory_swappiness, host.resources.pids_limit),
             (None, None)
         );
-        assert!(!host.resources.blkio_devices);
+        assert!(host.resources.blkio_weight_device.is_empty());
         assert_eq!(host.mounts[0].volume_options.as_ref().unwrap().driver, "local");
         assert_eq!(host.mounts[1].tmpfs_options.as_ref().unwrap().mode, 448);
         assert_eq!(
@@ -598,7 +596,8 @@ mod tests {
         let (_, host, _) =
             read(json!({"HostConfig": {"BlkioDeviceReadIOps": [{"Path": "/dev/sda", "Rate": 1}], "DeviceRequests": [{}]}}))
                 .unwrap();
-        assert!(host.resources.blkio_devices && host.resources.device_requests);
+        assert_eq!(host.resources.blkio_device_read_iops[0].path, "/dev/sda");
+        assert!(host.resources.device_requests);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use havre_engine::{
-    BindOptions, DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, TmpfsOptions, Ulimit,
-    VolumeOptions,
+    BindOptions, DeviceMapping, HostConfig, LogConfig, Mount, PortBinding, ThrottleDevice, TmpfsOptions,
+    Ulimit, VolumeOptions, WeightDevice,
 };
 use serde::Serialize;
 
@@ -61,14 +61,13 @@ pub(crate) struct HostConfigView {
     nano_cpus: i64,
     cgroup_parent: String,
     blkio_weight: u16,
-    // Limits per device are refused at creation.
-    blkio_weight_device: [(); 0],
-    blkio_device_read_bps: [(); 0],
-    blkio_device_write_bps: [(); 0],
+    blkio_weight_device: Vec<WeightDevice>,
+    blkio_device_read_bps: Vec<ThrottleDevice>,
+    blkio_device_write_bps: Vec<ThrottleDevice>,
     #[serde(rename = "BlkioDeviceReadIOps")]
-    blkio_device_read_iops: [(); 0],
+    blkio_device_read_iops: Vec<ThrottleDevice>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
-    blkio_device_write_iops: [(); 0],
+    blkio_device_write_iops: Vec<ThrottleDevice>,
     cpu_period: i64,
     cpu_quota: i64,
     cpu_realtime_period: i64,
@@ -229,11 +228,11 @@ impl From<HostConfig> for HostConfigView {
             nano_cpus: resources.nano_cpus,
             cgroup_parent: resources.cgroup_parent,
             blkio_weight: resources.blkio_weight,
-            blkio_weight_device: [],
-            blkio_device_read_bps: [],
-            blkio_device_write_bps: [],
-            blkio_device_read_iops: [],
-            blkio_device_write_iops: [],
+            blkio_weight_device: resources.blkio_weight_device,
+            blkio_device_read_bps: resources.blkio_device_read_bps,
+            blkio_device_write_bps: resources.blkio_device_write_bps,
+            blkio_device_read_iops: resources.blkio_device_read_iops,
+            blkio_device_write_iops: resources.blkio_device_write_iops,
             cpu_period: resources.cpu_period,
             cpu_quota: resources.cpu_quota,
             cpu_realtime_period: resources.cpu_realtime_period,

@@ -20,4 +20,5 @@ pub(crate) mod start;
 pub(crate) mod stats;
 mod timings;
 pub(crate) mod top;
+pub(crate) mod update;
 pub(crate) mod wait;

@@ -43,6 +43,7 @@ impl Containers {
             }
         }
         validate(&request.config, &request.host_config)?;
+        super::health::validate(request.config.healthcheck.as_ref())?;
         files::dns_options(&request.host_config)?;
         files::extra_hosts(&request.host_config.extra_hosts, None)?;
         let mut warnings = Vec::new();
@@ -167,6 +168,15 @@ fn create(
         host_config.shm_size = spec::DEFAULT_SHM;
     }
     default_swap(&mut host_config.resources);
+    if host_config.resources != Resources::default() {
+        warnings.extend(super::abilities::discard(
+            &mut host_config.resources,
+            inner.runtime.abilities(),
+        ));
+    }
+    for limit in spec::resources(&host_config).block.all() {
+        check_block_device(&limit.path)?;
+    }
 
     let name = reserve(inner, name, &id)?;
     let mut undo = Undo {
@@ -233,6 +243,22 @@ fn create(
     }
     inner.publish(&container, "create", &[]);
     Ok(Created { id, warnings })
+}
+
+fn check_block_device(path: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match fs_err::metadata(path) {
+        Ok(metadata) if metadata.file_type().is_block_device() => Ok(()),
+        Ok(_) => Err(EngineError::invalid(format!(
+            "{} is not a block device",
+            path.display()
+        ))),
+        Err(error) => Err(EngineError::invalid(format!(
+            "invalid block device {}: no such file or directory",
+            path.display()
+        ))
+        .with_source(error)),
+    }
 }
 
 /// Who limits memory and says nothing of swap gets as much of it as of memory: memory and swap together are twice the limit.

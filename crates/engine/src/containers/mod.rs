@@ -6,11 +6,13 @@
 //! create ─ start ─ exit ─ remove      the life of a container; recover after a restart of the daemon
 //! stop, wait, attach, exec, logs      what clients do with a running one
 //! list, inspect, top, archive, commit, export
+//! health                              probes of those with a check
 //! ```
 //!
 //! Everything that changes a container holds its `op` lock and runs on a blocking thread to its end, also when the client
 //! that asked has gone.
 
+mod abilities;
 mod archive;
 mod attach;
 mod commit;
@@ -19,6 +21,7 @@ mod exec;
 mod exit;
 mod export;
 mod files;
+mod health;
 mod inspect;
 mod list;
 mod logs;
@@ -53,6 +56,7 @@ use havre_network::Network;
 use havre_runtime::Runtime;
 use havre_store::Store;
 
+pub use health::{Health, HealthProbe, HealthStatus};
 pub use model::*;
 pub use requests::*;
 pub use state::*;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use havre_runtime::spec::{
-    ContainerSpec, Device, LogConfig, Mount, MountKind as Kind, NamespaceMode, NetworkNamespace, Propagation,
-    Resources, Rlimit, Seccomp,
+    BlockLimit, BlockLimits, ContainerSpec, Device, LogConfig, Mount, MountKind as Kind, NamespaceMode,
+    NetworkNamespace, Propagation, Resources, Rlimit, Seccomp,
 };
 
 use super::record::{MountRecord, Record};
@@ -177,6 +177,29 @@ pub(crate) fn resources(host: &HostConfig) -> Resources {
         cpuset_mems: text(&r.cpuset_mems),
         pids: r.pids_limit.filter(|limit| *limit > 0),
         blkio_weight: Some(r.blkio_weight).filter(|weight| *weight != 0),
+        block: block_limits(r),
+    }
+}
+
+fn block_limits(r: &super::Resources) -> BlockLimits {
+    let limit = |path: &str, value: u64| BlockLimit {
+        path: path.into(),
+        value,
+    };
+    let rates = |devices: &[super::ThrottleDevice]| {
+        let limits = devices.iter().map(|device| limit(&device.path, device.rate));
+        limits.collect()
+    };
+    BlockLimits {
+        weight: r
+            .blkio_weight_device
+            .iter()
+            .map(|device| limit(&device.path, u64::from(device.weight)))
+            .collect(),
+        read_bps: rates(&r.blkio_device_read_bps),
+        write_bps: rates(&r.blkio_device_write_bps),
+        read_iops: rates(&r.blkio_device_read_iops),
+        write_iops: rates(&r.blkio_device_write_iops),
     }
 }
 

@@ -333,11 +333,6 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
             "CgroupParent",
             "all containers are in the engine's own cgroup",
         ),
-        (
-            resources.blkio_devices,
-            "BlkioDevice…",
-            "limits by device are not supported",
-        ),
         (resources.device_requests, "DeviceRequests", "use --device"),
         (
             resources.cpu_realtime_period != 0,
@@ -470,6 +465,16 @@ fn resources(host: &HostConfig) -> Result<()> {
     }
     if r.blkio_weight != 0 && !(10..=1000).contains(&r.blkio_weight) {
         return invalid("Range of blkio weight is from 10 to 1000".to_owned());
+    }
+    if let Some(device) = r
+        .blkio_weight_device
+        .iter()
+        .find(|device| !(10..=1000).contains(&device.weight))
+    {
+        return invalid(format!(
+            "Range of blkio weight is from 10 to 1000: {} of {}",
+            device.weight, device.path
+        ));
     }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return invalid(format!(

@@ -245,6 +245,42 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     pub pids: Option<i64>,
     pub blkio_weight: Option<u16>,
+    pub block: BlockLimits,
+}
+
+/// Limits of block I/O by device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockLimits {
+    /// 10 to 1000.
+    pub weight: Vec<BlockLimit>,
+    /// Bytes a second.
+    pub read_bps: Vec<BlockLimit>,
+    pub write_bps: Vec<BlockLimit>,
+    /// Operations a second.
+    pub read_iops: Vec<BlockLimit>,
+    pub write_iops: Vec<BlockLimit>,
+}
+
+impl BlockLimits {
+    /// Every limit there is.
+    pub fn all(&self) -> impl Iterator<Item = &BlockLimit> {
+        [
+            &self.weight,
+            &self.read_bps,
+            &self.write_bps,
+            &self.read_iops,
+            &self.write_iops,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// One of them; `path` is a block device of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockLimit {
+    pub path: PathBuf,
+    pub value: u64,
 }
 
 /// A host device in the container; permissions of `rwm`.

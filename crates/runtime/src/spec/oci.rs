@@ -302,9 +302,12 @@ fn resources(resources: &Resources, cgroup: &Cgroup) -> Result<Value, SpecError>
         object.insert("swappiness".into(), swappiness.into());
     }
     if resources.oom_kill_disable {
-        return Err(SpecError::Unsupported {
-            what: "disabling the OOM killer",
-        });
+        if crate::cgroup::is_v2() {
+            return Err(SpecError::Unsupported {
+                what: "disabling the OOM killer on cgroup v2",
+            });
+        }
+        object.insert("disableOOMKiller".into(), true.into());
     }
     if !object.is_empty() {
         value["memory"] = Value::Object(object);

@@ -119,7 +119,10 @@ impl<'a> Board<'a> {
 async fn collect(client: &Client, line: Rc<Line>, once: bool) {
     let set = |latest| *line.latest.borrow_mut() = latest;
     let call = client
-        .get(format!("/containers/{}/stats", line.container.trim_start_matches('/')))
+        .get(format!(
+            "/containers/{}/stats",
+            line.container.trim_start_matches('/')
+        ))
         .query("stream", if once { "0" } else { "1" });
     let mut answers = match call.lines::<Answer>().await {
         Ok(answers) => answers,
