@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod detach_keys;
 pub(crate) mod environment;
 pub(crate) mod filters;
+pub(crate) mod health;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod ports;

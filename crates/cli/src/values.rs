@@ -1,6 +1,10 @@
 //! Values of flags as Docker's client reads them: sizes, decimals, booleans, integers.
 
+mod span;
+
 use std::str::FromStr;
+
+pub(crate) use span::Span;
 
 /// A number of bytes written as people do: `512`, `64m`, `1.5g`, `2GiB`; -1 where the flag allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,15 @@ pub(crate) enum ValueError {
     /// Not a boolean.
     #[error("strconv.ParseBool: parsing \"{0}\": invalid syntax")]
     Bool(String),
+    /// Not a duration.
+    #[error("time: invalid duration {0:?}")]
+    Duration(String),
+    /// A duration without its unit.
+    #[error("time: missing unit in duration {0:?}")]
+    Unitless(String),
+    /// A duration with a unit that Go doesn't know.
+    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    Unit { unit: String, text: String },
     /// Not an integer.
     #[error("strconv.ParseInt: parsing \"{0}\": invalid syntax")]
     Int(String),

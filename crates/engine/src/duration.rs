@@ -1,4 +1,5 @@
-//! Spans of time as Docker tells them to people, in the status of a container and in the columns of a list.
+//! Spans of time as Docker tells them to people: roughly, in the status of a container and in the columns of a list, and
+//! precisely, in messages.
 
 use std::time::Duration;
 
@@ -26,9 +27,61 @@ pub fn human(duration: Duration) -> String {
     }
 }
 
+/// `1h0m30s`, `1.5s`, `300ms`, `0s`: Go's `Duration.String`.
+pub fn precise(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let decimal = |unit: u128, name: &str| {
+        let number = format!(
+            "{}.{:0width$}",
+            nanos / unit,
+            nanos % unit,
+            width = unit.ilog10() as usize
+        );
+        format!("{}{name}", number.trim_end_matches('0').trim_end_matches('.'))
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => decimal(1_000, "µs"),
+        1_000_000..1_000_000_000 => decimal(1_000_000, "ms"),
+        _ => {
+            let minutes = duration.as_secs() / 60;
+            let rest = u128::from(minutes) * 60_000_000_000;
+            let seconds = format!("{}.{:09}", (nanos - rest) / 1_000_000_000, nanos % 1_000_000_000);
+            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+            match minutes {
+                0 => format!("{seconds}s"),
+                1..60 => format!("{minutes}m{seconds}s"),
+                _ => format!("{}h{}m{seconds}s", minutes / 60, minutes % 60),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn precise_as_go() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (2_000_000, "2ms"),
+            (1_000_001, "1.000001ms"),
+            (999_999_999, "999.999999ms"),
+            (1_000_000_000, "1s"),
+            (1_500_000_000, "1.5s"),
+            (10_000_000_000, "10s"),
+            (60_000_000_000, "1m0s"),
+            (90_000_000_001, "1m30.000000001s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (360_000_000_000_000, "100h0m0s"),
+        ] {
+            assert_eq!(precise(Duration::from_nanos(nanos)), text);
+        }
+    }
 
     #[test]
     fn words() {

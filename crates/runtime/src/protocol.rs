@@ -62,6 +62,9 @@ pub(crate) enum Request {
     ExecKill {
         exec: String,
         signal: i32,
+        /// Its whole process group: every exec leads one.
+        #[serde(default)]
+        group: bool,
     },
     ExecWait {
         exec: String,
@@ -139,6 +142,11 @@ pub(crate) fn send(mut stream: &UnixStream, message: &impl Serialize) -> io::Res
 }
 
 pub(crate) fn receive<T: for<'de> Deserialize<'de>>(mut stream: &UnixStream) -> io::Result<T> {
+    read(&mut stream)
+}
+
+/// One message from whatever it comes from.
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<T> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length) as usize;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use havre_engine::{
-    ChangeKind, ContainerSummary, ContainerView, EndpointView, MountPoint, NetworkView, PortBinding,
+    ChangeKind, ContainerSummary, ContainerView, EndpointView, Health, MountPoint, NetworkView, PortBinding,
     PortSummary, StateView, Status,
 };
 use serde::{Serialize, Serializer};
@@ -62,6 +62,41 @@ struct State {
     error: String,
     started_at: String,
     finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthView {
+    status: &'static str,
+    failing_streak: u64,
+    log: Vec<ProbeView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ProbeView {
+    start: String,
+    end: String,
+    exit_code: i64,
+    output: String,
+}
+
+impl From<Health> for HealthView {
+    fn from(health: Health) -> Self {
+        let probes = health.log.into_iter().map(|probe| ProbeView {
+            start: probe.start.to_string(),
+            end: probe.end.to_string(),
+            exit_code: probe.exit_code,
+            output: probe.output,
+        });
+        Self {
+            status: health.status.as_str(),
+            failing_streak: health.failing_streak,
+            log: probes.collect(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -257,6 +292,7 @@ impl From<StateView> for State {
             error: state.error,
             started_at: time::or_never(state.started_at),
             finished_at: time::or_never(state.finished_at),
+            health: state.health.map(Into::into),
         }
     }
 }
@@ -297,11 +333,28 @@ impl From<ContainerView> for InspectView {
 }
 
 /// The containers of a list, written without being copied.
-pub(crate) struct Summaries(pub(crate) Vec<ContainerSummary>);
+pub(crate) struct Summaries {
+    pub(crate) containers: Vec<ContainerSummary>,
+    /// Each tells its health in a field of its own.
+    pub(crate) health: bool,
+}
 
 impl Serialize for Summaries {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(SummaryView::from))
+        serializer.collect_seq(self.containers.iter().map(|container| {
+            let mut view = SummaryView::from(container);
+            view.health = self.health.then(|| match container.health {
+                Some((status, failing_streak)) => SummaryHealth {
+                    status: status.as_str(),
+                    failing_streak,
+                },
+                None => SummaryHealth {
+                    status: "none",
+                    failing_streak: 0,
+                },
+            });
+            view
+        }))
     }
 }
 
@@ -329,6 +382,15 @@ pub(crate) struct SummaryView<'a> {
     network_settings: SummaryNetworkSettings<'a>,
     #[serde(serialize_with = "mounts")]
     mounts: &'a [MountPoint],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<SummaryHealth>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SummaryHealth {
+    status: &'static str,
+    failing_streak: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -393,6 +455,7 @@ impl<'a> From<&'a ContainerSummary> for SummaryView<'a> {
                 networks: &summary.networks,
             },
             mounts: &summary.mounts,
+            health: None,
         }
     }
 }

@@ -20,7 +20,11 @@ use crate::version::ApiVersion;
 type Answer<T> = Result<Json<T>, ApiError>;
 type Done = Result<StatusCode, ApiError>;
 
-pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Answer<Summaries> {
+pub(super) async fn list(
+    State(engine): State<Engine>,
+    version: ApiVersion,
+    query: Query,
+) -> Answer<Summaries> {
     // A limit of 0 or less is none.
     let limit = query
         .number::<i64>("limit")?
@@ -32,7 +36,10 @@ pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Answer<S
         size: query.flag("size"),
         filters: query.filters()?,
     };
-    Ok(Json(Summaries(engine.containers().list(options).await?)))
+    Ok(Json(Summaries {
+        containers: engine.containers().list(options).await?,
+        health: version >= ApiVersion::new(52),
+    }))
 }
 
 #[derive(Serialize)]
@@ -44,6 +51,7 @@ pub(super) struct Created {
 
 pub(super) async fn create(
     State(engine): State<Engine>,
+    version: ApiVersion,
     query: Query,
     body: JsonBody<Lenient<CreateBody>>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
@@ -52,9 +60,13 @@ pub(super) async fn create(
             "config cannot be empty in order to create a container",
         ));
     };
+    let mut config = havre_engine::Config::try_from(body.config)?;
+    if let Some(check) = config.healthcheck.as_mut().filter(|_| version < START_INTERVAL) {
+        check.start_interval = 0;
+    }
     let request = CreateContainer {
         name: query.given("name").map(Into::into),
-        config: body.config.try_into()?,
+        config,
         host_config: body.host_config.try_into()?,
         networks: body.networking_config.into(),
         platform: query.given("platform").map(Into::into),
@@ -68,6 +80,9 @@ pub(super) async fn create(
         }),
     ))
 }
+
+/// The first version in which the start interval of a health check is a field.
+const START_INTERVAL: ApiVersion = ApiVersion::new(44);
 
 pub(super) async fn inspect(
     State(engine): State<Engine>,

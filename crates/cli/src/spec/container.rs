@@ -4,7 +4,7 @@ use std::env;
 
 use serde_json::{Map, Value, json};
 
-use super::{SpecError, environment, limits, mounts, ports};
+use super::{SpecError, environment, health, limits, mounts, ports};
 use crate::args::container::container_flags::ContainerFlags;
 use crate::error::CliError;
 use crate::values::{NanoCpus, Size};
@@ -126,6 +126,9 @@ pub(crate) fn body(flags: &ContainerFlags, extra: &Extra<'_>) -> Result<Value, C
     config.set("AttachStderr", attached.stderr);
     if let Some(entrypoint) = &flags.entrypoint {
         config.set("Entrypoint", vec![entrypoint.clone()]);
+    }
+    if let Some(check) = health::check(flags)? {
+        config.set("Healthcheck", check);
     }
     let lookup = |name: &str| env::var(name).ok();
     let environment = environment::environment(&flags.env_file, &flags.env, lookup)?;

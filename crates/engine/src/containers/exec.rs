@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use havre_runtime::{AttachRequest, ExecSpec, StartError};
+use havre_runtime::{AttachRequest, ExecSpec, RuntimeError, Shim, StartError};
 use jiff::Timestamp;
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
 use super::streams::{self, Input};
@@ -22,6 +23,12 @@ const KEPT: Duration = Duration::from_secs(300);
 
 /// How long the end of the output waits for the exit code, so that a client that asks next finds it.
 const EXIT_GRACE: Duration = Duration::from_secs(10);
+
+/// The exit code of an exec whose end nobody saw: it was killed with its container.
+const LOST: i64 = 137;
+
+/// A shim tells an exit code in far fewer bytes.
+const LONGEST_ANSWER: u64 = 64 << 10;
 
 /// Every exec by its id.
 #[derive(Default)]
@@ -81,7 +88,7 @@ impl Execs {
                 };
                 *progress = Progress::Ended {
                     pid,
-                    code: 137,
+                    code: LOST,
                     at: Timestamp::now(),
                 };
                 true
@@ -96,8 +103,34 @@ impl Exec {
         matches!(*self.progress.borrow(), Progress::Ended { .. })
     }
 
-    fn command(&self) -> String {
-        self.config.cmd.join(" ")
+    /// An event with the command line, written as Docker does: the program, a space, the arguments.
+    fn publish(&self, inner: &Inner, action: &str) {
+        let (program, arguments) = match self.config.cmd.split_first() {
+            Some((program, arguments)) => (program.as_str(), arguments.join(" ")),
+            None => ("", String::new()),
+        };
+        let action = format!("{action}: {program} {arguments}");
+        inner.publish(&self.container, &action, &[("execID", self.id.clone())]);
+    }
+
+    /// Its exit code, once it has ended.
+    pub(super) async fn ended(&self) -> i64 {
+        let mut progress = self.progress.subscribe();
+        let ended = progress
+            .wait_for(|progress| matches!(progress, Progress::Ended { .. }))
+            .await;
+        match ended.as_deref() {
+            Ok(Progress::Ended { code, .. }) => *code,
+            _ => LOST,
+        }
+    }
+
+    /// Kills it with its process group, if it runs. Blocking.
+    pub(super) fn kill(&self, inner: &Inner) {
+        let shim = inner.runtime.shim(&self.container.id);
+        if let Err(error) = shim.exec_end(&self.id) {
+            tracing::debug!(exec = self.id, %error, "cannot kill an exec");
+        }
     }
 }
 
@@ -108,20 +141,7 @@ impl Containers {
         must_run(&container)?;
         // It is started right after.
         self.0.runtime.anticipate();
-        if config.cmd.first().is_none_or(String::is_empty) {
-            return Err(EngineError::invalid("No exec command specified"));
-        }
-        let exec = Arc::new(Exec {
-            id: names::new_id(),
-            container: container.clone(),
-            config,
-            progress: watch::Sender::new(Progress::Created),
-        });
-        let id = exec.id.clone();
-        let action = format!("exec_create: {}", exec.command());
-        self.0.execs.insert(exec);
-        self.0.publish(&container, &action, &[("execID", id.clone())]);
-        Ok(id)
+        Ok(register(&self.0, &container, config)?.id.clone())
     }
 
     /// Starts it; `None` when detached. A command that cannot be started is an error, and its exit code (126, 127) can be
@@ -146,7 +166,7 @@ impl Containers {
             return Err(EngineError::conflict(format!("exec command {id} {state}")));
         }
         let inner = self.0.clone();
-        blocking(move || run(&inner, &exec, &start)).await
+        blocking(move || run(&inner, &exec, &start, None)).await
     }
 
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
@@ -177,6 +197,22 @@ impl Containers {
     }
 }
 
+/// Notes an exec that [`run`] starts.
+pub(super) fn register(inner: &Inner, container: &Arc<Container>, config: ExecConfig) -> Result<Arc<Exec>> {
+    if config.cmd.first().is_none_or(String::is_empty) {
+        return Err(EngineError::invalid("No exec command specified"));
+    }
+    let exec = Arc::new(Exec {
+        id: names::new_id(),
+        container: container.clone(),
+        config,
+        progress: watch::Sender::new(Progress::Created),
+    });
+    inner.execs.insert(exec.clone());
+    exec.publish(inner, "exec_create");
+    Ok(exec)
+}
+
 fn must_run(container: &Container) -> Result<()> {
     match container.status() {
         Status::Running => Ok(()),
@@ -195,11 +231,22 @@ fn must_run(container: &Container) -> Result<()> {
     }
 }
 
-fn run(inner: &Arc<Inner>, exec: &Arc<Exec>, start: &ExecStart) -> Result<Option<Attachment>> {
+/// Starts it; blocking. With a limit, a shim that doesn't answer in time is an error.
+pub(super) fn run(
+    inner: &Arc<Inner>,
+    exec: &Arc<Exec>,
+    start: &ExecStart,
+    limit: Option<Duration>,
+) -> Result<Option<Attachment>> {
     let spec = exec_spec(exec, start);
     let attach = spec.attach;
     let shim = inner.runtime.shim(&exec.container.id);
-    let started = match shim.exec(&spec) {
+    exec.publish(inner, "exec_start");
+    let started = match limit {
+        Some(limit) => shim.exec_within(&spec, limit),
+        None => shim.exec(&spec),
+    };
+    let started = match started {
         Ok(started) => started,
         Err(error) => {
             // 125 is the status of an engine that fails; an exec that cannot start is 126 or 127, as in Docker.
@@ -213,9 +260,7 @@ fn run(inner: &Arc<Inner>, exec: &Arc<Exec>, start: &ExecStart) -> Result<Option
         }
     };
     exec.progress.send_replace(Progress::Running { pid: started.pid });
-    let action = format!("exec_start: {}", exec.command());
-    inner.publish(&exec.container, &action, &[("execID", exec.id.clone())]);
-    watch_exit(inner, exec, shim)?;
+    watch_exit(inner, exec, shim);
     let Some(stream) = started.stream else {
         let output: Output = Box::pin(until_ended(exec.clone()));
         return Ok((!start.detach).then_some(Attachment {
@@ -278,36 +323,49 @@ fn exec_spec(exec: &Exec, start: &ExecStart) -> ExecSpec {
     }
 }
 
-fn watch_exit(inner: &Arc<Inner>, exec: &Arc<Exec>, shim: havre_runtime::Shim) -> Result<()> {
-    let (inner, exec) = (Arc::downgrade(inner), exec.clone());
-    std::thread::Builder::new()
-        .name("exec".to_owned())
-        .stack_size(128 << 10)
-        .spawn(move || {
-            let code = match shim.exec_wait(&exec.id) {
-                Ok(status) => i64::from(status.code),
-                Err(error) => {
-                    tracing::debug!(exec = exec.id, %error, "the exit code of an exec is lost");
-                    137
-                }
-            };
-            exec.progress.send_if_modified(|progress| {
-                let Progress::Running { pid } = *progress else {
-                    return false;
-                };
-                *progress = Progress::Ended {
-                    pid,
-                    code,
-                    at: Timestamp::now(),
-                };
-                true
-            });
-            if let Some(inner) = inner.upgrade() {
-                let extra = [("execID", exec.id.clone()), ("exitCode", code.to_string())];
-                inner.publish(&exec.container, "exec_die", &extra);
+/// Notes the end of an exec when it comes.
+fn watch_exit(inner: &Arc<Inner>, exec: &Arc<Exec>, shim: Shim) {
+    let asked = shim.exec_ending(&exec.id);
+    let (engine, exec) = (Arc::downgrade(inner), exec.clone());
+    inner.handle.spawn(async move {
+        let code = match exit_code(&shim, asked).await {
+            Ok(code) => code,
+            Err(error) => {
+                tracing::debug!(exec = exec.id, %error, "the exit code of an exec is lost");
+                LOST
             }
-        })?;
-    Ok(())
+        };
+        exec.progress.send_if_modified(|progress| {
+            let Progress::Running { pid } = *progress else {
+                return false;
+            };
+            *progress = Progress::Ended {
+                pid,
+                code,
+                at: Timestamp::now(),
+            };
+            true
+        });
+        if let Some(inner) = engine.upgrade() {
+            let extra = [("execID", exec.id.clone()), ("exitCode", code.to_string())];
+            inner.publish(&exec.container, "exec_die", &extra);
+        }
+    });
+}
+
+/// Waits without a thread: many execs may run for long.
+async fn exit_code(
+    shim: &Shim,
+    asked: std::result::Result<std::os::unix::net::UnixStream, RuntimeError>,
+) -> Result<i64> {
+    let stream = asked?;
+    stream.set_nonblocking(true)?;
+    let mut answer = Vec::new();
+    tokio::net::UnixStream::from_std(stream)?
+        .take(LONGEST_ANSWER)
+        .read_to_end(&mut answer)
+        .await?;
+    Ok(i64::from(shim.exec_exit(&answer)?.code))
 }
 
 fn failure(error: StartError) -> EngineError {

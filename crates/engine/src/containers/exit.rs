@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use super::table::{Container, lock};
-use super::{Inner, RestartPolicyName, Status, Transition, WaitCondition, mountpoints, remove, start};
+use super::{
+    Inner, RestartPolicyName, Status, Transition, WaitCondition, health, mountpoints, remove, start,
+};
 use crate::Result;
 
 /// The first automatic restart waits this long; every further one twice as long as the one before.
@@ -67,6 +69,7 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
         return;
     }
     let stopping = container.stopping.swap(false, Ordering::SeqCst);
+    health::end(container);
     inner.execs.container_ended(&container.id, false);
     if let Err(error) = inner.network.disconnect(&container.id) {
         tracing::warn!(container = container.id, %error, "cannot take a container off its network");
@@ -81,6 +84,7 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
         record.state.oom_killed = status.oom_killed;
         record.state.finished_at = Some(status.at);
         record.network = None;
+        health::stopped(record);
         if restart {
             record.restart_count += 1;
         }

@@ -62,6 +62,7 @@ fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<Contain
             error: state.error.clone(),
             started_at: state.started_at,
             finished_at: state.finished_at,
+            health: state.health.clone(),
         },
         image: record.image.clone(),
         resolv_conf_path: path(files::resolv_conf_path(&inner.store, &record.id)),

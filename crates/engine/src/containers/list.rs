@@ -6,7 +6,7 @@ use havre_oci::Digest;
 use jiff::Timestamp;
 
 use super::record::{Record, State};
-use super::{ContainerSummary, Containers, ListOptions, MountKind, Port, PortSummary, Status};
+use super::{ContainerSummary, Containers, HealthStatus, ListOptions, MountKind, Port, PortSummary, Status};
 use crate::duration::human;
 use crate::error::blocking;
 use crate::{EngineError, Filters, Result, networks};
@@ -97,11 +97,11 @@ impl Containers {
         let none_is_task = filters.boolean("is-task")? == Some(true);
         for value in filters.values("health") {
             if !matches!(value, "none" | "starting" | "healthy" | "unhealthy") {
-                return Err(EngineError::invalid(format!("invalid filter 'health={value}'")));
+                return Err(EngineError::invalid(format!(
+                    "unrecognized filter value for health: {value}"
+                )));
             }
         }
-        // Health is not probed, so every container's health is `none`.
-        let nobody = none_is_task || !filters.exact("health", "none");
         Ok(Filter {
             statuses,
             codes,
@@ -110,7 +110,7 @@ impl Containers {
             since: created("since")?,
             published: ports("publish")?,
             exposed: ports("expose")?,
-            nobody,
+            nobody: none_is_task,
             filters: filters.clone(),
         })
     }
@@ -155,6 +155,13 @@ impl Filter {
             && (!filters.contains("ancestor") || self.ancestors.contains(&record.image))
             && self.before.is_none_or(|before| record.created < before)
             && self.since.is_none_or(|since| record.created > since)
+            && filters.exact(
+                "health",
+                state
+                    .health
+                    .as_ref()
+                    .map_or("none", |health| health.status.as_str()),
+            )
             && filters.any("id", |prefix| record.id.starts_with(prefix))
             && filters.any("name", |part| name_matches(&record.name, part))
             && filters.labels(&record.config.labels)
@@ -298,6 +305,11 @@ fn summary(record: &Record, now: Timestamp) -> ContainerSummary {
         labels: record.config.labels.clone(),
         status: record.state.status,
         status_text: status_text(&record.state, now),
+        health: record
+            .state
+            .health
+            .as_ref()
+            .map(|health| (health.status, health.failing_streak)),
         network_mode: super::inspect::network_mode(&record.host_config.network_mode),
         networks: super::inspect::endpoints(record),
         mounts: points
@@ -351,7 +363,15 @@ fn status_text(state: &State, now: Timestamp) -> String {
     };
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", since(state.started_at)),
+        Status::Running => {
+            let health = match state.health.as_ref().map(|health| health.status) {
+                None => "",
+                Some(HealthStatus::Starting) => " (health: starting)",
+                Some(HealthStatus::Healthy) => " (healthy)",
+                Some(HealthStatus::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{health}", since(state.started_at))
+        }
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
         Status::Restarting => format!(
             "Restarting ({}) {} ago",

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Config, EndpointConfig, EndpointView, HostConfig, MountKind, MountPoint, Port, PortBinding, Status,
+    Config, EndpointConfig, EndpointView, Health, HostConfig, MountKind, MountPoint, Port, PortBinding,
+    Status,
 };
 
 /// Kind of the documents.
@@ -53,6 +54,9 @@ pub(crate) struct State {
     pub error: String,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// `None`: never started, or without a check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl Default for State {
@@ -65,6 +69,7 @@ impl Default for State {
             error: String::new(),
             started_at: None,
             finished_at: None,
+            health: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use havre_runtime::{Reattached, Shim, ShimState};
 
 use super::record::{KIND, Record};
 use super::table::Container;
-use super::{Containers, Inner, RestartPolicyName, Status, exit, remove};
+use super::{Containers, Inner, RestartPolicyName, Status, exit, health, remove};
 use crate::{EngineError, Result};
 
 impl Containers {
@@ -176,6 +176,9 @@ fn settle(inner: &Arc<Inner>, container: &Arc<Container>, state: Found) -> Resul
             if !before.state.status.is_live() {
                 adopt(inner, container, &state)?;
             }
+            if container.status() == Status::Running {
+                health::begin(inner, container);
+            }
             exit::watch(inner, container, shim)
         }
         // The end was recorded; the clean-up after it was interrupted.
@@ -224,6 +227,7 @@ fn adopt(inner: &Inner, container: &Container, state: &ShimState) -> Result<()> 
         record.state.started_at = state.started_at;
         record.state.exit_code = 0;
         record.state.error.clear();
+        health::started(record);
         record.network = Some(super::start::recovered_network(
             record,
             network.as_ref(),

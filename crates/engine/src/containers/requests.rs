@@ -112,7 +112,7 @@ pub struct ListOptions {
     /// The newest so many, whatever their state.
     pub limit: Option<usize>,
     pub size: bool,
-    /// ancestor before expose exited id is-task label name network publish since status volume
+    /// ancestor before expose exited health id is-task label name network publish since status volume
     pub filters: Filters,
 }
 

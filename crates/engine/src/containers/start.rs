@@ -13,7 +13,7 @@ use super::table::{Container, lock};
 use super::validate::NetworkMode;
 use super::{
     Config, Containers, EndpointView, HostConfig, Inner, Port, PortBinding, PortProtocol, Status, Transition,
-    WaitCondition, attach, exit, files, mountpoints, remove, spec,
+    WaitCondition, attach, exit, files, health, mountpoints, remove, spec,
 };
 use crate::error::{blocking, start_failure};
 use crate::networks;
@@ -133,6 +133,7 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Res
             record.state.error.clear();
             record.state.started_at = Some(state.started_at.unwrap_or_else(jiff::Timestamp::now));
             record.network = Some(network);
+            health::started(record);
         })
     });
     if let Err(error) = stored {
@@ -144,6 +145,7 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Res
     for (name, endpoint) in endpoints {
         publish_network(inner, "connect", &name, &endpoint.network_id, &container.id);
     }
+    health::begin(inner, container);
     inner.publish(container, "start", &[]);
     exit::watch(inner, container, shim)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use havre_runtime::RuntimeError;
 
 use super::table::Container;
-use super::{Containers, Inner, Status, StopOptions, Transition, WaitCondition, exit, signal};
+use super::{Containers, Inner, Status, StopOptions, Transition, WaitCondition, exit, health, signal};
 use crate::error::blocking;
 use crate::{EngineError, ErrorKind, Result};
 
@@ -132,12 +132,13 @@ impl Containers {
                 }
             }
             set_frozen(&inner, &container.id, freeze)?;
-            let transition = if freeze {
-                Transition::Pause
+            if freeze {
+                health::end(&container);
+                container.transit(&inner.store, Transition::Pause, health::stopped)?;
             } else {
-                Transition::Unpause
-            };
-            container.transit(&inner.store, transition, |_| ())?;
+                container.transit(&inner.store, Transition::Unpause, |_| ())?;
+                health::begin(&inner, &container);
+            }
             inner.publish(&container, if freeze { "pause" } else { "unpause" }, &[]);
             Ok(())
         })

@@ -26,6 +26,8 @@ pub(crate) struct Container {
     pub stopping: std::sync::atomic::AtomicBool,
     /// How long the next automatic restart waits.
     pub backoff: Mutex<std::time::Duration>,
+    /// Who probes its health.
+    pub monitor: super::health::Monitor,
 }
 
 impl Container {
@@ -39,6 +41,7 @@ impl Container {
             generation: Default::default(),
             stopping: Default::default(),
             backoff: Mutex::new(super::exit::FIRST_BACKOFF),
+            monitor: Mutex::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use havre_oci::Digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, HostConfig, MountKind, Port, PortBinding, Status};
+use super::{Config, Health, HealthStatus, HostConfig, MountKind, Port, PortBinding, Status};
 
 /// Everything about one container (`inspect`).
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub struct StateView {
     /// `None`: never (Docker prints 0001-01-01T00:00:00Z).
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// `None`: never started, or without a check.
+    pub health: Option<Health>,
 }
 
 impl StateView {
@@ -125,6 +127,8 @@ pub struct ContainerSummary {
     pub status: Status,
     /// `Up 3 minutes`, `Exited (0) 2 hours ago`, `Created`…
     pub status_text: String,
+    /// With the failures in a row; `None`: never started, or without a check.
+    pub health: Option<(HealthStatus, u64)>,
     pub network_mode: String,
     pub networks: BTreeMap<String, EndpointView>,
     pub mounts: Vec<MountPoint>,

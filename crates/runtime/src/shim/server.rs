@@ -296,9 +296,11 @@ impl Server {
                 self.exec_process(&exec)
                     .and_then(|exec| resize(&exec.streams, width, height)),
             ),
-            Request::ExecKill { exec, signal } => done(self.exec_process(&exec).and_then(|exec| {
+            Request::ExecKill { exec, signal, group } => done(self.exec_process(&exec).and_then(|exec| {
                 if exec.ended.is_some() {
                     Err(Failure::NotRunning)
+                } else if group {
+                    kill_group(exec.pid, signal)
                 } else {
                     kill(exec.pid, signal)
                 }
@@ -510,6 +512,15 @@ fn kill(pid: i32, signal: i32) -> Result<(), Failure> {
             message: format!("send signal {signal}: {error}"),
         },
     })
+}
+
+/// As [`kill`], for the process group that a process leads.
+fn kill_group(leader: i32, signal: i32) -> Result<(), Failure> {
+    let leader = rustix::process::Pid::from_raw(leader).ok_or(Failure::NotRunning)?;
+    let signal = rustix::process::Signal::from_named_raw(signal).ok_or_else(|| Failure::Refused {
+        message: format!("invalid signal: {signal}"),
+    })?;
+    rustix::process::kill_process_group(leader, signal).map_err(|_| Failure::NotRunning)
 }
 
 fn resize(streams: &Streams, width: u16, height: u16) -> Result<(), Failure> {

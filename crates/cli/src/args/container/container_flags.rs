@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::values::{NanoCpus, Size};
+use crate::values::{NanoCpus, Size, Span};
 
 #[derive(Args, Debug)]
 pub(crate) struct ContainerFlags {
@@ -85,6 +85,38 @@ pub(crate) struct ContainerFlags {
     pub(crate) expose: Vec<String>,
     #[arg(long, value_name = "list", help = "Add additional groups to join")]
     pub(crate) group_add: Vec<String>,
+    #[arg(long, value_name = "string", help = "Command to run to check health")]
+    pub(crate) health_cmd: Option<String>,
+    #[arg(
+        long,
+        value_name = "duration",
+        help = "Time between running the check (ms|s|m|h) (default 0s)"
+    )]
+    pub(crate) health_interval: Option<Span>,
+    #[arg(
+        long,
+        value_name = "int",
+        help = "Consecutive failures needed to report unhealthy"
+    )]
+    pub(crate) health_retries: Option<i64>,
+    #[arg(
+        long,
+        value_name = "duration",
+        help = "Time between running the check during the start period (ms|s|m|h) (default 0s)"
+    )]
+    pub(crate) health_start_interval: Option<Span>,
+    #[arg(
+        long,
+        value_name = "duration",
+        help = "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)"
+    )]
+    pub(crate) health_start_period: Option<Span>,
+    #[arg(
+        long,
+        value_name = "duration",
+        help = "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"
+    )]
+    pub(crate) health_timeout: Option<Span>,
     #[arg(short = 'h', long, value_name = "string", help = "Container host name")]
     pub(crate) hostname: Option<String>,
     #[arg(
@@ -122,6 +154,8 @@ pub(crate) struct ContainerFlags {
     pub(crate) mount: Vec<String>,
     #[arg(long, value_name = "network", help = "Connect a container to a network")]
     pub(crate) network: Vec<String>,
+    #[arg(long, help = "Disable any container-specified HEALTHCHECK")]
+    pub(crate) no_healthcheck: bool,
     #[arg(
         long,
         value_name = "int",
@@ -207,12 +241,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "device-write-iops",
     "disable-content-trust",
     "gpus",
-    "health-cmd",
-    "health-interval",
-    "health-retries",
-    "health-start-interval",
-    "health-start-period",
-    "health-timeout",
     "io-maxbandwidth",
     "io-maxiops",
     "ip",
@@ -224,7 +252,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "mac-address",
     "memory-swappiness",
     "network-alias",
-    "no-healthcheck",
     "oom-kill-disable",
     "runtime",
     "storage-opt",
