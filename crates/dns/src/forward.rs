@@ -1,12 +1,14 @@
-//! Asking others.
+//! Asking others, one server after another, without ever waiting for one.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::answer;
 use crate::directory::Upstream;
 use crate::server::Namespaces;
 
@@ -16,103 +18,225 @@ const PORT: u16 = 53;
 /// Response codes with which the next server is asked: failure, refused.
 const TRY_ANOTHER: [u8; 2] = [2, 5];
 
-/// Asks the servers in turn; `None` when nobody answers. The calling thread must be one of its own: it changes its
-/// network namespace.
-pub(crate) fn ask(
-    packet: &[u8],
-    servers: &[Upstream],
-    namespaces: &Namespaces,
+/// A question that others are asked.
+pub(crate) struct Inquiry {
+    packet: Vec<u8>,
+    /// Bytes of the question behind the header.
+    question: usize,
     datagram: bool,
-) -> Option<Vec<u8>> {
-    let question = question(packet)?;
-    let mut unwilling = None;
-    for server in servers {
-        let namespace = match server.from_host {
-            true => &namespaces.host,
-            false => &namespaces.container,
-        };
-        let entered = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
-        if entered.is_err() {
-            continue;
-        }
-        let answer = match datagram {
-            true => over_udp(packet, question, server.address),
-            false => over_tcp(packet, question, server.address),
-        };
-        match answer {
-            Ok(answer) if TRY_ANOTHER.contains(&(answer[3] & 0xf)) => unwilling = Some(answer),
-            Ok(answer) => return Some(answer),
-            Err(_) => {}
-        }
-    }
-    unwilling
+    /// Who has not been asked yet.
+    servers: std::vec::IntoIter<Upstream>,
+    /// The answer of somebody who would not tell.
+    unwilling: Option<Vec<u8>>,
+    id: [u8; 2],
+    conversation: Option<Conversation>,
+    pub(crate) deadline: Instant,
 }
 
-fn over_udp(packet: &[u8], question: &[u8], server: IpAddr) -> io::Result<Vec<u8>> {
+enum Conversation {
+    Datagram(UdpSocket),
+    Stream {
+        socket: TcpStream,
+        sending: Vec<u8>,
+        received: Vec<u8>,
+    },
+}
+
+impl Inquiry {
+    /// Asks the first server. `None`: the question cannot be passed on.
+    pub(crate) fn new(
+        packet: &[u8],
+        servers: Vec<Upstream>,
+        datagram: bool,
+        namespaces: &Namespaces,
+    ) -> Option<Self> {
+        let mut inquiry = Self {
+            question: question(packet)?.len(),
+            packet: packet.to_vec(),
+            datagram,
+            servers: servers.into_iter(),
+            unwilling: None,
+            id: [0; 2],
+            conversation: None,
+            deadline: Instant::now(),
+        };
+        inquiry.ask_next(namespaces);
+        Some(inquiry)
+    }
+
+    /// What to wait for; nothing when it is over.
+    pub(crate) fn watch(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match self.conversation.as_ref()? {
+            Conversation::Datagram(socket) => Some((socket.as_fd(), PollFlags::IN)),
+            Conversation::Stream { socket, sending, .. } => {
+                let events = match sending.is_empty() {
+                    true => PollFlags::IN,
+                    false => PollFlags::OUT,
+                };
+                Some((socket.as_fd(), events))
+            }
+        }
+    }
+
+    /// Goes on after `ready`, or when time has passed. The answer, when there is one: a failure when nobody gave any.
+    pub(crate) fn advance(&mut self, ready: bool, namespaces: &Namespaces) -> Option<Vec<u8>> {
+        if ready && self.conversation.is_some() {
+            match self.hear() {
+                Ok(Some(answer)) if TRY_ANOTHER.contains(&(answer[3] & 0xf)) => {
+                    self.unwilling = Some(answer);
+                    self.ask_next(namespaces);
+                }
+                Ok(Some(answer)) => return Some(answer),
+                Ok(None) => {}
+                Err(_) => self.ask_next(namespaces),
+            }
+        }
+        if self.conversation.is_some() && Instant::now() >= self.deadline {
+            self.ask_next(namespaces);
+        }
+        match self.conversation {
+            Some(_) => None,
+            None => self
+                .unwilling
+                .take()
+                .or_else(|| answer::failure(&self.packet))
+                .or_else(|| Some(Vec::new())),
+        }
+    }
+
+    fn ask_next(&mut self, namespaces: &Namespaces) {
+        self.conversation = None;
+        for server in self.servers.by_ref() {
+            // A number and a port of our own for every question: strangers cannot guess both.
+            self.id = rand::random();
+            let mut asked = self.packet.clone();
+            asked[..2].copy_from_slice(&self.id);
+            let datagram = self.datagram;
+            let begun = namespaces.within(server.from_host, || match datagram {
+                true => send_datagram(server.address, &asked),
+                false => connect_stream(server.address, &asked),
+            });
+            if let Ok(conversation) = begun {
+                self.conversation = Some(conversation);
+                self.deadline = Instant::now() + PATIENCE;
+                return;
+            }
+        }
+    }
+
+    /// The answer, if it is complete.
+    fn hear(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let question = &self.packet[12..12 + self.question];
+        let heard = match &mut self.conversation {
+            None => return Ok(None),
+            Some(Conversation::Datagram(socket)) => {
+                let mut buffer = vec![0; 65535];
+                let length = match socket.recv(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                    outcome => outcome?,
+                };
+                buffer.truncate(length);
+                if !answers(&buffer, self.id, question) {
+                    return Ok(None);
+                }
+                buffer
+            }
+            Some(Conversation::Stream {
+                socket,
+                sending,
+                received,
+            }) => {
+                flush(socket, sending)?;
+                if !sending.is_empty() {
+                    return Ok(None);
+                }
+                let Some(message) = read_framed(socket, received)? else {
+                    return Ok(None);
+                };
+                if !answers(&message, self.id, question) {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                message
+            }
+        };
+        let mut answer = heard;
+        answer[..2].copy_from_slice(&self.packet[..2]);
+        Ok(Some(answer))
+    }
+}
+
+fn send_datagram(server: IpAddr, packet: &[u8]) -> io::Result<Conversation> {
     let any: IpAddr = match server {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // A port and a number of our own for every question: strangers cannot guess both.
     let socket = UdpSocket::bind((any, 0))?;
+    socket.set_nonblocking(true)?;
     socket.connect((server, PORT))?;
-    let (asked, id) = renumbered(packet);
-    socket.send(&asked)?;
-    let until = Instant::now() + PATIENCE;
-    let mut buffer = vec![0; 65535];
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        socket.set_read_timeout(Some(left))?;
-        let length = socket.recv(&mut buffer)?;
-        if answers(&buffer[..length], id, question) {
-            return Ok(numbered(buffer[..length].to_vec(), packet));
-        }
-    }
+    socket.send(packet)?;
+    Ok(Conversation::Datagram(socket))
 }
 
-fn over_tcp(packet: &[u8], question: &[u8], server: IpAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(server, PORT), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let (asked, id) = renumbered(packet);
-    write_framed(&mut stream, &asked)?;
-    let answer = read_framed(&mut stream)?;
-    match answers(&answer, id, question) {
-        true => Ok(numbered(answer, packet)),
-        false => Err(io::ErrorKind::InvalidData.into()),
+fn connect_stream(server: IpAddr, packet: &[u8]) -> io::Result<Conversation> {
+    let family = match server {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &SocketAddr::new(server, PORT)) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
     }
+    Ok(Conversation::Stream {
+        socket: socket.into(),
+        sending: framed(packet),
+        received: Vec::new(),
+    })
 }
 
 /// A message over TCP: its length in two bytes, then itself.
-pub(crate) fn read_framed(stream: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
-    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut message)?;
-    Ok(message)
-}
-
-pub(crate) fn write_framed(stream: &mut impl Write, message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
     let mut frame = length.to_be_bytes().to_vec();
-    frame.extend_from_slice(message);
-    stream.write_all(&frame)
+    frame.extend_from_slice(&message[..usize::from(length)]);
+    frame
 }
 
-fn renumbered(packet: &[u8]) -> (Vec<u8>, [u8; 2]) {
-    let id: [u8; 2] = rand::random();
-    let mut asked = packet.to_vec();
-    asked[..2].copy_from_slice(&id);
-    (asked, id)
+/// Reads what there is of a message; `None`: there is more to come. The end of the stream is an error.
+pub(crate) fn read_framed(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = [0; 4096];
+    loop {
+        let wanted = match received.first_chunk::<2>() {
+            None => 2,
+            Some(length) => 2 + usize::from(u16::from_be_bytes(*length)),
+        };
+        if received.len() >= 2 && received.len() == wanted {
+            return Ok(Some(received.drain(..).skip(2).collect()));
+        }
+        let room = (wanted - received.len()).min(buffer.len());
+        match stream.read(&mut buffer[..room]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => received.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-/// An answer under the number of the original question.
-fn numbered(mut answer: Vec<u8>, packet: &[u8]) -> Vec<u8> {
-    answer[..2].copy_from_slice(&packet[..2]);
-    answer
+/// Sends as much as can be sent now.
+pub(crate) fn flush(stream: &mut impl Write, sending: &mut Vec<u8>) -> io::Result<()> {
+    while !sending.is_empty() {
+        match stream.write(sending) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => drop(sending.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether a packet answers this question.
@@ -159,5 +283,23 @@ mod tests {
         for torn in [&packet[..12], &packet[..15], &packet[..23], &[0xc0; 40][..]] {
             assert!(question(torn).is_none());
         }
+    }
+
+    #[test]
+    fn frames_come_in_pieces() {
+        let frame = framed(b"message");
+        let mut received = Vec::new();
+        let (first, rest) = frame.split_at(5);
+        assert!(
+            read_framed(&mut &first[..], &mut received).is_err(),
+            "the stream ended"
+        );
+        assert_eq!(
+            read_framed(&mut &rest[..], &mut received).expect("the rest"),
+            Some(b"message".to_vec())
+        );
+        assert!(received.is_empty());
+        let nothing = read_framed(&mut &framed(b"")[..], &mut received).expect("an empty one");
+        assert_eq!(nothing, Some(Vec::new()));
     }
 }

@@ -1,6 +1,6 @@
 //! Names of containers on user-defined networks.
 //!
-//! The engine writes what there is to know into a [`Directory`]; a [`serve`]d container answers from it. The server runs in
+//! The engine writes what there is to know into a [`Directory`]; a container's [`Server`] answers from it. The server runs in
 //! the container's shim and reads nothing but these files, so names resolve, appear and vanish whether a daemon runs or
 //! not. Wire format: RFC 1035, with TCP as in RFC 7766.
 //!
@@ -22,4 +22,4 @@ mod forward;
 mod server;
 
 pub use directory::{Directory, Host, Names, Resolver, Upstream};
-pub use server::{ADDRESS, serve};
+pub use server::{ADDRESS, Server};

@@ -1,20 +1,19 @@
-//! The server in a container's network namespace.
+//! The server in a container's network namespace: sockets and what is to be done with them, for a loop that polls. It has
+//! no thread of its own, because the process it lives in forks.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use rustix::event::{PollFd, PollFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::answer::{self, Decision};
 use crate::directory::{Cached, Directory, Names, Resolver, Upstream};
-use crate::forward;
+use crate::forward::{Inquiry, flush, framed, read_framed};
 
 /// Where containers find their name server, as Docker's do.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -23,21 +22,41 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 const AT_ONCE: usize = 100;
 /// TCP connections at one time.
 const CONNECTIONS: usize = 32;
+/// Datagrams taken in one turn: others wait for the loop, too.
+const TURN: usize = 64;
 /// How long a TCP client may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
-const STACK: usize = 128 << 10;
 
 /// The namespaces questions are asked from.
 pub(crate) struct Namespaces {
-    pub(crate) container: fs::File,
-    pub(crate) host: fs::File,
+    container: fs::File,
+    host: fs::File,
 }
 
-struct Server {
+impl Namespaces {
+    /// Runs `work` in the host's namespace, where the calling thread always is, or in the container's.
+    pub(crate) fn within<T>(&self, host: bool, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if host {
+            return work();
+        }
+        let enter = |namespace: &fs::File| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+        };
+        enter(&self.container)?;
+        let outcome = work();
+        enter(&self.host)?;
+        outcome
+    }
+}
+
+/// Answers one container's questions.
+pub struct Server {
     namespaces: Namespaces,
-    known: Mutex<Known>,
-    asking: AtomicUsize,
-    connections: AtomicUsize,
+    known: Known,
+    datagrams: UdpSocket,
+    listener: TcpListener,
+    asked: Vec<(SocketAddr, Inquiry)>,
+    streams: Vec<Stream>,
 }
 
 struct Known {
@@ -46,152 +65,207 @@ struct Known {
     networks: Vec<(String, Cached<Names>)>,
 }
 
-/// Serves a container from now on, on threads of its own that end with the process: listens at `port` of [`ADDRESS`] in the
-/// network namespace `namespace`, by datagram and TCP. When this returns it listens.
-pub fn serve(directory: &Path, container: &str, namespace: &Path, port: u16) -> io::Result<()> {
-    let directory = Directory::open(directory)?;
-    let server = Arc::new(Server {
-        namespaces: Namespaces {
-            container: fs::File::open(namespace)?,
-            host: fs::File::open("/proc/thread-self/ns/net")?,
-        },
-        known: Mutex::new(Known {
-            resolver: Cached::new(directory.resolver_path(container)),
-            directory,
-            networks: Vec::new(),
-        }),
-        asking: AtomicUsize::new(0),
-        connections: AtomicUsize::new(0),
-    });
-    // A thread that enters the namespace; those it starts are born in it.
-    let (listening, listens) = std::sync::mpsc::sync_channel(1);
-    spawn("names", move || {
-        let sockets = server.listen(port);
-        let (sockets, outcome) = match sockets {
-            Ok(sockets) => (Some(sockets), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        let _ = listening.send(outcome);
-        if let Some((datagrams, listener)) = sockets {
-            let streams = server.clone();
-            let _ = spawn("names-tcp", move || streams.serve_streams(&listener));
-            server.serve_datagrams(&Arc::new(datagrams));
-        }
-    })?;
-    listens
-        .recv()
-        .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let builder = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
-    builder.spawn(work).map(|_| ())
+/// A TCP client: it asks, then waits for its answer.
+struct Stream {
+    socket: TcpStream,
+    received: Vec<u8>,
+    sending: Vec<u8>,
+    inquiry: Option<Inquiry>,
+    deadline: Instant,
 }
 
 impl Server {
-    fn listen(&self, port: u16) -> io::Result<(UdpSocket, TcpListener)> {
-        move_into_link_name_space(
-            self.namespaces.container.as_fd(),
-            Some(LinkNameSpaceType::Network),
-        )?;
-        Ok((
-            UdpSocket::bind((ADDRESS, port))?,
-            TcpListener::bind((ADDRESS, port))?,
-        ))
+    /// Listens at `port` of [`ADDRESS`] in the network namespace `namespace`, by datagram and TCP. The calling thread
+    /// must be the process's only one: it enters the namespace and comes back.
+    pub fn new(directory: &Path, container: &str, namespace: &Path, port: u16) -> io::Result<Self> {
+        let directory = Directory::open(directory)?;
+        let namespaces = Namespaces {
+            container: fs::File::open(namespace)?,
+            host: fs::File::open("/proc/thread-self/ns/net")?,
+        };
+        let (datagrams, listener) = namespaces.within(false, || {
+            Ok((
+                UdpSocket::bind((ADDRESS, port))?,
+                TcpListener::bind((ADDRESS, port))?,
+            ))
+        })?;
+        datagrams.set_nonblocking(true)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            namespaces,
+            known: Known {
+                resolver: Cached::new(directory.resolver_path(container)),
+                directory,
+                networks: Vec::new(),
+            },
+            datagrams,
+            listener,
+            asked: Vec::new(),
+            streams: Vec::new(),
+        })
     }
 
-    fn serve_datagrams(self: &Arc<Self>, socket: &Arc<UdpSocket>) {
+    /// Adds what to poll for; [`Server::handle`] takes the events in the same order. At the latest after the time returned
+    /// something is to be done.
+    pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) -> Option<Duration> {
+        fds.push(PollFd::new(&self.datagrams, PollFlags::IN));
+        fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        let mut deadline: Option<Instant> = None;
+        let mut until =
+            |instant: Instant| deadline = Some(deadline.map_or(instant, |other| other.min(instant)));
+        for (_, inquiry) in &self.asked {
+            let (fd, events) = inquiry
+                .watch()
+                .unwrap_or((self.datagrams.as_fd(), PollFlags::empty()));
+            fds.push(PollFd::from_borrowed_fd(fd, events));
+            until(inquiry.deadline);
+        }
+        for stream in &self.streams {
+            let asking = stream.inquiry.as_ref().and_then(Inquiry::watch);
+            let own = match stream.sending.is_empty() {
+                true => PollFlags::IN,
+                false => PollFlags::OUT,
+            };
+            let (fd, events) = asking.unwrap_or((stream.socket.as_fd(), own));
+            fds.push(PollFd::from_borrowed_fd(fd, events));
+            until(
+                stream.deadline.min(
+                    stream
+                        .inquiry
+                        .as_ref()
+                        .map_or(stream.deadline, |inquiry| inquiry.deadline),
+                ),
+            );
+        }
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// How many events [`Server::watch`] asked for.
+    pub fn watched(&self) -> usize {
+        2 + self.asked.len() + self.streams.len()
+    }
+
+    /// Does what is to be done. Never waits.
+    pub fn handle(&mut self, events: &[PollFlags]) {
+        let happened = |index: usize| events.get(index).is_some_and(|events| !events.is_empty());
+        let asked = self.asked.len();
+        for index in (0..self.streams.len()).rev() {
+            if !self.go_on(index, happened(2 + asked + index)) {
+                self.streams.swap_remove(index);
+            }
+        }
+        for index in (0..asked).rev() {
+            let (client, inquiry) = &mut self.asked[index];
+            if let Some(answer) = inquiry.advance(happened(2 + index), &self.namespaces) {
+                if !answer.is_empty() {
+                    let _ = self.datagrams.send_to(&answer, *client);
+                }
+                self.asked.swap_remove(index);
+            }
+        }
+        if happened(0) {
+            self.take_datagrams();
+        }
+        if happened(1) {
+            self.accept();
+        }
+    }
+
+    fn take_datagrams(&mut self) {
         let mut buffer = [0; 4096];
-        loop {
-            let Ok((length, client)) = socket.recv_from(&mut buffer) else {
-                thread::sleep(Duration::from_millis(10));
-                continue;
+        for _ in 0..TURN {
+            let Ok((length, client)) = self.datagrams.recv_from(&mut buffer) else {
+                return;
             };
             let packet = &buffer[..length];
-            match self.decide(packet, true) {
+            match self.known.decide(packet, true) {
                 (Decision::Answer(answer), _) => {
-                    let _ = socket.send_to(&answer, client);
+                    let _ = self.datagrams.send_to(&answer, client);
                 }
-                (Decision::Forward, servers) => {
-                    let (server, socket, packet) = (self.clone(), socket.clone(), packet.to_vec());
-                    if !admit(&self.asking, AT_ONCE) {
-                        continue;
-                    }
-                    let started = spawn("names-ask", move || {
-                        let answer = forward::ask(&packet, &servers, &server.namespaces, true);
-                        if let Some(answer) = answer.or_else(|| answer::failure(&packet)) {
-                            let _ = socket.send_to(&answer, client);
-                        }
-                        server.asking.fetch_sub(1, Ordering::SeqCst);
-                    });
-                    if started.is_err() {
-                        self.asking.fetch_sub(1, Ordering::SeqCst);
-                    }
+                (Decision::Forward, servers) if self.asked.len() < AT_ONCE => {
+                    let inquiry = Inquiry::new(packet, servers, true, &self.namespaces);
+                    self.asked.extend(inquiry.map(|inquiry| (client, inquiry)));
                 }
-                (Decision::Ignore, _) => {}
+                (Decision::Forward | Decision::Ignore, _) => {}
             }
         }
     }
 
-    fn serve_streams(self: &Arc<Self>, listener: &TcpListener) {
-        loop {
-            let Ok((stream, _)) = listener.accept() else {
-                thread::sleep(Duration::from_millis(10));
-                continue;
-            };
-            if !admit(&self.connections, CONNECTIONS) {
+    fn accept(&mut self) {
+        while let Ok((socket, _)) = self.listener.accept() {
+            if self.streams.len() >= CONNECTIONS || socket.set_nonblocking(true).is_err() {
                 continue;
             }
-            let server = self.clone();
-            let started = spawn("names-tcp", move || {
-                let _ = server.converse(stream);
-                server.connections.fetch_sub(1, Ordering::SeqCst);
+            self.streams.push(Stream {
+                socket,
+                received: Vec::new(),
+                sending: Vec::new(),
+                inquiry: None,
+                deadline: Instant::now() + SILENCE,
             });
-            if started.is_err() {
-                self.connections.fetch_sub(1, Ordering::SeqCst);
-            }
         }
     }
 
-    fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(SILENCE))?;
-        stream.set_write_timeout(Some(SILENCE))?;
-        loop {
-            let packet = forward::read_framed(&mut stream)?;
-            let answer = match self.decide(&packet, false) {
-                (Decision::Answer(answer), _) => Some(answer),
-                (Decision::Forward, servers) => forward::ask(&packet, &servers, &self.namespaces, false)
-                    .or_else(|| answer::failure(&packet)),
-                (Decision::Ignore, _) => None,
+    /// Serves one TCP client; whether it stays.
+    fn go_on(&mut self, index: usize, ready: bool) -> bool {
+        let Self {
+            streams,
+            known,
+            namespaces,
+            ..
+        } = self;
+        let stream = &mut streams[index];
+        if let Some(inquiry) = &mut stream.inquiry {
+            let Some(answer) = inquiry.advance(ready, namespaces) else {
+                return true;
             };
-            match answer {
-                Some(answer) => forward::write_framed(&mut stream, &answer)?,
-                None => return Ok(()),
+            if answer.is_empty() {
+                return false;
             }
+            stream.inquiry = None;
+            stream.sending = framed(&answer);
+            stream.deadline = Instant::now() + SILENCE;
         }
-    }
-
-    fn decide(&self, packet: &[u8], datagram: bool) -> (Decision, Vec<Upstream>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let resolver = known.resolver.get().clone();
-        let same = known.networks.iter().map(|(id, _)| id).eq(&resolver.networks);
-        if !same {
-            let fresh = |id: &String| (id.clone(), Cached::new(known.directory.names_path(id)));
-            known.networks = resolver.networks.iter().map(fresh).collect();
+        if Instant::now() >= stream.deadline || flush(&mut stream.socket, &mut stream.sending).is_err() {
+            return false;
         }
-        for (_, names) in &mut known.networks {
-            names.get();
+        if !ready || !stream.sending.is_empty() {
+            return true;
         }
-        let networks = known.networks.iter().map(|(_, names)| names.last());
-        (answer::decide(packet, networks, datagram), resolver.servers)
+        let packet = match read_framed(&mut stream.socket, &mut stream.received) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return true,
+            Err(_) => return false,
+        };
+        stream.deadline = Instant::now() + SILENCE;
+        match known.decide(&packet, false) {
+            (Decision::Answer(answer), _) => {
+                stream.sending = framed(&answer);
+                flush(&mut stream.socket, &mut stream.sending).is_ok()
+            }
+            (Decision::Forward, servers) => {
+                stream.inquiry = Inquiry::new(&packet, servers, false, namespaces);
+                stream.inquiry.is_some()
+            }
+            (Decision::Ignore, _) => false,
+        }
     }
 }
 
-/// Counts one more, unless there are as many as may be.
-fn admit(count: &AtomicUsize, most: usize) -> bool {
-    count
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-            (now < most).then_some(now + 1)
-        })
-        .is_ok()
+impl Known {
+    fn decide(&mut self, packet: &[u8], datagram: bool) -> (Decision, Vec<Upstream>) {
+        let resolver = self.resolver.get();
+        if !self.networks.iter().map(|(id, _)| id).eq(&resolver.networks) {
+            let fresh = |id: &String| (id.clone(), Cached::new(self.directory.names_path(id)));
+            self.networks = resolver.networks.iter().map(fresh).collect();
+        }
+        for (_, names) in &mut self.networks {
+            names.get();
+        }
+        let networks = self.networks.iter().map(|(_, names)| names.last());
+        (
+            answer::decide(packet, networks, datagram),
+            resolver.servers.clone(),
+        )
+    }
 }

@@ -70,6 +70,63 @@ pub fn resolv_conf(host: &str, options: &DnsOptions) -> String {
     text
 }
 
+/// `resolv.conf` of a container whose names are answered by `server`, and the servers that are asked for all others: their
+/// addresses, and whether they are the host's own loopback ones.
+pub fn resolv_conf_of_server(
+    host: &str,
+    options: &DnsOptions,
+    server: IpAddr,
+) -> (String, Vec<(IpAddr, bool)>) {
+    let upstream: Vec<_> = if options.servers.is_empty() {
+        // The file behind systemd-resolved's stub has been read already, if there is one.
+        let known = servers(host)
+            .into_iter()
+            .filter_map(|server| server.parse::<IpAddr>().ok());
+        let mut known: Vec<_> = known.map(|server| (server, server.is_loopback())).collect();
+        if known.is_empty() {
+            known.extend(
+                PUBLIC_SERVERS
+                    .iter()
+                    .filter_map(|server| Some((server.parse().ok()?, false))),
+            );
+        }
+        known
+    } else {
+        options.servers.iter().map(|server| (*server, false)).collect()
+    };
+    let own = DnsOptions {
+        servers: vec![server],
+        ..options.clone()
+    };
+    let mut text = resolv_conf(host, &own);
+    let chosen = |line: &str| line.split_whitespace().any(|word| word.starts_with("ndots:"));
+    // Names of containers have no dot, and are ours to answer.
+    match text.lines().position(|line| line.starts_with("options ")) {
+        Some(at) if !text.lines().nth(at).is_some_and(chosen) => {
+            let lines: Vec<_> = text
+                .lines()
+                .enumerate()
+                .map(|(index, line)| match index == at {
+                    true => format!("{line} ndots:0\n"),
+                    false => format!("{line}\n"),
+                })
+                .collect();
+            text = lines.concat();
+        }
+        Some(_) => {}
+        None => text.push_str("options ndots:0\n"),
+    }
+    let named: Vec<_> = upstream
+        .iter()
+        .map(|(server, loopback)| match loopback {
+            true => format!("host({server})"),
+            false => server.to_string(),
+        })
+        .collect();
+    let _ = writeln!(text, "\n# ExtServers: [{}]", named.join(" "));
+    (text, upstream)
+}
+
 /// `hosts` of a container: localhost, its own address with its names, and what `--add-host` adds.
 pub fn hosts(own: Option<(IpAddr, &[&str])>, extra: &[(String, IpAddr)]) -> String {
     let mut text = "127.0.0.1\tlocalhost\n\
@@ -170,6 +227,39 @@ mod tests {
             &options,
         );
         assert_eq!(text, "nameserver 127.0.0.1\noptions timeout:1\n");
+    }
+
+    #[test]
+    fn a_server_of_ones_own_stands_before_the_others() {
+        let own = IpAddr::from([127, 0, 0, 11]);
+        let host = "nameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a.example\noptions edns0\n";
+        let (text, servers) = resolv_conf_of_server(host, &DnsOptions::default(), own);
+        assert_eq!(
+            text,
+            "nameserver 127.0.0.11\nsearch a.example\noptions edns0 ndots:0\n\n\
+             # ExtServers: [host(127.0.0.53) 10.0.0.1]\n"
+        );
+        assert_eq!(
+            servers,
+            [
+                (IpAddr::from([127, 0, 0, 53]), true),
+                (IpAddr::from([10, 0, 0, 1]), false)
+            ]
+        );
+        let options = DnsOptions {
+            servers: vec![IpAddr::from([9, 9, 9, 9])],
+            options: vec!["ndots:3".to_owned()],
+            ..DnsOptions::default()
+        };
+        let (text, servers) = resolv_conf_of_server("", &options, own);
+        assert_eq!(
+            text,
+            "nameserver 127.0.0.11\noptions ndots:3\n\n# ExtServers: [9.9.9.9]\n"
+        );
+        assert_eq!(servers, [(IpAddr::from([9, 9, 9, 9]), false)]);
+        let (text, servers) = resolv_conf_of_server("", &DnsOptions::default(), own);
+        assert!(text.contains("\noptions ndots:0\n"), "{text}");
+        assert_eq!(servers.len(), 2, "the public ones");
     }
 
     #[test]

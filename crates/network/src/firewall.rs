@@ -21,6 +21,7 @@ mod elements;
 mod foreign;
 
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use ipnet::Ipv4Net;
@@ -95,6 +96,17 @@ impl Firewall {
             }
             outcome => outcome.map_err(|source| self.failed("withdraw ports from", source)),
         }
+    }
+
+    /// In the namespace of the calling thread: who asks `address` for names is answered from `port`.
+    pub(crate) fn redirect_names(&self, address: Ipv4Addr, port: u16) -> Result<(), NetworkError> {
+        let table = &self.table;
+        self.run_nft(&format!(
+            "add table ip {table}\ndelete table ip {table}\ntable ip {table} {{\n    chain names {{\n        \
+             type nat hook output priority -100; policy accept;\n        \
+             ip daddr {address} udp dport 53 dnat to {address}:{port}\n        \
+             ip daddr {address} tcp dport 53 dnat to {address}:{port}\n    }}\n}}\n"
+        ))
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> NetworkError {

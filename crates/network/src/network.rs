@@ -4,6 +4,7 @@ mod bridges;
 mod gateway;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -162,6 +163,18 @@ impl Network {
         })
         .map_err(failed("create"))?;
         Ok(path)
+    }
+
+    /// Has questions for names that a container sends to `address`, port 53, answered from another `port` of it: port 53
+    /// itself stays free for name servers in containers.
+    pub fn redirect_names(&self, container: &str, address: Ipv4Addr, port: u16) -> Result<(), NetworkError> {
+        let path = self.records.namespace_path(container);
+        let redirected = netns::within(&path, || Ok(self.firewall.redirect_names(address, port)));
+        redirected.map_err(|source| NetworkError::Namespace {
+            action: "enter",
+            path,
+            source,
+        })?
     }
 
     /// The path of a container's namespace, whether it exists or not.

@@ -70,6 +70,14 @@ pub(crate) enum Request {
         exec: String,
     },
     Wait,
+    /// Answers the container's questions for names, from now on.
+    ServeNames {
+        /// Of `havre_dns::Directory`.
+        directory: PathBuf,
+        /// The container's network namespace.
+        namespace: PathBuf,
+        port: u16,
+    },
     /// Kills the container if it runs and ends the shim.
     Shutdown,
 }

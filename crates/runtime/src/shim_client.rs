@@ -141,6 +141,16 @@ impl Shim {
         self.cgroup.update(resources)
     }
 
+    /// Has the shim answer the container's questions for names, at `port` of [`havre_dns::ADDRESS`] in the network namespace
+    /// `namespace`, from what `directory` says. Once it does, it goes on to the container's end.
+    pub fn serve_names(&self, directory: &Path, namespace: &Path, port: u16) -> Result<(), RuntimeError> {
+        self.command(&Request::ServeNames {
+            directory: directory.to_path_buf(),
+            namespace: namespace.to_path_buf(),
+            port,
+        })
+    }
+
     /// Sets the size of the container's terminal, in characters.
     pub fn resize(&self, width: u16, height: u16) -> Result<(), RuntimeError> {
         self.command(&Request::Resize { width, height })

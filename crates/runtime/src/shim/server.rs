@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use havre_sys::process::{self, IdleMemory};
@@ -45,6 +46,7 @@ pub(super) struct Server {
     connections: Vec<Connection>,
     /// Who waits for the container's end.
     waiting: Vec<UnixStream>,
+    names: Option<havre_dns::Server>,
     busy: bool,
     /// To be given back before the next rest.
     idle: Option<IdleMemory>,
@@ -100,6 +102,7 @@ impl Server {
             serial: 0,
             connections: Vec::new(),
             waiting: Vec::new(),
+            names: None,
             busy: true,
             idle: None,
             done: false,
@@ -161,6 +164,9 @@ impl Server {
             timeout = earlier(timeout, streams.watch(&mut fds, &mut sources));
             ends.push(sources.len());
         }
+        if let Some(names) = &self.names {
+            timeout = earlier(timeout, names.watch(&mut fds));
+        }
 
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs() as _,
@@ -184,6 +190,10 @@ impl Server {
         }
 
         let (control, stream_events) = events.split_at(watched.len());
+        let (stream_events, name_events) = stream_events.split_at(sources.len());
+        if let Some(names) = &mut self.names {
+            names.handle(name_events);
+        }
         let mut start = 0;
         for (index, end) in ends.iter().enumerate() {
             let ready: Vec<(Source, PollFlags)> = sources[start..*end]
@@ -319,6 +329,11 @@ impl Server {
                 Some(exit) if self.recorded => Reply::Exit(exit.clone()),
                 _ => return self.waiting.push(socket),
             },
+            Request::ServeNames {
+                directory,
+                namespace,
+                port,
+            } => done(self.serve_names(&directory, &namespace, port)),
             Request::Shutdown => {
                 self.shutdown();
                 Reply::Done
@@ -379,6 +394,19 @@ impl Server {
             ended: None,
             waiting: Vec::new(),
         });
+    }
+
+    fn serve_names(&mut self, directory: &Path, namespace: &Path, port: u16) -> Result<(), Failure> {
+        if self.names.is_none() {
+            let served = havre_dns::Server::new(directory, &self.setup.id, namespace, port);
+            self.names = Some(served.map_err(|error| Failure::Refused {
+                message: format!(
+                    "cannot answer for names at port {port} of {}: {error}",
+                    havre_dns::ADDRESS
+                ),
+            })?);
+        }
+        Ok(())
     }
 
     fn exec_process(&self, id: &str) -> Result<&ExecProcess, Failure> {
