@@ -3,6 +3,8 @@
 mod confinement;
 mod details;
 mod files;
+mod flags;
+mod health;
 mod inspection;
 mod lifecycle;
 mod limits;
