@@ -58,7 +58,7 @@ fn run_with(engine: &TestEngine, name: &str, version: &str, check: &Value) {
 fn a_check_is_made_and_told() {
     let engine = TestEngine::with_busybox();
     let line = "echo seen; test -f /tmp/ok";
-    engine.ok([
+    let container = engine.ok([
         "create",
         "--name",
         "box",
@@ -122,7 +122,7 @@ fn a_check_is_made_and_told() {
             "--until",
             "0s",
             "--filter",
-            "container=box",
+            &format!("container={container}"),
             "--format",
             "{{json .}}",
         ]);
