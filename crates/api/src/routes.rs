@@ -46,6 +46,7 @@ fn container_routes() -> Router<Engine> {
         .route("/containers/create", post(containers::create))
         .route("/containers/prune", post(containers::prune))
         .route("/containers/{id}", delete(containers::remove))
+        .route("/containers/{id}/{alias}", delete(containers::remove_link))
         .route("/containers/{id}/json", get(containers::inspect))
         .route("/containers/{id}/start", post(containers::start))
         .route("/containers/{id}/stop", post(containers::stop))
@@ -82,7 +83,7 @@ fn container_routes() -> Router<Engine> {
         .route("/networks/prune", post(networks::prune))
         .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
         .route("/networks/{id}/connect", post(networks::connect))
-        .route("/networks/{id}/disconnect", post(networks::connect))
+        .route("/networks/{id}/disconnect", post(networks::disconnect))
 }
 
 fn image_routes() -> Router<Engine> {

@@ -158,6 +158,11 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         .collect();
     let network = Arc::new(Network::open(network_config)?);
     let events = Events::new();
+    let registry = Arc::new(crate::networks::Registry::open(
+        store.clone(),
+        network.clone(),
+        events.clone(),
+    )?);
     let hosts =
         Hosts::new(config.registries.clone()).map_err(|error| EngineError::invalid(error.to_string()))?;
     let mut options = ClientOptions::default();
@@ -186,6 +191,7 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         store: store.clone(),
         runtime: runtime.clone(),
         network: network.clone(),
+        networks: registry.clone(),
         images: images.clone(),
         volumes: volumes.clone(),
         events: events.clone(),
@@ -217,7 +223,7 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     });
     Ok(Engine(Arc::new(Services {
         images: Images::new(images, containers.clone(), events.clone()),
-        networks: Networks::new(network.clone(), containers.clone(), created),
+        networks: Networks::new(network.clone(), registry, containers.clone(), created),
         store,
         network,
         containers,

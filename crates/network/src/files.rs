@@ -127,8 +127,8 @@ pub fn resolv_conf_of_server(
     (text, upstream)
 }
 
-/// `hosts` of a container: localhost, its own address with its names, and what `--add-host` adds.
-pub fn hosts(own: Option<(IpAddr, &[&str])>, extra: &[(String, IpAddr)]) -> String {
+/// `hosts` of a container: localhost, its own addresses with its names, and what `--add-host` adds.
+pub fn hosts(own: &[IpAddr], names: &[&str], extra: &[(String, IpAddr)]) -> String {
     let mut text = "127.0.0.1\tlocalhost\n\
                     ::1\tlocalhost ip6-localhost ip6-loopback\n\
                     fe00::\tip6-localnet\n\
@@ -139,7 +139,7 @@ pub fn hosts(own: Option<(IpAddr, &[&str])>, extra: &[(String, IpAddr)]) -> Stri
     for (name, address) in extra {
         let _ = writeln!(text, "{address}\t{name}");
     }
-    if let Some((address, names)) = own {
+    for address in own {
         let _ = writeln!(text, "{address}\t{}", names.join(" "));
     }
     text
@@ -264,10 +264,14 @@ mod tests {
 
     #[test]
     fn hosts_name_the_container_last() {
-        let own = (IpAddr::from([172, 17, 0, 2]), &["web.example", "web"][..]);
-        let text = hosts(Some(own), &[("db".to_owned(), IpAddr::from([10, 0, 0, 9]))]);
+        let own = [IpAddr::from([172, 17, 0, 2])];
+        let text = hosts(
+            &own,
+            &["web.example", "web"],
+            &[("db".to_owned(), IpAddr::from([10, 0, 0, 9]))],
+        );
         assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"));
         assert!(text.ends_with("10.0.0.9\tdb\n172.17.0.2\tweb.example web\n"));
-        assert_eq!(hosts(None, &[]).lines().count(), 6);
+        assert_eq!(hosts(&[], &["web"], &[]).lines().count(), 6);
     }
 }

@@ -164,10 +164,17 @@ struct NetworkSettings {
     networks: BTreeMap<String, EndpointView>,
 }
 
+/// What was asked for.
+#[derive(Debug, Serialize)]
+struct IpamConfig<'a> {
+    #[serde(rename = "IPv4Address", skip_serializing_if = "str::is_empty")]
+    ipv4_address: &'a str,
+}
+
 #[derive(Debug, Serialize)]
 struct Endpoint<'a> {
     #[serde(rename = "IPAMConfig")]
-    ipam_config: Option<()>,
+    ipam_config: Option<IpamConfig<'a>>,
     #[serde(rename = "Links")]
     links: Option<()>,
     #[serde(rename = "Aliases")]
@@ -202,12 +209,14 @@ impl<'a> From<&'a EndpointView> for Endpoint<'a> {
     fn from(view: &'a EndpointView) -> Self {
         let some = |list: &'a [String]| (!list.is_empty()).then_some(list);
         Self {
-            ipam_config: None,
+            ipam_config: (!view.config.ipv4_address.is_empty()).then_some(IpamConfig {
+                ipv4_address: &view.config.ipv4_address,
+            }),
             links: None,
             aliases: some(&view.aliases),
             mac_address: &view.mac_address,
             driver_opts: None,
-            gateway_priority: 0,
+            gateway_priority: view.config.gateway_priority,
             network_id: &view.network_id,
             endpoint_id: &view.endpoint_id,
             gateway: &view.gateway,

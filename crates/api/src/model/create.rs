@@ -428,13 +428,15 @@ pub(crate) struct NetworkingConfigBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct EndpointBody {
+pub(crate) struct EndpointBody {
     #[serde(rename = "IPAMConfig")]
     ipam: AddressesBody,
     links: Vec<String>,
     aliases: Vec<String>,
     mac_address: String,
     driver_opts: BTreeMap<String, String>,
+    #[serde(rename = "GwPriority")]
+    gateway_priority: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -444,21 +446,30 @@ struct AddressesBody {
     ipv4: String,
     #[serde(rename = "IPv6Address")]
     ipv6: String,
+    #[serde(rename = "LinkLocalIPs")]
+    link_local: Vec<String>,
 }
 
-impl From<NetworkingConfigBody> for BTreeMap<String, EndpointConfig> {
-    fn from(body: NetworkingConfigBody) -> Self {
-        let endpoint = |body: EndpointBody| EndpointConfig {
+impl From<EndpointBody> for EndpointConfig {
+    fn from(body: EndpointBody) -> Self {
+        Self {
             aliases: body.aliases,
             links: body.links,
             mac_address: body.mac_address,
             driver_opts: body.driver_opts,
             ipv4_address: body.ipam.ipv4,
             ipv6_address: body.ipam.ipv6,
-        };
+            link_local_addresses: body.ipam.link_local,
+            gateway_priority: body.gateway_priority,
+        }
+    }
+}
+
+impl From<NetworkingConfigBody> for BTreeMap<String, EndpointConfig> {
+    fn from(body: NetworkingConfigBody) -> Self {
         let endpoints = body.endpoints_config.into_iter();
         endpoints
-            .map(|(network, body)| (network, endpoint(body.unwrap_or_default())))
+            .map(|(network, body)| (network, body.unwrap_or_default().into()))
             .collect()
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use havre_engine::NetworkInfo;
-use serde::Serialize;
+use havre_engine::{CreateNetwork, IpamPool, NetworkInfo};
+use serde::{Deserialize, Serialize};
+
+use super::create::EndpointBody;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -32,8 +34,8 @@ pub(crate) struct NetworkView {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Ipam {
-    driver: &'static str,
-    options: Option<()>,
+    driver: String,
+    options: Option<BTreeMap<String, String>>,
     config: Vec<Subnet>,
 }
 
@@ -41,8 +43,12 @@ struct Ipam {
 #[serde(rename_all = "PascalCase")]
 struct Subnet {
     subnet: String,
+    #[serde(rename = "IPRange", skip_serializing_if = "String::is_empty")]
+    range: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     gateway: String,
+    #[serde(rename = "AuxiliaryAddresses", skip_serializing_if = "BTreeMap::is_empty")]
+    auxiliary: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +87,13 @@ impl From<NetworkInfo> for NetworkView {
             };
             (id, endpoint)
         };
+        let subnet = |pool: IpamPool| Subnet {
+            subnet: pool.subnet,
+            range: pool.range,
+            gateway: pool.gateway,
+            auxiliary: pool.auxiliary,
+        };
+        let predefined = matches!(network.name.as_str(), "bridge" | "host" | "none");
         Self {
             name: network.name,
             id: network.id,
@@ -90,13 +103,10 @@ impl From<NetworkInfo> for NetworkView {
             enable_ipv4: network.enable_ipv4,
             enable_ipv6: network.enable_ipv6,
             ipam: Ipam {
-                driver: "default",
-                options: None,
-                config: network
-                    .ipam
-                    .into_iter()
-                    .map(|(subnet, gateway)| Subnet { subnet, gateway })
-                    .collect(),
+                driver: network.ipam.driver,
+                // Docker: nothing for the networks it made itself, an empty map for those of users.
+                options: (!predefined).then_some(network.ipam.options),
+                config: network.ipam.pools.into_iter().map(subnet).collect(),
             },
             internal: network.internal,
             attachable: network.attachable,
@@ -108,4 +118,103 @@ impl From<NetworkInfo> for NetworkView {
             labels: network.labels,
         }
     }
+}
+
+/// The body of `POST /networks/create`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct CreateBody {
+    name: String,
+    driver: String,
+    scope: String,
+    internal: bool,
+    attachable: bool,
+    ingress: bool,
+    config_only: bool,
+    config_from: ConfigFromBody,
+    #[serde(rename = "EnableIPv4")]
+    enable_ipv4: Option<bool>,
+    #[serde(rename = "EnableIPv6")]
+    enable_ipv6: Option<bool>,
+    #[serde(rename = "IPAM")]
+    ipam: IpamBody,
+    options: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ConfigFromBody {
+    network: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct IpamBody {
+    driver: String,
+    options: BTreeMap<String, String>,
+    config: Vec<PoolBody>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PoolBody {
+    subnet: String,
+    #[serde(rename = "IPRange")]
+    range: String,
+    gateway: String,
+    auxiliary_addresses: BTreeMap<String, String>,
+}
+
+impl From<CreateBody> for CreateNetwork {
+    fn from(body: CreateBody) -> Self {
+        let pool = |pool: PoolBody| IpamPool {
+            subnet: pool.subnet,
+            range: pool.range,
+            gateway: pool.gateway,
+            auxiliary: pool.auxiliary_addresses,
+        };
+        Self {
+            name: body.name,
+            driver: body.driver,
+            scope: body.scope,
+            internal: body.internal,
+            attachable: body.attachable,
+            ingress: body.ingress,
+            config_only: body.config_only,
+            config_from: body.config_from.network,
+            enable_ipv4: body.enable_ipv4,
+            enable_ipv6: body.enable_ipv6,
+            ipam: havre_engine::Ipam {
+                driver: body.ipam.driver,
+                options: body.ipam.options,
+                // Clients send an empty one when nothing was said.
+                pools: body
+                    .ipam
+                    .config
+                    .into_iter()
+                    .filter(|pool| *pool != PoolBody::default())
+                    .map(pool)
+                    .collect(),
+            },
+            options: body.options,
+            labels: body.labels,
+        }
+    }
+}
+
+/// The body of `POST /networks/{id}/connect`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ConnectBody {
+    pub(crate) container: String,
+    pub(crate) endpoint_config: EndpointBody,
+}
+
+/// The body of `POST /networks/{id}/disconnect`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct DisconnectBody {
+    pub(crate) container: String,
+    pub(crate) force: bool,
 }

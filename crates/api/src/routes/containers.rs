@@ -242,6 +242,27 @@ pub(super) async fn remove(State(engine): State<Engine>, Path(id): Path<String>,
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `owner/alias` is no container but a link of one.
+pub(super) async fn remove_link(
+    State(engine): State<Engine>,
+    Path((owner, alias)): Path<(String, String)>,
+    query: Query,
+) -> Done {
+    let name = format!("{owner}/{alias}");
+    if !query.flag("link") {
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            format!("No such container: {name}"),
+        ));
+    }
+    let options = RemoveOptions {
+        link: true,
+        ..RemoveOptions::default()
+    };
+    engine.containers().remove(&name, options).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Pruned {

@@ -1,13 +1,16 @@
-//! Networks: the predefined ones.
+//! Networks.
 
 use axum::extract::{Path, State};
 use havre_engine::Engine;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::network::NetworkView;
+use crate::model::create::Lenient;
+use crate::model::network::{ConnectBody, CreateBody, DisconnectBody, NetworkView};
+use crate::model::non_empty;
 use crate::query::Query;
 
 pub(super) async fn list(
@@ -33,14 +36,42 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn create() -> ApiError {
-    ApiError::not_implemented(
-        "networks of one's own are not supported yet: use the networks \"bridge\", \"host\" and \"none\"",
-    )
+pub(super) async fn create(
+    State(engine): State<Engine>,
+    body: JsonBody<Lenient<CreateBody>>,
+) -> Result<(StatusCode, Json<Created>), ApiError> {
+    let Lenient(body) = body.required()?;
+    let id = engine.networks().create(body.into()).await?;
+    Ok((StatusCode::CREATED, Json(Created { id, warning: "" })))
 }
 
-pub(super) async fn connect() -> ApiError {
-    ApiError::not_implemented("a container's network is chosen when it is created, with --network")
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Created {
+    id: String,
+    warning: &'static str,
+}
+
+pub(super) async fn connect(
+    State(engine): State<Engine>,
+    Path(id): Path<String>,
+    body: JsonBody<Lenient<ConnectBody>>,
+) -> Result<StatusCode, ApiError> {
+    let Lenient(body) = body.required()?;
+    let endpoint = body.endpoint_config.into();
+    engine.networks().connect(&id, &body.container, endpoint).await?;
+    Ok(StatusCode::OK)
+}
+
+pub(super) async fn disconnect(
+    State(engine): State<Engine>,
+    Path(id): Path<String>,
+    body: JsonBody<Lenient<DisconnectBody>>,
+) -> Result<StatusCode, ApiError> {
+    let Lenient(body) = body.required()?;
+    let networks = engine.networks();
+    networks.disconnect(&id, &body.container, body.force).await?;
+    Ok(StatusCode::OK)
 }
 
 #[derive(Serialize)]
@@ -49,10 +80,9 @@ pub(super) struct Pruned {
     networks_deleted: Option<Vec<String>>,
 }
 
-/// Predefined networks are never pruned, and there are no others.
-pub(super) async fn prune(query: Query) -> Result<Json<Pruned>, ApiError> {
-    query.filters()?.only(&["label", "label!", "until"])?;
+pub(super) async fn prune(State(engine): State<Engine>, query: Query) -> Result<Json<Pruned>, ApiError> {
+    let pruned = engine.networks().prune(query.filters()?).await?;
     Ok(Json(Pruned {
-        networks_deleted: None,
+        networks_deleted: non_empty(pruned),
     }))
 }

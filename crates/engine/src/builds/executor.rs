@@ -138,7 +138,7 @@ impl RunExecutor {
         let extra = crate::containers::extra_hosts(&request.extra_hosts, gateway)?;
         let name = spec.hostname.clone();
         let names = [name.as_str()];
-        let hosts = files::hosts(own.map(|ip| (ip, &names[..])), &extra);
+        let hosts = files::hosts(own.as_slice(), &names, &extra);
         fs::create_dir_all(files)?;
         for (name, text) in [
             ("resolv.conf", resolv_conf),

@@ -1,5 +1,6 @@
 //! `create`: decides everything, makes the snapshot and the volumes, publishes the record last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use havre_image::ImageError;
@@ -11,10 +12,11 @@ use super::record::{KIND, Record, State};
 use super::table::{Container, encode};
 use super::validate::{NetworkMode, validate};
 use super::{
-    Containers, CreateContainer, Created, Inner, MountKind, Resources, files, merge, mounts, names, spec,
-    tree,
+    Containers, CreateContainer, Created, EndpointConfig, HostConfig, Inner, MountKind, Resources, files,
+    membership, merge, mounts, names, spec, tree,
 };
 use crate::error::blocking;
+use crate::networks::{self, Found};
 use crate::{EngineError, Event, EventType, Result};
 
 /// Tries of random names before giving up.
@@ -150,8 +152,10 @@ fn create(
         let other = inner.table.find(other).map_err(EngineError::into_invalid)?;
         host_config.network_mode = format!("container:{}", other.id);
     }
-    check_endpoints(&networks, &mode)?;
-    if mode != NetworkMode::Bridge && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports)
+    host_config.links = super::links::resolve(&host_config, &mode, &inner.table)?;
+    let networks = memberships(inner, networks, &mut host_config)?;
+    if !matches!(mode, NetworkMode::Bridge | NetworkMode::User(_))
+        && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports)
     {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
@@ -221,6 +225,7 @@ fn create(
         state: State::default(),
         restart_count: 0,
         stopped_by_user: false,
+        left_primary: false,
         network: None,
         mountpoints: Vec::new(),
     };
@@ -254,7 +259,7 @@ fn check_block_device(path: &std::path::Path) -> Result<()> {
             path.display()
         ))),
         Err(error) => Err(EngineError::invalid(format!(
-            "invalid block device {}: no such file or directory",
+            "there is no block device {}",
             path.display()
         ))
         .with_source(error)),
@@ -335,37 +340,55 @@ fn is_empty(directory: &str) -> bool {
     fs_err::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// What `--network` may carry with it on the networks that exist.
-fn check_endpoints(
-    networks: &std::collections::BTreeMap<String, super::EndpointConfig>,
-    mode: &NetworkMode,
-) -> Result<()> {
-    for (network, endpoint) in networks {
-        if NetworkMode::parse(network)? != *mode {
+/// The networks as they are remembered, by name: that of the network mode with what belongs to it, and others.
+fn memberships(
+    inner: &Inner,
+    networks: BTreeMap<String, EndpointConfig>,
+    host_config: &mut HostConfig,
+) -> Result<BTreeMap<String, EndpointConfig>> {
+    let mode = NetworkMode::parse(&host_config.network_mode)?;
+    let own = matches!(mode, NetworkMode::Bridge | NetworkMode::User(_));
+    // Not `NotFound`: clients take that for a missing image when they create a container.
+    let find = |name: &str| {
+        inner
+            .networks
+            .find(networks::name_of_mode(name))
+            .map_err(EngineError::into_invalid)
+    };
+    if let NetworkMode::User(name) = &mode {
+        host_config.network_mode = find(name)?.name().to_owned();
+    }
+    let mut found = BTreeMap::new();
+    for (name, config) in networks {
+        if name.starts_with("container:") {
+            continue;
+        }
+        let network = find(&name)?;
+        if !own && network.name() != host_config.network_mode {
             return Err(EngineError::invalid(format!(
-                "a container is on one network: {network} does not go with its network mode"
+                "conflicting options: network {name} does not go with the network mode {}",
+                host_config.network_mode
             )));
         }
-        if !endpoint.ipv4_address.is_empty() || !endpoint.ipv6_address.is_empty() {
+        if own && matches!(network, Found::Predefined("host" | "none")) {
+            return Err(EngineError::invalid(format!(
+                "a container on the network {name} is on no other one"
+            )));
+        }
+        membership::check(&network, &config)?;
+        if !config.links.is_empty() {
             return Err(EngineError::invalid(
-                "user specified IP address is supported on user defined networks only",
+                "Links is not supported: containers of one network reach each other by name",
             ));
         }
-        if endpoint.aliases.iter().any(|alias| !alias.is_empty()) {
-            return Err(EngineError::invalid(
-                "network-scoped aliases are only supported for user-defined networks",
-            ));
-        }
-        if !endpoint.links.is_empty() {
-            return Err(EngineError::invalid(
-                "Links is not supported: containers of one network reach each other by address",
-            ));
-        }
-        if !endpoint.driver_opts.is_empty() {
-            return Err(EngineError::invalid(
-                "DriverOpts is not supported by the bridge network",
-            ));
+        if found.insert(network.name().to_owned(), config).is_some() {
+            return Err(EngineError::invalid(format!("network {name} is given twice")));
         }
     }
-    Ok(())
+    if own {
+        found
+            .entry(networks::name_of_mode(&host_config.network_mode).to_owned())
+            .or_default();
+    }
+    Ok(found)
 }

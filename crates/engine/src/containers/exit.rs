@@ -74,6 +74,7 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
     if let Err(error) = inner.network.disconnect(&container.id) {
         tracing::warn!(container = container.id, %error, "cannot take a container off its network");
     }
+    inner.networks.leave_all(&container.id);
     let ran = before.state.started_at.map_or(Duration::ZERO, |started| {
         status.at.duration_since(started).try_into().unwrap_or_default()
     });
@@ -145,6 +146,7 @@ pub(super) fn clean_up(inner: &Inner, id: &str) {
     if let Err(error) = inner.network.sandbox_remove(id) {
         tracing::warn!(container = id, %error, "cannot remove the network namespace of a container");
     }
+    inner.networks.leave_all(id);
     if let Some(container) = inner.table.get(id) {
         let made = container.read().mountpoints.clone();
         let merged = inner

@@ -86,19 +86,43 @@ pub(crate) fn write(
     record: &Record,
     mode: &NetworkMode,
     gateway: Option<IpAddr>,
+    served: bool,
 ) -> Result<()> {
     let id = &record.id;
-    let resolv_conf = match mode {
-        NetworkMode::Host
-            if record.host_config.dns.is_empty() && record.host_config.dns_search.is_empty() =>
-        {
-            files::host_resolv_conf()
-        }
-        _ => files::resolv_conf(&files::host_resolv_conf(), &dns_options(&record.host_config)?),
-    };
-    fs::write(resolv_conf_path(store, id), resolv_conf)?;
+    write_resolv_conf(store, record, mode, served)?;
     fs::write(hostname_path(store, id), files::hostname(&record.config.hostname))?;
-    write_hosts(store, record, mode, None, gateway)
+    write_hosts(store, record, mode, &[], gateway)
+}
+
+/// Writes `resolv.conf` in place: it may be mounted already. `served`: the container has a name server of its own.
+pub(crate) fn write_resolv_conf(
+    store: &Store,
+    record: &Record,
+    mode: &NetworkMode,
+    served: bool,
+) -> Result<()> {
+    let host = &record.host_config;
+    let resolv_conf = match mode {
+        NetworkMode::Host if host.dns.is_empty() && host.dns_search.is_empty() => files::host_resolv_conf(),
+        _ if served => of_server(record)?.0,
+        _ => files::resolv_conf(&files::host_resolv_conf(), &dns_options(host)?),
+    };
+    Ok(fs::write(resolv_conf_path(store, &record.id), resolv_conf)?)
+}
+
+/// Whom a container's own name server asks, and whether the host's own loopback address is meant.
+pub(crate) fn servers(record: &Record) -> Result<Vec<(IpAddr, bool)>> {
+    Ok(of_server(record)?.1)
+}
+
+fn of_server(record: &Record) -> Result<(String, Vec<(IpAddr, bool)>)> {
+    let options = dns_options(&record.host_config)?;
+    let server = IpAddr::V4(havre_dns::ADDRESS);
+    Ok(files::resolv_conf_of_server(
+        &files::host_resolv_conf(),
+        &options,
+        server,
+    ))
 }
 
 /// Writes `hosts` in place: it may be mounted already.
@@ -106,7 +130,7 @@ pub(crate) fn write_hosts(
     store: &Store,
     record: &Record,
     mode: &NetworkMode,
-    own: Option<IpAddr>,
+    own: &[IpAddr],
     gateway: Option<IpAddr>,
 ) -> Result<()> {
     let extra = extra_hosts(&record.host_config.extra_hosts, gateway)?;
@@ -125,7 +149,7 @@ pub(crate) fn write_hosts(
     } else {
         &[&qualified, host]
     };
-    Ok(fs::write(path, files::hosts(own.map(|ip| (ip, names)), &extra))?)
+    Ok(fs::write(path, files::hosts(own, names, &extra))?)
 }
 
 fn read_or_empty(path: &Path) -> Result<String> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::list::sizes;
 use super::record::Record;
 use super::table::Container;
-use super::{ContainerView, Containers, EndpointView, Inner, NetworkView, StateView, files};
+use super::{ContainerView, Containers, EndpointView, Inner, NetworkView, StateView, files, membership};
+use crate::Result;
 use crate::error::blocking;
-use crate::{Result, networks};
+use crate::networks::Registry;
 
 /// Name of the snapshotter as Docker's clients know it: overlay mounts of layer directories.
 pub(crate) const DRIVER: &str = "overlay2";
@@ -36,6 +37,7 @@ fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<Contain
             (first.clone(), rest.to_vec())
         });
     let mut host_config = record.host_config.clone();
+    host_config.links = super::links::shown(&record, &inner.table);
     host_config.network_mode = network_mode(&host_config.network_mode);
     if host_config.runtime.is_empty() {
         host_config.runtime = super::RUNTIME.to_owned();
@@ -84,7 +86,7 @@ fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<Contain
         size_rw: sizes.map(|(written, _)| written),
         size_root_fs: sizes.map(|(_, all)| all),
         mounts: record.mounts.iter().map(|mount| mount.point.clone()).collect(),
-        network: network(&record),
+        network: network(&inner.networks, &record),
         config: record.config,
         host_config,
     })
@@ -99,24 +101,14 @@ pub(super) fn network_mode(mode: &str) -> String {
 }
 
 /// The live endpoints, or the networks it will be on.
-pub(super) fn endpoints(record: &Record) -> BTreeMap<String, EndpointView> {
-    if let Some(network) = &record.network {
-        return network.endpoints.clone();
-    }
-    let name = networks::name_of_mode(&record.host_config.network_mode);
-    match name {
-        "bridge" | "host" | "none" => {
-            let endpoint = EndpointView {
-                network_id: networks::id_of(name),
-                ..EndpointView::default()
-            };
-            [(name.to_owned(), endpoint)].into()
-        }
-        _ => BTreeMap::new(),
+pub(super) fn endpoints(networks: &Registry, record: &Record) -> BTreeMap<String, EndpointView> {
+    match &record.network {
+        Some(network) => network.endpoints.clone(),
+        None => membership::resting(networks, record),
     }
 }
 
-fn network(record: &Record) -> NetworkView {
+fn network(networks: &Registry, record: &Record) -> NetworkView {
     let live = record.network.as_ref();
     NetworkView {
         sandbox_id: live
@@ -124,7 +116,7 @@ fn network(record: &Record) -> NetworkView {
             .map_or_else(String::new, |_| record.id.clone()),
         sandbox_key: live.map_or_else(String::new, |network| network.sandbox.clone()),
         ports: live.map_or_else(BTreeMap::new, |network| network.ports.clone()),
-        networks: endpoints(record),
+        networks: endpoints(networks, record),
     }
 }
 

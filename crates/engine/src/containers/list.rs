@@ -9,7 +9,8 @@ use super::record::{Record, State};
 use super::{ContainerSummary, Containers, HealthStatus, ListOptions, MountKind, Port, PortSummary, Status};
 use crate::duration::human;
 use crate::error::blocking;
-use crate::{EngineError, Filters, Result, networks};
+use crate::networks::Registry;
+use crate::{EngineError, Filters, Result};
 
 const FILTER_KEYS: &[&str] = &[
     "ancestor", "before", "expose", "exited", "health", "id", "is-task", "label", "label!", "name",
@@ -44,7 +45,7 @@ impl Containers {
                     let status = record.state.status;
                     let running = status.is_live() || status == Status::Restarting;
                     let wanted = (every_state || running) && filter.accepts(&record);
-                    wanted.then(|| summary(&record, now))
+                    wanted.then(|| summary(&inner.networks, &record, now))
                 })
                 .take(options.limit.unwrap_or(usize::MAX))
                 .collect();
@@ -110,6 +111,7 @@ impl Containers {
             since: created("since")?,
             published: ports("publish")?,
             exposed: ports("expose")?,
+            networks: self.0.networks.clone(),
             nobody: none_is_task,
             filters: filters.clone(),
         })
@@ -127,6 +129,7 @@ struct Filter {
     exposed: BTreeSet<Port>,
     nobody: bool,
     filters: Filters,
+    networks: std::sync::Arc<Registry>,
 }
 
 impl Filter {
@@ -172,8 +175,10 @@ impl Filter {
                 })
             })
             && filters.any("network", |wanted| {
-                let mode = networks::name_of_mode(&record.host_config.network_mode);
-                mode == wanted || (wanted.len() >= 2 && networks::id_of(mode).starts_with(wanted))
+                let on = super::inspect::endpoints(&self.networks, record);
+                on.iter().any(|(name, endpoint)| {
+                    name == wanted || (wanted.len() >= 2 && endpoint.network_id.starts_with(wanted))
+                })
             })
             && (self.published.is_empty() || published())
             && (self.exposed.is_empty()
@@ -292,7 +297,7 @@ pub(super) fn sizes(inner: &super::Inner, id: &str, image: &Digest) -> Result<(u
 }
 
 /// Without sizes, and with the image as it was written.
-fn summary(record: &Record, now: Timestamp) -> ContainerSummary {
+fn summary(networks: &Registry, record: &Record, now: Timestamp) -> ContainerSummary {
     let points = record.mounts.iter().map(|mount| &mount.point);
     ContainerSummary {
         id: record.id.clone(),
@@ -311,7 +316,7 @@ fn summary(record: &Record, now: Timestamp) -> ContainerSummary {
             .as_ref()
             .map(|health| (health.status, health.failing_streak)),
         network_mode: super::inspect::network_mode(&record.host_config.network_mode),
-        networks: super::inspect::endpoints(record),
+        networks: super::inspect::endpoints(networks, record),
         mounts: points
             .filter(|point| point.kind != MountKind::Tmpfs || !point.destination.is_empty())
             .cloned()

@@ -23,8 +23,10 @@ mod export;
 mod files;
 mod health;
 mod inspect;
+mod links;
 mod list;
 mod logs;
+mod membership;
 mod merge;
 mod model;
 pub(crate) mod mountpoints;
@@ -82,6 +84,7 @@ pub(crate) struct Inner {
     pub store: Arc<Store>,
     pub runtime: Arc<Runtime>,
     pub network: Arc<Network>,
+    pub networks: Arc<crate::networks::Registry>,
     pub images: ImageService,
     pub volumes: Volumes,
     pub events: Events,

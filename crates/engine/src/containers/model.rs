@@ -326,7 +326,7 @@ pub struct TmpfsOptions {
     pub options: Vec<Vec<String>>,
 }
 
-/// Per network: what `--network`, `--ip`, `--mac-address`, `--network-alias` say. Only the networks that exist now.
+/// Per network: what `--network`, `--ip`, `--mac-address`, `--network-alias` say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct EndpointConfig {
@@ -338,6 +338,11 @@ pub struct EndpointConfig {
     pub ipv4_address: String,
     #[serde(rename = "IPv6Address")]
     pub ipv6_address: String,
+    #[serde(rename = "LinkLocalIPs")]
+    pub link_local_addresses: Vec<String>,
+    /// The network of the highest one gives the default route.
+    #[serde(rename = "GwPriority")]
+    pub gateway_priority: i64,
 }
 
 /// A transport protocol of a published port.

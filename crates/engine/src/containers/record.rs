@@ -36,6 +36,9 @@ pub(crate) struct Record {
     pub restart_count: u64,
     /// Stopped by the user: `unless-stopped` leaves it so after a restart of the daemon.
     pub stopped_by_user: bool,
+    /// It was taken off the network of its network mode.
+    #[serde(default)]
+    pub left_primary: bool,
     /// The connection to the network while it runs.
     #[serde(default)]
     pub network: Option<NetworkRecord>,
@@ -103,6 +106,8 @@ pub(crate) struct NetworkRecord {
     /// Name of the network and the endpoint in it.
     pub endpoints: BTreeMap<String, EndpointView>,
     pub ports: BTreeMap<Port, Vec<PortBinding>>,
+    /// Where its names are answered, once it was on a user-defined network.
+    pub name_port: Option<u16>,
 }
 
 impl Record {

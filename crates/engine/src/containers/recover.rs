@@ -10,7 +10,7 @@ use havre_runtime::{Reattached, Shim, ShimState};
 
 use super::record::{KIND, Record};
 use super::table::Container;
-use super::{Containers, Inner, RestartPolicyName, Status, exit, health, remove};
+use super::{Containers, Inner, RestartPolicyName, Status, exit, health, membership, remove};
 use crate::{EngineError, Result};
 
 impl Containers {
@@ -53,6 +53,7 @@ impl Containers {
             .map(|(container, _)| container.id.clone())
             .collect();
         let lost = inner.network.recover(&live)?;
+        membership::recover(inner, &live)?;
         for id in lost.iter().filter(|id| has_endpoint(inner, id)) {
             tracing::warn!(
                 container = id,
@@ -219,8 +220,8 @@ fn settle(inner: &Arc<Inner>, container: &Arc<Container>, state: Found) -> Resul
 
 /// The daemon died between the start and its record.
 fn adopt(inner: &Inner, container: &Container, state: &ShimState) -> Result<()> {
-    let network = inner.network.endpoint(&container.id);
     let sandbox = inner.network.sandbox_path(&container.id);
+    let network = super::start::recovered_network(inner, &container.read().clone(), &sandbox);
     container.update(&inner.store, |record| {
         record.state.status = Status::Running;
         record.state.pid = state.pid;
@@ -228,11 +229,7 @@ fn adopt(inner: &Inner, container: &Container, state: &ShimState) -> Result<()> 
         record.state.exit_code = 0;
         record.state.error.clear();
         health::started(record);
-        record.network = Some(super::start::recovered_network(
-            record,
-            network.as_ref(),
-            &sandbox,
-        ));
+        record.network = Some(network);
     })
 }
 

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::record::KIND;
 use super::stop;
 use super::table::{Container, lock};
-use super::{Containers, ContainersPruned, Inner, RemoveOptions, Status, Transition, WaitCondition, exit};
+use super::{
+    Containers, ContainersPruned, Inner, RemoveOptions, Status, Transition, WaitCondition, exit, links,
+};
 use crate::error::blocking;
 use crate::{EngineError, ErrorKind, Event, EventType, Filters, Result};
 
@@ -15,9 +17,7 @@ impl Containers {
     /// Removes a container; with `force` a running one, too.
     pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(EngineError::invalid(
-                "removing links is not supported: containers have none",
-            ));
+            return self.remove_link(name).await;
         }
         let container = self.find(name)?;
         let inner = self.0.clone();
@@ -63,6 +63,26 @@ impl Containers {
                 "the engine is shutting down",
             )),
         }
+    }
+
+    /// `owner/alias`: the owner forgets the link; what it knows while it runs stays until its next start.
+    async fn remove_link(&self, name: &str) -> Result<()> {
+        let Some((owner, alias)) = name.trim_start_matches('/').split_once('/') else {
+            return Err(EngineError::invalid(format!(
+                "Conflict, cannot remove the default link name of the container: {name}"
+            )));
+        };
+        let container = self.find(owner)?;
+        let op = container.op.clone().lock_owned().await;
+        let (inner, alias) = (self.0.clone(), alias.to_owned());
+        blocking(move || {
+            let _op = op;
+            let left = links::without(&container.read(), &alias).ok_or_else(|| {
+                EngineError::not_found(format!("No such link: /{}/{alias}", container.read().name))
+            })?;
+            container.update(&inner.store, |record| record.host_config.links = left)
+        })
+        .await
     }
 
     /// Removes every stopped container. Filters: label until.

@@ -1,19 +1,20 @@
 //! `start`: root file system and network at the same time, then the shim, the attached clients, the program.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
-use havre_network::{Endpoint, EndpointRequest, NetworkError, PortRequest, Protocol};
+use havre_network::{Endpoint, NetworkError, PortRequest, Protocol};
 use havre_runtime::spec::NetworkNamespace;
 use havre_runtime::{Shim, Timings};
 
+use super::membership::{self, Memberships};
 use super::record::{NetworkRecord, Record};
 use super::table::{Container, lock};
 use super::validate::NetworkMode;
 use super::{
     Config, Containers, EndpointView, HostConfig, Inner, Port, PortBinding, PortProtocol, Status, Transition,
-    WaitCondition, attach, exit, files, health, mountpoints, remove, spec,
+    WaitCondition, attach, exit, files, health, links, mountpoints, remove, spec,
 };
 use crate::error::{blocking, start_failure};
 use crate::networks;
@@ -105,7 +106,8 @@ fn exit_code(error: &EngineError) -> i64 {
 fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Result<()> {
     let record = container.read().clone();
     let mode = NetworkMode::parse(&record.host_config.network_mode)?;
-    let prepared = prepare(inner, container, &record, &mode, timings);
+    let prepared =
+        links::applied(inner, &record).and_then(|linked| prepare(inner, container, &linked, &mode, timings));
     let started = prepared.and_then(|(shim, network)| {
         attach::wire_pending(inner, container, &shim)?;
         timings
@@ -147,6 +149,7 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Res
     }
     health::begin(inner, container);
     inner.publish(container, "start", &[]);
+    links::refresh(inner, container);
     exit::watch(inner, container, shim)
 }
 
@@ -189,7 +192,7 @@ fn prepare(
         });
         Ok::<_, EngineError>(rootfs)
     };
-    if *mode != NetworkMode::Bridge {
+    if !matches!(mode, NetworkMode::Bridge | NetworkMode::User(_)) {
         let namespace = match mode {
             NetworkMode::Host => NetworkNamespace::Host,
             NetworkMode::Container(other) => {
@@ -202,7 +205,7 @@ fn prepare(
         };
         let rootfs = rootfs()?;
         timings.stage("hosts and resolv.conf", || {
-            files::write(store, record, mode, None)
+            files::write(store, record, mode, None, false)
         })?;
         let spec = spec::container_spec(inner, record, mode, rootfs, namespace)?;
         let shim = inner
@@ -213,27 +216,22 @@ fn prepare(
     }
 
     let ports = port_requests(&record.config, &record.host_config)?;
+    let memberships = Memberships::of(inner, record)?;
+    let (memberships, ports) = (&memberships, &ports);
     let (sandbox, sandbox_made) = mpsc::sync_channel(1);
     std::thread::scope(|scope| {
         let connected = scope.spawn(move || {
             let path = timings.stage("network namespace", || inner.network.sandbox_create(id))?;
             let _ = sandbox.send(path);
-            let request = EndpointRequest {
-                network: havre_network::DEFAULT_NETWORK.to_owned(),
-                priority: 0,
-                container: id.to_owned(),
-                ports,
-                ip: None,
-                mac: mac_address(record)?,
-            };
-            timings
-                .stage("network connected", || inner.network.connect(&request))
-                .map_err(|error| network_failure(record, error))
+            timings.stage("network connected", || {
+                memberships.connect(inner, record, ports)?;
+                memberships.prepare_names(inner, record)
+            })
         });
         let created = (|| {
             let rootfs = rootfs()?;
             timings.stage("hosts and resolv.conf", || {
-                files::write(store, record, mode, None)
+                files::write(store, record, mode, None, memberships.serve_names())
             })?;
             // Nothing comes when the sandbox failed; the other thread says why.
             let Ok(sandbox) = sandbox_made.recv() else {
@@ -252,15 +250,19 @@ fn prepare(
                 .map(|shim| Some((shim, sandbox)))
                 .map_err(start_failure)
         })();
-        let endpoint = connected
+        let name_port = connected
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let Some((shim, sandbox)) = created? else {
             return Err(EngineError::system("the network sandbox was not made"));
         };
-        let gateway = IpAddr::V4(endpoint.gateway);
-        files::write_hosts(store, record, mode, Some(IpAddr::V4(endpoint.ip)), Some(gateway))?;
-        Ok((shim, bridge_network(&endpoint, &sandbox, record)))
+        if let Some(port) = name_port {
+            shim.serve_names(inner.networks.names().path(), &sandbox, port)?;
+        }
+        let network = membership::live(inner, record, &sandbox, name_port);
+        let (addresses, gateway) = membership::hosts_of(inner, record, &network);
+        files::write_hosts(store, record, mode, &addresses, gateway)?;
+        Ok((shim, network))
     })
 }
 
@@ -277,7 +279,7 @@ fn check_source(mount: &super::record::MountRecord) -> Result<()> {
     )))
 }
 
-fn network_failure(record: &Record, error: NetworkError) -> EngineError {
+pub(super) fn network_failure(record: &Record, error: NetworkError) -> EngineError {
     let name = record.name.clone();
     match &error {
         NetworkError::PortAllocated { .. }
@@ -289,21 +291,6 @@ fn network_failure(record: &Record, error: NetworkError) -> EngineError {
         )),
         _ => EngineError::from(error).context("failed to set up container networking"),
     }
-}
-
-fn mac_address(record: &Record) -> Result<Option<havre_network::MacAddress>> {
-    let wanted = record
-        .endpoints
-        .values()
-        .map(|endpoint| endpoint.mac_address.as_str())
-        .chain(record.config.mac_address.as_deref())
-        .find(|mac| !mac.is_empty());
-    wanted
-        .map(|mac| {
-            mac.parse()
-                .map_err(|error: havre_network::ParseMacError| EngineError::invalid(error.to_string()))
-        })
-        .transpose()
 }
 
 /// What `none`, `host` and joined networks look like in `inspect`.
@@ -323,24 +310,18 @@ fn plain_network(mode: &NetworkMode) -> NetworkRecord {
     }
 }
 
-fn bridge_network(endpoint: &Endpoint, sandbox: &std::path::Path, record: &Record) -> NetworkRecord {
-    let view = EndpointView {
-        network_id: networks::id_of("bridge"),
-        endpoint_id: endpoint.id.clone(),
-        gateway: endpoint.gateway.to_string(),
-        ip_address: endpoint.ip.to_string(),
-        ip_prefix_len: endpoint.prefix,
-        mac_address: endpoint.mac.to_string(),
-        aliases: Vec::new(),
-        dns_names: Vec::new(),
-    };
+/// Exposed and published ports.
+pub(super) fn port_bindings(
+    record: &Record,
+    endpoints: &[Endpoint],
+) -> std::collections::BTreeMap<Port, Vec<PortBinding>> {
     let mut ports: std::collections::BTreeMap<Port, Vec<PortBinding>> = record
         .config
         .exposed_ports
         .iter()
         .map(|port| (*port, Vec::new()))
         .collect();
-    for binding in &endpoint.ports {
+    for binding in endpoints.iter().flat_map(|endpoint| &endpoint.ports) {
         let protocol = match binding.protocol {
             Protocol::Tcp => PortProtocol::Tcp,
             Protocol::Udp => PortProtocol::Udp,
@@ -356,23 +337,16 @@ fn bridge_network(endpoint: &Endpoint, sandbox: &std::path::Path, record: &Recor
                 host_port: binding.host_port.to_string(),
             });
     }
-    NetworkRecord {
-        sandbox: sandbox.to_string_lossy().into_owned(),
-        endpoints: [("bridge".to_owned(), view)].into(),
-        ports,
-    }
+    ports
 }
 
-/// As the record of a container that was started by a daemon which died before it could write it.
-pub(super) fn recovered_network(
-    record: &Record,
-    endpoint: Option<&Endpoint>,
-    sandbox: &std::path::Path,
-) -> NetworkRecord {
-    match (endpoint, NetworkMode::parse(&record.host_config.network_mode)) {
-        (Some(endpoint), _) => bridge_network(endpoint, sandbox, record),
-        (None, Ok(mode)) => plain_network(&mode),
-        (None, Err(_)) => NetworkRecord::default(),
+/// As the record of a container that was started by a daemon which died before it could write it. Its names are answered
+/// already, where nobody remembers: the next connection to a network finds a port anew.
+pub(super) fn recovered_network(inner: &Inner, record: &Record, sandbox: &std::path::Path) -> NetworkRecord {
+    match NetworkMode::parse(&record.host_config.network_mode) {
+        Ok(NetworkMode::Bridge | NetworkMode::User(_)) => membership::live(inner, record, sandbox, None),
+        Ok(mode) => plain_network(&mode),
+        Err(_) => NetworkRecord::default(),
     }
 }
 

@@ -79,6 +79,7 @@ pub(super) fn record(id: &str, name: &str) -> Record {
         state: State::default(),
         restart_count: 0,
         stopped_by_user: false,
+        left_primary: false,
         network: None,
         mountpoints: Vec::new(),
     }

@@ -16,6 +16,8 @@ pub(crate) enum NetworkMode {
     Host,
     /// Shares another container's: its name or id as given.
     Container(String),
+    /// A user-defined network: its name, or what was given for it.
+    User(String),
 }
 
 impl NetworkMode {
@@ -31,8 +33,7 @@ impl NetworkMode {
                     ));
                 }
                 Some(container) => NetworkMode::Container(container.to_owned()),
-                // Not `NotFound`: clients take that for a missing image when they create a container.
-                None => return Err(EngineError::invalid(format!("network {text} not found"))),
+                None => NetworkMode::User(text.to_owned()),
             },
         })
     }
@@ -303,16 +304,6 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
             "only the local driver exists",
         ),
         (
-            !host.links.is_empty(),
-            "Links",
-            "containers of one network reach each other by address",
-        ),
-        (
-            !host.storage_opt.is_empty(),
-            "StorageOpt",
-            "the file system of a container has no size limit",
-        ),
-        (
             !matches!(host.userns_mode.as_str(), "" | "host"),
             "UsernsMode",
             "user namespaces are not used",
@@ -322,18 +313,12 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
             "Isolation",
             "it belongs to Windows",
         ),
-        (
-            !matches!(host.runtime.as_str(), "" | RUNTIME),
-            "Runtime",
-            "the only runtime is havre",
-        ),
         (!host.cgroup.is_empty(), "Cgroup", "use --cgroupns"),
         (
             !resources.cgroup_parent.is_empty(),
             "CgroupParent",
             "all containers are in the engine's own cgroup",
         ),
-        (resources.device_requests, "DeviceRequests", "use --device"),
         (
             resources.cpu_realtime_period != 0,
             "CpuRealtimePeriod",
@@ -368,6 +353,24 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
                 "{field} is not supported: {way_out}"
             )));
         }
+    }
+    if resources.device_requests {
+        return Err(EngineError::invalid(
+            "could not select device driver \"\" with capabilities: [[gpu]]: this engine has no drivers for devices; give a \
+             device by its path with --device",
+        ));
+    }
+    if let Some(option) = host.storage_opt.keys().next() {
+        return Err(EngineError::invalid(format!(
+            "storage option {option} is not supported: it takes quotas of the file system (overlay over xfs with 'pquota'), \
+             which this engine does not set; limit a volume or a tmpfs instead"
+        )));
+    }
+    if !matches!(host.runtime.as_str(), "" | RUNTIME) {
+        return Err(EngineError::invalid(format!(
+            "unknown or invalid runtime name: {} (there is {RUNTIME})",
+            host.runtime
+        )));
     }
     if let Some(port) = host
         .port_bindings

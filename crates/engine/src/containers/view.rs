@@ -6,7 +6,7 @@ use havre_oci::Digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Health, HealthStatus, HostConfig, MountKind, Port, PortBinding, Status};
+use super::{Config, EndpointConfig, Health, HealthStatus, HostConfig, MountKind, Port, PortBinding, Status};
 
 /// Everything about one container (`inspect`).
 #[derive(Debug, Clone)]
@@ -108,6 +108,8 @@ pub struct EndpointView {
     pub mac_address: String,
     pub aliases: Vec<String>,
     pub dns_names: Vec<String>,
+    /// What was asked for.
+    pub config: EndpointConfig,
 }
 
 /// One line of `ps`.

@@ -1,4 +1,7 @@
-//! The network service: the predefined networks `bridge`, `host` and `none`.
+//! The network service: the predefined networks `bridge`, `host` and `none`, and those that users define.
+
+mod options;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -7,8 +10,13 @@ use havre_network::Network;
 use havre_oci::Digest;
 use jiff::Timestamp;
 
+pub(crate) use options::{address, parse as bridge_options};
+pub(crate) use registry::{Found, Record, Registry};
+
 use crate::error::blocking;
-use crate::{Containers, EndpointView, EngineError, ErrorKind, Filters, Result};
+use crate::{
+    Containers, EndpointConfig, EndpointView, EngineError, ErrorKind, Event, EventType, Filters, Result,
+};
 
 /// A network.
 #[derive(Debug, Clone)]
@@ -23,15 +31,52 @@ pub struct NetworkInfo {
     pub enable_ipv6: bool,
     pub internal: bool,
     pub attachable: bool,
-    /// Subnet and gateway.
-    pub ipam: Vec<(String, String)>,
+    pub ipam: Ipam,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     /// By container id: name and endpoint. Filled by `inspect` only.
     pub containers: BTreeMap<String, (String, EndpointView)>,
 }
 
-/// Every network there is.
+/// How addresses are given.
+#[derive(Debug, Clone, Default)]
+pub struct Ipam {
+    pub driver: String,
+    pub options: BTreeMap<String, String>,
+    pub pools: Vec<IpamPool>,
+}
+
+/// A subnet; what is not said is empty.
+#[derive(Debug, Clone, Default)]
+pub struct IpamPool {
+    pub subnet: String,
+    pub range: String,
+    pub gateway: String,
+    /// Names and addresses that no container gets.
+    pub auxiliary: BTreeMap<String, String>,
+}
+
+/// `network create`
+#[derive(Debug, Clone, Default)]
+pub struct CreateNetwork {
+    pub name: String,
+    /// Empty: `bridge`.
+    pub driver: String,
+    /// Empty: `local`.
+    pub scope: String,
+    pub internal: bool,
+    pub attachable: bool,
+    pub ingress: bool,
+    pub config_only: bool,
+    pub config_from: String,
+    pub enable_ipv4: Option<bool>,
+    pub enable_ipv6: Option<bool>,
+    pub ipam: Ipam,
+    pub options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The predefined ones.
 const NAMES: [&str; 3] = ["bridge", "host", "none"];
 
 /// The id of a predefined network: the same on every machine.
@@ -48,8 +93,12 @@ fn hashed(name: &str) -> String {
     Digest::sha256_of(text.as_bytes()).hex().to_owned()
 }
 
-pub(crate) fn driver_of(name: &str) -> &str {
-    if name == "none" { "null" } else { name }
+pub(crate) fn driver_of(name: &str) -> &'static str {
+    match name {
+        "none" => "null",
+        "host" => "host",
+        _ => "bridge",
+    }
 }
 
 /// The network a container's mode names; `container:…` stays as it is.
@@ -66,17 +115,31 @@ pub struct Networks(Arc<Inner>);
 
 struct Inner {
     network: Arc<Network>,
+    registry: Arc<Registry>,
     containers: Containers,
     created: Timestamp,
 }
 
 impl Networks {
-    pub(crate) fn new(network: Arc<Network>, containers: Containers, created: Timestamp) -> Self {
+    pub(crate) fn new(
+        network: Arc<Network>,
+        registry: Arc<Registry>,
+        containers: Containers,
+        created: Timestamp,
+    ) -> Self {
         Networks(Arc::new(Inner {
             network,
+            registry,
             containers,
             created,
         }))
+    }
+
+    /// The new network's id.
+    pub async fn create(&self, request: CreateNetwork) -> Result<String> {
+        check(&request)?;
+        let networks = self.clone();
+        blocking(move || Ok(networks.0.registry.create(request)?.id)).await
     }
 
     /// dangling driver id label name scope type
@@ -93,19 +156,25 @@ impl Networks {
         let networks = self.clone();
         blocking(move || {
             let mut found = Vec::new();
-            for name in NAMES {
-                let info = networks.info(name)?;
+            let mut consider = |info: NetworkInfo, kind: &str, in_use: bool| {
                 let shown = filters.any("name", |part| info.name.contains(part))
                     && filters.any("id", |prefix| info.id.starts_with(prefix))
                     && filters.exact("driver", &info.driver)
                     && filters.exact("scope", "local")
-                    && filters.exact("type", "builtin")
+                    && filters.exact("type", kind)
                     && filters.labels(&info.labels)
-                    // The predefined ones are never dangling.
-                    && dangling != Some(true);
+                    && dangling.is_none_or(|dangling| dangling != in_use);
                 if shown {
                     found.push(info);
                 }
+            };
+            for name in NAMES {
+                // The predefined ones are never dangling.
+                consider(networks.info(name)?, "builtin", true);
+            }
+            for record in networks.0.registry.all() {
+                let in_use = !networks.0.registry.is_idle(&record.id);
+                consider(info_of(record), "custom", in_use);
             }
             Ok(found)
         })
@@ -114,23 +183,71 @@ impl Networks {
 
     /// By name, id or unique prefix.
     pub async fn inspect(&self, name: &str) -> Result<NetworkInfo> {
-        let known = find(name)?;
-        let networks = self.clone();
+        let (networks, name) = (self.clone(), name.to_owned());
         blocking(move || {
-            let mut info = networks.info(known)?;
-            info.containers = networks.0.containers.on_network(known);
+            let found = networks.0.registry.find(&name)?;
+            let mut info = match &found {
+                Found::Predefined(known) => networks.info(known)?,
+                Found::User(record) => info_of((**record).clone()),
+            };
+            info.containers = networks.0.containers.on_network(found.name());
             Ok(info)
         })
         .await
     }
 
-    /// Predefined networks cannot be removed; others do not exist yet.
+    /// Predefined networks cannot be removed, nor those that containers are on.
     pub async fn remove(&self, name: &str) -> Result<()> {
-        let known = find(name)?;
-        Err(EngineError::new(
-            ErrorKind::Forbidden,
-            format!("{known} is a pre-defined network and cannot be removed"),
-        ))
+        let (networks, name) = (self.clone(), name.to_owned());
+        blocking(move || match networks.0.registry.find(&name)? {
+            Found::Predefined(known) => Err(EngineError::new(
+                ErrorKind::Forbidden,
+                format!("{known} is a pre-defined network and cannot be removed"),
+            )),
+            Found::User(record) => networks.0.registry.remove(&record.id),
+        })
+        .await
+    }
+
+    /// Removes the networks that no container is on, running or not. Filters: label until. The names of those removed.
+    pub async fn prune(&self, filters: Filters) -> Result<Vec<String>> {
+        filters.only(&["label", "label!", "until"])?;
+        let until = filters
+            .values("until")
+            .next()
+            .map(crate::containers::point_in_time)
+            .transpose()?;
+        let networks = self.clone();
+        blocking(move || {
+            let wanted = networks.0.containers.networks_in_use();
+            let mut pruned = Vec::new();
+            for record in networks.0.registry.all() {
+                let eligible = filters.labels(&record.labels)
+                    && until.is_none_or(|until| record.created < until)
+                    && !wanted.contains(&record.name);
+                // One that came into use meanwhile stays.
+                if eligible && networks.0.registry.remove(&record.id).is_ok() {
+                    pruned.push(record.name);
+                }
+            }
+            networks
+                .0
+                .containers
+                .events()
+                .publish(Event::new(EventType::Network, "prune", "").with("reclaimed", 0));
+            Ok(pruned)
+        })
+        .await
+    }
+
+    /// Puts a container on a network, whether it runs or not.
+    pub async fn connect(&self, network: &str, container: &str, config: EndpointConfig) -> Result<()> {
+        self.0.containers.connect(network, container, config).await
+    }
+
+    /// Takes a container off a network.
+    pub async fn disconnect(&self, network: &str, container: &str, force: bool) -> Result<()> {
+        self.0.containers.disconnect(network, container, force).await
     }
 
     fn info(&self, name: &str) -> Result<NetworkInfo> {
@@ -143,15 +260,21 @@ impl Networks {
             enable_ipv6: false,
             internal: false,
             attachable: false,
-            ipam: Vec::new(),
+            ipam: Ipam {
+                driver: "default".to_owned(),
+                ..Ipam::default()
+            },
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
             containers: BTreeMap::new(),
         };
         if name == "bridge" {
             let bridge = self.0.network.inspect()?;
-            info.ipam
-                .push((bridge.subnet.to_string(), bridge.gateway.to_string()));
+            info.ipam.pools.push(IpamPool {
+                subnet: bridge.subnet.to_string(),
+                gateway: bridge.gateway.to_string(),
+                ..IpamPool::default()
+            });
             for (option, value) in [
                 ("default_bridge", "true".to_owned()),
                 ("enable_icc", "true".to_owned()),
@@ -169,34 +292,103 @@ impl Networks {
     }
 }
 
-fn find(name: &str) -> Result<&'static str> {
-    let by_name = NAMES.into_iter().find(|known| *known == name);
-    let by_id = || {
-        let mut matching = NAMES
+fn info_of(record: Record) -> NetworkInfo {
+    let pool = IpamPool {
+        subnet: record.subnet.to_string(),
+        range: record.range.map_or_else(String::new, |range| range.to_string()),
+        gateway: record.gateway.to_string(),
+        auxiliary: record
+            .auxiliary
             .into_iter()
-            .filter(|known| !name.is_empty() && id_of(known).starts_with(name));
-        matching.next().filter(|_| matching.next().is_none())
+            .map(|(name, ip)| (name, ip.to_string()))
+            .collect(),
     };
-    by_name
-        .or_else(by_id)
-        .ok_or_else(|| EngineError::not_found(format!("network {name} not found")))
+    NetworkInfo {
+        name: record.name,
+        id: record.id,
+        created: record.created,
+        driver: "bridge".to_owned(),
+        enable_ipv4: true,
+        enable_ipv6: false,
+        internal: record.internal,
+        attachable: record.attachable,
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: BTreeMap::new(),
+            pools: vec![pool],
+        },
+        options: record.options,
+        labels: record.labels,
+        containers: BTreeMap::new(),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_are_found_by_name_id_and_prefix() {
-        let id = id_of("host");
-        assert_eq!(find("host").unwrap(), "host");
-        assert_eq!(find(&id).unwrap(), "host");
-        assert_eq!(find(&id[..12]).unwrap(), "host");
-        for unknown in ["", "shop", "zzz"] {
-            assert_eq!(
-                find(unknown).unwrap_err().to_string(),
-                format!("network {unknown} not found")
-            );
+/// Refuses what a network cannot be.
+fn check(request: &CreateNetwork) -> Result<()> {
+    let name = request.name.as_str();
+    let fits = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !fits {
+        return Err(EngineError::invalid(format!(
+            "invalid network name {name:?}: a name begins with a letter or digit; '_', '.' and '-' may follow"
+        )));
+    }
+    match request.driver.as_str() {
+        "" | "default" | "bridge" => {}
+        "host" => {
+            return Err(EngineError::new(
+                ErrorKind::Forbidden,
+                "only one instance of \"host\" network is allowed",
+            ));
         }
+        "null" => {
+            return Err(EngineError::new(
+                ErrorKind::Forbidden,
+                "only one instance of \"null\" network is allowed",
+            ));
+        }
+        driver @ ("macvlan" | "ipvlan") => {
+            return Err(EngineError::invalid(format!(
+                "driver {driver} is not supported yet: use the driver bridge"
+            )));
+        }
+        "overlay" => {
+            return Err(EngineError::invalid(
+                "driver overlay is not supported: it belongs to swarm; use the driver bridge",
+            ));
+        }
+        driver => {
+            return Err(EngineError::not_found(format!(
+                "error looking up network driver {driver}: plugin \"{driver}\" not found: the driver bridge is there"
+            )));
+        }
+    }
+    let refused = [
+        (
+            !matches!(request.scope.as_str(), "" | "local"),
+            "a network has the scope local: swarm is not supported",
+        ),
+        (
+            request.ingress,
+            "ingress networks belong to swarm, which is not supported",
+        ),
+        (
+            request.config_only || !request.config_from.is_empty(),
+            "configuration networks belong to swarm, which is not supported",
+        ),
+        (
+            request.enable_ipv6 == Some(true),
+            "IPv6 is not supported on networks yet: leave --ipv6 out",
+        ),
+        (
+            request.enable_ipv4 == Some(false),
+            "a network needs IPv4: leave --ipv4=false out",
+        ),
+    ];
+    match refused.into_iter().find(|(given, _)| *given) {
+        Some((_, reason)) => Err(EngineError::invalid(reason)),
+        None => Ok(()),
     }
 }

@@ -1,0 +1,472 @@
+//! The user-defined networks: documents of kind `network` in the store's database, and who is on them now.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use havre_dns::{Directory, Host, Names, Resolver, Upstream};
+use havre_network::{BridgeNetwork, DEFAULT_NETWORK, Network};
+use havre_store::Store;
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::options::{self, BridgeOptions};
+use super::{CreateNetwork, NAMES, id_of};
+use crate::{EngineError, ErrorKind, Event, EventType, Events, Result};
+
+/// Kind of the documents.
+const KIND: &str = "network";
+
+/// A network as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub id: String,
+    pub name: String,
+    pub created: Timestamp,
+    /// Name of the bridge's interface.
+    pub interface: String,
+    pub subnet: Ipv4Net,
+    pub gateway: Ipv4Addr,
+    pub range: Option<Ipv4Net>,
+    /// Names and addresses that no container gets.
+    pub auxiliary: BTreeMap<String, Ipv4Addr>,
+    /// The user chose the subnet, and may choose addresses of it.
+    pub configured: bool,
+    pub internal: bool,
+    pub attachable: bool,
+    pub options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Record {
+    fn definition(&self) -> Result<BridgeNetwork> {
+        let BridgeOptions {
+            neighbours,
+            masquerade,
+            mtu,
+            ..
+        } = options::parse(&self.options)?;
+        Ok(BridgeNetwork {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            interface: self.interface.clone(),
+            subnet: self.subnet,
+            gateway: self.gateway,
+            range: self.range,
+            reserved: self.auxiliary.values().copied().collect(),
+            internal: self.internal,
+            neighbours,
+            masquerade,
+            mtu,
+        })
+    }
+}
+
+/// A network that was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// `bridge`, `host` or `none`.
+    Predefined(&'static str),
+    User(Box<Record>),
+}
+
+impl Found {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Found::Predefined(name) => name,
+            Found::User(record) => &record.name,
+        }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Found::Predefined(name) => id_of(name),
+            Found::User(record) => record.id.clone(),
+        }
+    }
+
+    /// Under which the driver knows it.
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Found::Predefined(_) => DEFAULT_NETWORK,
+            Found::User(record) => &record.id,
+        }
+    }
+}
+
+/// A container on a network.
+#[derive(Debug, Clone)]
+struct Member {
+    address: Ipv4Addr,
+    name: String,
+    dns_names: Vec<String>,
+}
+
+#[derive(Default)]
+struct Table {
+    records: BTreeMap<String, Record>,
+    /// By network, then container.
+    members: BTreeMap<String, BTreeMap<String, Member>>,
+}
+
+/// All user-defined networks.
+pub(crate) struct Registry {
+    store: Arc<Store>,
+    network: Arc<Network>,
+    events: Events,
+    names: Directory,
+    /// Held while a network is made or removed, and while a container joins: a network in use stays.
+    table: Mutex<Table>,
+}
+
+impl Registry {
+    /// Reads the documents and makes the networks known to the driver.
+    pub(crate) fn open(store: Arc<Store>, network: Arc<Network>, events: Events) -> Result<Self> {
+        let mut table = Table::default();
+        for document in store.meta().documents(KIND)? {
+            let record: Record = serde_json::from_str(&document.body).map_err(|error| {
+                EngineError::system(format!("the record of network {} is damaged", document.id))
+                    .with_source(error)
+            })?;
+            network.define(record.definition()?)?;
+            table.records.insert(record.id.clone(), record);
+        }
+        let names = Directory::open(&network.state_dir().join("dns"))?;
+        Ok(Registry {
+            store,
+            network,
+            events,
+            names,
+            table: Mutex::new(table),
+        })
+    }
+
+    /// Where the names are, for those who answer for them.
+    pub(crate) fn names(&self) -> &Directory {
+        &self.names
+    }
+
+    pub(crate) fn all(&self) -> Vec<Record> {
+        self.table().records.values().cloned().collect()
+    }
+
+    /// By full id, name, or unique id prefix, in this order.
+    pub(crate) fn find(&self, wanted: &str) -> Result<Found> {
+        let table = self.table();
+        let known: Vec<Found> = NAMES
+            .into_iter()
+            .map(Found::Predefined)
+            .chain(
+                table
+                    .records
+                    .values()
+                    .cloned()
+                    .map(|record| Found::User(Box::new(record))),
+            )
+            .collect();
+        let exact = known
+            .iter()
+            .find(|found| found.id() == wanted)
+            .or_else(|| known.iter().find(|found| found.name() == wanted));
+        if let Some(found) = exact {
+            return Ok(found.clone());
+        }
+        let mut matching = known
+            .iter()
+            .filter(|found| !wanted.is_empty() && found.id().starts_with(wanted));
+        match (matching.next(), matching.count()) {
+            (Some(found), 0) => Ok(found.clone()),
+            (Some(_), others) => Err(EngineError::invalid(format!(
+                "network {wanted} is ambiguous ({} matches found based on ID prefix)",
+                others + 1
+            ))),
+            (None, _) => Err(EngineError::not_found(format!("network {wanted} not found"))),
+        }
+    }
+
+    pub(crate) fn create(&self, request: CreateNetwork) -> Result<Record> {
+        let mut table = self.table();
+        let taken = NAMES.contains(&request.name.as_str())
+            || table.records.values().any(|record| record.name == request.name);
+        if NAMES.contains(&request.name.as_str()) {
+            return Err(EngineError::new(
+                ErrorKind::Forbidden,
+                format!(
+                    "operation is not permitted on predefined {} network",
+                    request.name
+                ),
+            ));
+        }
+        if taken {
+            return Err(EngineError::conflict(format!(
+                "network with name {} already exists",
+                request.name
+            )));
+        }
+        let record = self.decide(&table, request)?;
+        let definition = record.definition()?;
+        let body = serde_json::to_string(&record)
+            .map_err(|error| EngineError::system("cannot write the network's record").with_source(error))?;
+        self.network.define(definition)?;
+        let made = self
+            .network
+            .ensure_network(&record.id, true)
+            .map_err(EngineError::from)
+            .and_then(|()| {
+                // Stored when all is there: a bridge without a document is swept by the next start.
+                Ok(self
+                    .store
+                    .meta()
+                    .put_document(KIND, &record.id, Some(&record.name), &body)?)
+            });
+        if let Err(error) = made {
+            if let Err(undo) = self.network.undefine(&record.id) {
+                tracing::warn!(error = %undo, network = record.name, "a network that failed left something");
+            }
+            return Err(error);
+        }
+        table.records.insert(record.id.clone(), record.clone());
+        drop(table);
+        self.publish("create", &record);
+        Ok(record)
+    }
+
+    fn decide(&self, table: &Table, request: CreateNetwork) -> Result<Record> {
+        let id = crate::containers::new_id();
+        let options = options::parse(&request.options)?;
+        let taken: Vec<Ipv4Net> = table.records.values().map(|record| record.subnet).collect();
+        let plan = options::plan(&request.ipam)?;
+        let subnet = match plan.subnet {
+            Some(subnet) => {
+                let default = self.network.default_subnet();
+                if taken
+                    .iter()
+                    .chain(&default)
+                    .any(|other| options::overlap(other, &subnet))
+                {
+                    return Err(EngineError::new(
+                        ErrorKind::Forbidden,
+                        "invalid pool request: Pool overlaps with other one on this address space",
+                    ));
+                }
+                subnet
+            }
+            None => self.network.choose_subnet(&taken)?,
+        };
+        let first = subnet
+            .hosts()
+            .find(|ip| !plan.auxiliary.values().any(|other| other == ip));
+        let gateway = match plan.gateway.or(first) {
+            Some(gateway) if subnet.contains(&gateway) => gateway,
+            _ => {
+                return Err(EngineError::invalid(format!(
+                    "no address of subnet {subnet} can be the gateway's"
+                )));
+            }
+        };
+        let interface = options.interface.unwrap_or_else(|| format!("br-{}", &id[..12]));
+        if table.records.values().any(|record| record.interface == interface) {
+            return Err(EngineError::conflict(format!(
+                "another network has the bridge {interface} already"
+            )));
+        }
+        Ok(Record {
+            interface,
+            id,
+            name: request.name,
+            created: Timestamp::now(),
+            subnet,
+            gateway,
+            range: plan.range,
+            auxiliary: plan.auxiliary,
+            configured: plan.subnet.is_some(),
+            internal: request.internal,
+            attachable: request.attachable,
+            options: request.options,
+            labels: request.labels,
+        })
+    }
+
+    /// Removes a network nobody is on.
+    pub(crate) fn remove(&self, id: &str) -> Result<()> {
+        let mut table = self.table();
+        let Some(record) = table.records.get(id).cloned() else {
+            return Err(EngineError::not_found(format!("network {id} not found")));
+        };
+        if let Some(members) = table.members.get(id).filter(|members| !members.is_empty()) {
+            let listed: Vec<_> = members
+                .iter()
+                .map(|(id, member)| format!("name:\"{}\" id:\"{}\"", member.name, &id[..12.min(id.len())]))
+                .collect();
+            return Err(EngineError::new(
+                ErrorKind::Forbidden,
+                format!(
+                    "error while removing network: network {} has active endpoints ({})",
+                    record.name,
+                    listed.join(", ")
+                ),
+            ));
+        }
+        self.store.meta().delete_document(KIND, id)?;
+        table.records.remove(id);
+        table.members.remove(id);
+        // A bridge that stays behind is swept by the next start.
+        if let Err(error) = self.network.undefine(id) {
+            tracing::warn!(%error, network = record.name, "not everything of a removed network is gone");
+        }
+        if let Err(error) = self.names.forget_names(id) {
+            tracing::warn!(%error, network = record.name, "the names of a removed network stay");
+        }
+        drop(table);
+        self.publish("destroy", &record);
+        Ok(())
+    }
+
+    /// Whether no running container is on it.
+    pub(crate) fn is_idle(&self, id: &str) -> bool {
+        self.table().members.get(id).is_none_or(BTreeMap::is_empty)
+    }
+
+    /// Reserves a place, so that the network stays while the container connects.
+    pub(crate) fn enter(&self, network: &Found, container: &str, name: &str) -> Result<()> {
+        let Found::User(record) = network else {
+            return Ok(());
+        };
+        let mut table = self.table();
+        if !table.records.contains_key(&record.id) {
+            return Err(EngineError::not_found(format!(
+                "network {} not found",
+                record.name
+            )));
+        }
+        let members = table.members.entry(record.id.clone()).or_default();
+        members.entry(container.to_owned()).or_insert_with(|| Member {
+            address: Ipv4Addr::UNSPECIFIED,
+            name: name.to_owned(),
+            dns_names: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Tells the others on the network the names of a container.
+    pub(crate) fn announce(
+        &self,
+        network: &str,
+        container: &str,
+        name: &str,
+        address: Ipv4Addr,
+        dns_names: &[String],
+    ) -> Result<()> {
+        let mut table = self.table();
+        if !table.records.contains_key(network) {
+            return Ok(());
+        }
+        let member = Member {
+            address,
+            name: name.to_owned(),
+            dns_names: dns_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        };
+        let members = table.members.entry(network.to_owned()).or_default();
+        members.insert(container.to_owned(), member);
+        self.write_names(&table, network)
+    }
+
+    /// The container is on this network no more.
+    pub(crate) fn leave(&self, network: &str, container: &str) {
+        let mut table = self.table();
+        let left = table
+            .members
+            .get_mut(network)
+            .and_then(|members| members.remove(container));
+        if left.is_some()
+            && let Err(error) = self.write_names(&table, network)
+        {
+            tracing::warn!(%error, network, "names of a network cannot be written");
+        }
+    }
+
+    /// The container is on no network any more.
+    pub(crate) fn leave_all(&self, container: &str) {
+        let networks: Vec<_> = {
+            let table = self.table();
+            let on = table
+                .members
+                .iter()
+                .filter(|(_, members)| members.contains_key(container));
+            on.map(|(network, _)| network.clone()).collect()
+        };
+        for network in networks {
+            self.leave(&network, container);
+        }
+        if let Err(error) = self.names.forget_resolver(container) {
+            tracing::warn!(%error, container, "the resolver of a container stays");
+        }
+    }
+
+    /// Whom a container's name server asks and where it looks. A container that cannot get out asks nobody.
+    pub(crate) fn set_resolver(
+        &self,
+        container: &str,
+        networks: Vec<String>,
+        servers: &[(IpAddr, bool)],
+        gets_out: bool,
+    ) -> Result<()> {
+        let servers = servers
+            .iter()
+            .filter(|_| gets_out)
+            .map(|(address, from_host)| Upstream {
+                address: *address,
+                from_host: *from_host,
+            });
+        let resolver = Resolver {
+            networks,
+            servers: servers.collect(),
+        };
+        Ok(self.names.set_resolver(container, &resolver)?)
+    }
+
+    fn write_names(&self, table: &Table, network: &str) -> Result<()> {
+        let Some(record) = table.records.get(network) else {
+            return Ok(());
+        };
+        let members = table.members.get(network).into_iter().flat_map(BTreeMap::values);
+        let hosts = members
+            .filter(|member| !member.dns_names.is_empty())
+            .map(|member| Host {
+                address: member.address,
+                names: member.dns_names.clone(),
+            });
+        let names = Names {
+            network: record.name.clone(),
+            hosts: hosts.collect(),
+        };
+        Ok(self.names.set_names(network, &names)?)
+    }
+
+    /// After a restart: writes what is known now, and forgets the resolvers of containers that are gone.
+    pub(crate) fn settle(&self, live: impl Fn(&str) -> bool) -> Result<()> {
+        let table = self.table();
+        for network in table.records.keys() {
+            self.write_names(&table, network)?;
+        }
+        for container in self.names.resolvers()? {
+            if !live(&container) {
+                self.names.forget_resolver(&container)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, action: &str, record: &Record) {
+        self.events.publish(
+            Event::new(EventType::Network, action, &record.id)
+                .with("name", &record.name)
+                .with("type", "bridge"),
+        );
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
