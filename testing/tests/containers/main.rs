@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod pause;
+mod restart;
 mod run;
 mod streams;
 mod update;
