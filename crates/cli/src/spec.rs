@@ -5,8 +5,10 @@ pub(crate) mod detach_keys;
 pub(crate) mod environment;
 pub(crate) mod filters;
 pub(crate) mod health;
+pub(crate) mod host;
 pub(crate) mod limits;
 pub(crate) mod mounts;
+pub(crate) mod network;
 pub(crate) mod ports;
 
 /// Why a flag's value cannot be used; worded as Docker's client.

@@ -135,7 +135,7 @@ impl Runtime {
             .spawn(&setup, &bundle.config, filter.as_ref(), timings)
             .and_then(|()| {
                 let cgroup = Cgroup::new(self.cgroup_path(&spec.id));
-                Ok(cgroup.limit_block(&spec.resources.block)?)
+                Ok(cgroup.complete(&spec.resources)?)
             });
         if result.is_err()
             && let Err(error) = self.delete(&spec.id)

@@ -8,6 +8,7 @@ pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod host_flags;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod logs;

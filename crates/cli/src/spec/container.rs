@@ -4,7 +4,7 @@ use std::env;
 
 use serde_json::{Map, Value, json};
 
-use super::{SpecError, environment, health, limits, mounts, ports};
+use super::{SpecError, environment, health, host as below, limits, mounts, network, ports};
 use crate::args::container::container_flags::ContainerFlags;
 use crate::error::CliError;
 use crate::values::{NanoCpus, Size};
@@ -165,20 +165,36 @@ pub(crate) fn body(flags: &ContainerFlags, extra: &Extra<'_>) -> Result<Value, C
         config.set("Volumes", anonymous);
     }
 
-    let mut host = host_config(flags, &directory)?;
+    let networks = memberships(flags)?;
+    let mut host = host_config(flags, &directory, &networks)?;
     host.list("Binds", &binds);
     if !published.is_empty() {
         host.set("PortBindings", json!(published));
     }
     host.truth("AutoRemove", extra.remove);
     config.set("HostConfig", host.0);
-    config.set("NetworkingConfig", json!({}));
+    let mut endpoints = Map::new();
+    for (name, endpoint) in &networks {
+        // Nothing is asked of the only one: its name is the network mode.
+        if networks.len() > 1 || *endpoint != network::Endpoint::default() {
+            endpoints.insert(name.clone(), endpoint.body()?);
+        }
+    }
+    let networking = match endpoints.is_empty() {
+        true => json!({}),
+        false => json!({ "EndpointsConfig": endpoints }),
+    };
+    config.set("NetworkingConfig", networking);
     Ok(config.0.into())
 }
 
-fn host_config(flags: &ContainerFlags, directory: &std::path::Path) -> Result<Fields, CliError> {
+fn host_config(
+    flags: &ContainerFlags,
+    directory: &std::path::Path,
+    networks: &[(String, network::Endpoint)],
+) -> Result<Fields, CliError> {
     let mut host = Fields::default();
-    host.set("NetworkMode", network(&flags.network)?);
+    host.set("NetworkMode", networks[0].0.clone());
     host.truth("Privileged", flags.privileged);
     host.truth("PublishAllPorts", flags.publish_all);
     host.truth("ReadonlyRootfs", flags.read_only);
@@ -246,6 +262,7 @@ fn host_config(flags: &ContainerFlags, directory: &std::path::Path) -> Result<Fi
         host.set("Sysctls", json!(sysctls));
     }
     resources(flags, &mut host)?;
+    below::fill(&flags.below, &mut host.0)?;
     Ok(host)
 }
 
@@ -281,20 +298,18 @@ fn resources(flags: &ContainerFlags, host: &mut Fields) -> Result<(), CliError> 
     Ok(())
 }
 
-fn network(flags: &[String]) -> Result<String, SpecError> {
-    match flags {
-        [] => Ok("default".to_owned()),
-        [one] => match one.strip_prefix("name=") {
-            Some(name) if !name.contains(',') => Ok(name.to_owned()),
-            None if !one.contains('=') => Ok(one.clone()),
-            _ => Err(SpecError::value(format!(
-                "network options are not supported: {one:?}; give a network's name"
-            ))),
-        },
-        _ => Err(SpecError::value(
-            "more than one --network is not supported".to_owned(),
-        )),
-    }
+/// The networks of the container, in order.
+fn memberships(flags: &ContainerFlags) -> Result<Vec<(String, network::Endpoint)>, SpecError> {
+    let own = &flags.endpoint;
+    let own = network::Endpoint {
+        aliases: own.network_alias.clone(),
+        ip: own.ip.clone(),
+        ip6: own.ip6.clone(),
+        link_local: own.link_local_ip.clone(),
+        mac_address: own.mac_address.clone(),
+        ..network::Endpoint::default()
+    };
+    network::networks(&flags.network, own)
 }
 
 #[cfg(test)]

@@ -258,11 +258,9 @@ fn check_block_device(path: &std::path::Path) -> Result<()> {
             "{} is not a block device",
             path.display()
         ))),
-        Err(error) => Err(EngineError::invalid(format!(
-            "there is no block device {}",
-            path.display()
-        ))
-        .with_source(error)),
+        Err(error) => Err(
+            EngineError::invalid(format!("there is no block device {}", path.display())).with_source(error),
+        ),
     }
 }
 

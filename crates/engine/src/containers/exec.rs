@@ -238,7 +238,7 @@ pub(super) fn run(
     start: &ExecStart,
     limit: Option<Duration>,
 ) -> Result<Option<Attachment>> {
-    let spec = exec_spec(exec, start);
+    let spec = exec_spec(inner, exec, start);
     let attach = spec.attach;
     let shim = inner.runtime.shim(&exec.container.id);
     exec.publish(inner, "exec_start");
@@ -292,10 +292,10 @@ fn until_ended(exec: Arc<Exec>) -> impl futures_util::Stream<Item = std::io::Res
     .filter_map(|()| std::future::ready(None))
 }
 
-fn exec_spec(exec: &Exec, start: &ExecStart) -> ExecSpec {
+fn exec_spec(inner: &Inner, exec: &Exec, start: &ExecStart) -> ExecSpec {
     let config = &exec.config;
     let record = exec.container.read();
-    let mut env = spec::environment(&record.config.env);
+    let mut env = spec::environment(&super::links::variables(inner, &record));
     env.extend(spec::environment(&config.env));
     let size = start.console_size.or(config.console_size);
     ExecSpec {

@@ -58,6 +58,14 @@ impl Cgroup {
         }
     }
 
+    /// Limits of a new container that libcontainer does not set.
+    pub(crate) fn complete(&self, resources: &Resources) -> Result<(), RuntimeError> {
+        if resources.oom_kill_disable && !is_v2() {
+            self.limit("memory", "memory.oom_control", "1")?;
+        }
+        self.limit_block(&resources.block)
+    }
+
     /// Changes every limit that is given, and leaves the others. Memory and swap have to be given together.
     pub(crate) fn update(&self, resources: &Resources) -> Result<(), RuntimeError> {
         self.update_memory(resources)?;
@@ -186,7 +194,7 @@ impl Cgroup {
     }
 
     /// Limits of block devices.
-    pub(crate) fn limit_block(&self, limits: &BlockLimits) -> Result<(), RuntimeError> {
+    fn limit_block(&self, limits: &BlockLimits) -> Result<(), RuntimeError> {
         for limit in &limits.weight {
             let weight = u16::try_from(limit.value).unwrap_or(u16::MAX);
             let (file, weight) = if is_v2() {

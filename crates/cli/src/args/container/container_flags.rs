@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::host_flags::HostFlags;
 use crate::values::{NanoCpus, Size, Span};
 
 #[derive(Args, Debug)]
@@ -223,40 +224,40 @@ pub(crate) struct ContainerFlags {
         help = "Working directory inside the container"
     )]
     pub(crate) workdir: Option<String>,
+    #[command(flatten)]
+    pub(crate) below: HostFlags,
+    #[command(flatten)]
+    pub(crate) endpoint: EndpointFlags,
+}
+
+/// What is asked of the first network.
+#[derive(Args, Debug)]
+pub(crate) struct EndpointFlags {
+    #[arg(long, value_name = "string", help = "IPv4 address (e.g., 172.30.100.104)")]
+    pub(crate) ip: Option<String>,
+    #[arg(long, value_name = "string", help = "IPv6 address (e.g., 2001:db8::33)")]
+    pub(crate) ip6: Option<String>,
+    #[arg(long, value_name = "list", help = "Container IPv4/IPv6 link-local addresses")]
+    pub(crate) link_local_ip: Vec<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Container MAC address (e.g., 92:d0:c6:0a:29:33)"
+    )]
+    pub(crate) mac_address: Option<String>,
+    #[arg(
+        long,
+        value_name = "list",
+        help = "Add network-scoped alias for the container"
+    )]
+    pub(crate) network_alias: Vec<String>,
 }
 
 /// Docker's flags of `create` and `run` that have no effect here and are refused by name.
 pub(crate) const REFUSED: &[&str] = &[
-    "annotation",
-    "blkio-weight",
-    "blkio-weight-device",
     "cpu-count",
     "cpu-percent",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "device-cgroup-rule",
-    "device-read-bps",
-    "device-read-iops",
-    "device-write-bps",
-    "device-write-iops",
-    "disable-content-trust",
-    "gpus",
     "io-maxbandwidth",
     "io-maxiops",
-    "ip",
-    "ip6",
-    "isolation",
-    "kernel-memory",
-    "link",
-    "link-local-ip",
-    "mac-address",
-    "memory-swappiness",
-    "network-alias",
-    "oom-kill-disable",
-    "runtime",
-    "storage-opt",
     "use-api-socket",
-    "userns",
-    "volume-driver",
-    "volumes-from",
 ];

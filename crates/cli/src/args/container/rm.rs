@@ -12,6 +12,8 @@ pub(crate) struct Rm {
         help = "Force the removal of a running container (uses SIGKILL)"
     )]
     pub(crate) force: bool,
+    #[arg(short = 'l', long, help = "Remove the specified link")]
+    pub(crate) link: bool,
     #[arg(
         short = 'v',
         long,
@@ -29,7 +31,7 @@ impl Declaration for Rm {
         about: "Remove one or more containers",
         aliases: &["container rm", "container remove", "rm"],
         interspersed: true,
-        refused: &["link"],
+        refused: &[],
     };
 
     fn operands(&self) -> &[String] {

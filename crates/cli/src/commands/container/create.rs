@@ -82,6 +82,11 @@ pub(super) async fn make(session: &Session, request: &Request<'_>) -> Result<Str
             "container ID file found, make sure the other container isn't running or delete {path}"
         )));
     }
+    if !request.body["HostConfig"]["KernelMemory"].is_null() {
+        session.printer.warn(
+            "Flag --kernel-memory has been deprecated, and no longer supported by the kernel: --memory counts it",
+        );
+    }
     let is_id = request.image.len() == 64 && request.image.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_id && !request.image.starts_with("sha256:") {
         reference(request.image)?;

@@ -20,6 +20,7 @@ pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
                 .delete(format!("/containers/{}", name.trim_start_matches('/')))
                 .query_if("force", args.force)
                 .query_if("v", args.volumes)
+                .query_if("link", args.link)
                 .status()
         });
         for (name, result) in names.iter().zip(join_all(calls).await) {
