@@ -9,7 +9,7 @@ use crate::format::size;
 use crate::session::Session;
 
 /// Shows `warning` and asks; no answer, or any but yes, ends the command, successfully as in Docker.
-pub(super) fn confirm(session: &Session, warning: &str) -> Result<(), CliError> {
+pub(crate) fn confirm(session: &Session, warning: &str) -> Result<(), CliError> {
     session
         .printer
         .out(&format!("{warning}Are you sure you want to continue? [y/N] "));

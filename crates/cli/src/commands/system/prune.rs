@@ -71,7 +71,7 @@ fn warning(args: &Prune) -> String {
     text + "\n"
 }
 
-async fn networks(session: &Session, filter: &[String]) -> Result<String, CliError> {
+pub(crate) async fn networks(session: &Session, filter: &[String]) -> Result<String, CliError> {
     let call = session
         .client()?
         .post("/networks/prune")

@@ -1,0 +1,34 @@
+//! `docker network prune`: what may be typed.
+
+use clap::Args;
+
+use super::super::{Declaration, Operands, Shape};
+
+#[derive(Args, Debug)]
+pub(crate) struct Prune {
+    #[arg(
+        long,
+        value_name = "filter",
+        help = "Provide filter values (e.g. \"until=<timestamp>\")"
+    )]
+    pub(crate) filter: Vec<String>,
+    #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
+    pub(crate) force: bool,
+    #[arg(hide = true)]
+    pub(crate) operands: Vec<String>,
+}
+
+impl Declaration for Prune {
+    const SHAPE: Shape = Shape {
+        operands: Operands::None,
+        usage: "[OPTIONS]",
+        about: "Remove all unused networks",
+        aliases: &[],
+        interspersed: true,
+        refused: &[],
+    };
+
+    fn operands(&self) -> &[String] {
+        &self.operands
+    }
+}
