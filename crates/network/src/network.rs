@@ -142,7 +142,7 @@ impl Network {
             let path = path.clone();
             move |source| NetworkError::Namespace { action, path, source }
         };
-        if path.exists() {
+        if path.exists() || self.reaper.condemns(&path) {
             // The container's earlier namespace, on its way out.
             self.reaper.flush();
             netns::remove(&path).map_err(failed("replace"))?;

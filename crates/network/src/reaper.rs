@@ -4,9 +4,11 @@
 //! What waits is removed together: one firewall transaction for all ports, then the namespaces, then all interfaces at
 //! once, so that a hundred containers cost little more than one.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use havre_sys::netns;
@@ -47,6 +49,14 @@ pub(crate) enum Removed {
 /// The thread that removes. It ends when this is dropped, after what it was sent before.
 pub(crate) struct Reaper {
     jobs: Sender<Job>,
+    condemned: Namespaces,
+}
+
+/// Namespaces that will be removed, whether there is anything at their path or not.
+type Namespaces = Arc<Mutex<BTreeSet<PathBuf>>>;
+
+fn lock(namespaces: &Namespaces) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+    namespaces.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reaper {
@@ -55,15 +65,27 @@ impl Reaper {
         removed: impl Fn(Removed) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
+        let condemned = Namespaces::default();
+        let known = condemned.clone();
         thread::Builder::new()
             .name("network-reaper".to_owned())
-            .spawn(move || work(&queue, &firewall, &removed))?;
-        Ok(Self { jobs })
+            .spawn(move || work(&queue, &firewall, &removed, &known))?;
+        Ok(Self { jobs, condemned })
     }
 
     pub(crate) fn send(&self, job: Job) {
+        if let Job::Namespace(path) = &job
+            && !lock(&self.condemned).insert(path.clone())
+        {
+            return;
+        }
         // The thread lives as long as this sender does.
         let _ = self.jobs.send(job);
+    }
+
+    /// Whether a removal of this namespace is still to come: what is made there before it would be removed by it.
+    pub(crate) fn condemns(&self, namespace: &Path) -> bool {
+        lock(&self.condemned).contains(namespace)
     }
 
     /// Waits until all ports sent so far are withdrawn from the firewall.
@@ -83,7 +105,7 @@ impl Reaper {
     }
 }
 
-fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed)) {
+fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed), condemned: &Namespaces) {
     while let Ok(first) = queue.recv() {
         let (mut endpoints, mut namespaces, mut settled, mut flushed) = (vec![], vec![], vec![], vec![]);
         for job in std::iter::once(first).chain(queue.try_iter().take(ROUND - 1)) {
@@ -109,6 +131,7 @@ fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed)) {
             if let Err(error) = netns::remove(&path) {
                 tracing::warn!(%error, path = %path.display(), "a network namespace could not be removed");
             }
+            lock(condemned).remove(&path);
         }
         let interfaces: Vec<_> = endpoints
             .iter()

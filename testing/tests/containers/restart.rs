@@ -158,3 +158,69 @@ fn an_unless_stopped_container_remembers_across_daemons() {
     eventually("what waited goes on", || restarts(&engine, "waits") > count);
     engine.ok("rm -f waits");
 }
+
+/// Ends the daemon and every shim with its container at the same moment, and loses what lay in memory.
+fn power_cut(engine: &TestEngine, names: &[&str]) {
+    let pids: Vec<u32> = names
+        .iter()
+        .filter_map(|name| u32::try_from(engine.inspect(name)["State"]["Pid"].as_u64()?).ok())
+        .filter(|pid| *pid != 0)
+        .collect();
+    let shims: Vec<u32> = pids
+        .iter()
+        .filter_map(|pid| {
+            let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+        })
+        .collect();
+    engine.kill_daemon();
+    for pid in shims.into_iter().chain(pids) {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    // Mounts go before what they lie on.
+    let table = fs_err::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let mounts = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let own: Vec<_> = mounts
+        .filter(|place| std::path::Path::new(place).starts_with(engine.dir()))
+        .collect();
+    for place in own.into_iter().rev() {
+        rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH).expect("root");
+    }
+    fs_err::remove_dir_all(engine.dir().join("run")).expect("nothing is in use");
+}
+
+#[test]
+fn after_a_power_cut_policies_decide() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::with_busybox();
+    let names = ["no", "failed", "always", "unless", "stopped", "spent"];
+    run(&engine, "no", "no", "sleep 1000");
+    run(&engine, "failed", "on-failure", "sleep 1000");
+    run(&engine, "always", "always", "sleep 1000");
+    run(&engine, "unless", "unless-stopped", "sleep 1000");
+    run(&engine, "stopped", "unless-stopped", "sleep 1000");
+    run(&engine, "spent", "on-failure:1", "exit 1");
+    engine.ok("stop -t 0 stopped");
+    eventually("it gave up", || {
+        engine.inspect("spent")["State"]["Status"] == "exited"
+    });
+    eventually("it gave up", || restarts(&engine, "spent") == 1);
+    power_cut(&engine, &names);
+    engine.start_daemon();
+    for name in ["failed", "always", "unless"] {
+        eventually(&format!("{name} runs again"), || {
+            engine.inspect(name)["State"]["Status"] == "running"
+        });
+    }
+    for name in ["no", "stopped", "spent"] {
+        assert_eq!(engine.inspect(name)["State"]["Status"], "exited", "{name}");
+    }
+    assert_eq!(
+        engine.inspect("no")["State"]["ExitCode"],
+        255,
+        "nobody saw its end"
+    );
+}

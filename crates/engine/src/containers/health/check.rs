@@ -47,7 +47,7 @@ impl Check {
             }
             "NONE" => return None,
             other => {
-                tracing::warn!("unknown kind of health check {other:?}: CMD, CMD-SHELL and NONE are known");
+                tracing::debug!("unknown kind of health check {other:?}: CMD, CMD-SHELL and NONE are known");
                 return None;
             }
         };
