@@ -457,6 +457,6 @@ impl Drop for TestEngine {
         sweep::mounts(self.dir.path());
         sweep::mounts(&self.root());
         sweep::cgroups(&containers);
-        sweep::network(&self.bridge, &self.table);
+        sweep::network(&self.bridge, &self.table, &self.dir.path().join("run"));
     }
 }

@@ -86,11 +86,21 @@ pub(crate) fn cgroups(containers: &[String]) {
     visit(Path::new("/sys/fs/cgroup"), 0, containers);
 }
 
-/// Removes the bridge and the firewall table.
-pub(crate) fn network(bridge: &str, table: &str) {
+/// Removes the bridge, those of user-defined networks, and the firewall table. `state` is the engine's state directory.
+pub(crate) fn network(bridge: &str, table: &str, state: &Path) {
     let quietly = |program: &str, arguments: &[&str]| {
         let _ = Command::new(program).args(arguments).output();
     };
-    quietly("ip", &["link", "delete", bridge]);
+    let others = fs::read_dir(state.join("network/bridges")).into_iter().flatten();
+    let others = others
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    for bridge in others.chain([bridge.to_owned()]) {
+        quietly("ip", &["link", "delete", &bridge]);
+        for direction in ["-i", "-o"] {
+            let exception = ["-w", "5", "-D", "DOCKER-USER", direction, &bridge, "-j", "ACCEPT"];
+            quietly("iptables", &exception);
+        }
+    }
     quietly("nft", &["delete", "table", "ip", table]);
 }

@@ -13,10 +13,6 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         prompt::confirm(session, WARNING)?;
     }
     let text = system::prune::networks(session, &args.filter).await?;
-    // Nothing that has a size was removed: without the empty line that separates it from one.
-    let text = text
-        .strip_suffix("\n\n")
-        .map_or(text.clone(), |text| format!("{text}\n"));
     session.printer.out(&text);
     Ok(ExitStatus::SUCCESS)
 }
