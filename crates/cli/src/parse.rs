@@ -388,10 +388,10 @@ mod tests {
     #[test]
     fn flags_without_effect_are_refused() {
         assert_eq!(
-            first_line::<Run>("--gpus all alpine"),
-            "flag --gpus is not supported"
+            first_line::<Run>("--use-api-socket alpine"),
+            "flag --use-api-socket is not supported"
         );
-        let run: Run = arguments("alpine --gpus all");
-        assert_eq!(run.operands, ["alpine", "--gpus", "all"]);
+        let run: Run = arguments("alpine --use-api-socket");
+        assert_eq!(run.operands, ["alpine", "--use-api-socket"]);
     }
 }
