@@ -130,7 +130,14 @@ fn failures_have_dockers_statuses() {
         ("POST", "/images/create", &nothing, 400),
         ("POST", "/build?remote=http://x/y", &nothing, 501),
         ("POST", "/build?buildargs=%5B", &nothing, 400),
-        ("POST", "/networks/create", &nothing, 501),
+        ("POST", "/networks/create", &nothing, 400),
+        (
+            "POST",
+            "/networks/create",
+            &json!({"Name": "x", "Driver": "macvlan"}),
+            400,
+        ),
+        ("POST", &json!({"Container": "live"}), 403),
         ("GET", "/services", &nothing, 503),
         ("POST", "/volumes/create", &json!({"Name": "../escape"}), 400),
     ] {
