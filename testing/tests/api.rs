@@ -137,7 +137,6 @@ fn failures_have_dockers_statuses() {
             &json!({"Name": "x", "Driver": "macvlan"}),
             400,
         ),
-        ("POST", &json!({"Container": "live"}), 403),
         ("GET", "/services", &nothing, 503),
         ("POST", "/volumes/create", &json!({"Name": "../escape"}), 400),
     ] {
