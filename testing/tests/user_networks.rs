@@ -410,3 +410,26 @@ fn names_and_networks_outlive_the_daemon() {
     engine.ok("rm -f bob");
     engine.ok("network rm lasting idle");
 }
+
+#[test]
+fn other_names_are_asked_elsewhere() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("network create shop");
+    let gateway = network(&engine, "shop")["IPAM"]["Config"][0]["Gateway"].clone();
+    let gateway = gateway.as_str().expect("a gateway");
+    let server = std::net::UdpSocket::bind((gateway, 53)).expect("a server on the host's side");
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, client)) = server.recv_from(&mut packet) {
+            // The header of an answer with one record, the question, and the address.
+            let mut answer = packet[..length].to_vec();
+            answer[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1]);
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 7]);
+            let _ = server.send_to(&answer, client);
+        }
+    });
+    run(&engine, "client", &format!("--network shop --dns {gateway}"));
+    assert_eq!(resolves(&engine, "client", "far.example"), ["192.0.2.7"]);
+    let own = address(&engine, "client", "shop");
+    assert_eq!(resolves(&engine, "client", "client"), [own]);
+}
