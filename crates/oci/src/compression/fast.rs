@@ -2,8 +2,8 @@
 //!
 //! One candidate per position from a table that stays in the first-level cache, two positions at a time, greedy matches of at
 //! least four bytes, blocks with codes of their own. What costs time here is not work but branches that go either way, of
-//! which a match has about four; so conditions are computed and then decided on once. RFC 1951 throughout; the names are its names. Nothing of one piece remains for the next, so a
-//! piece's bytes depend on the piece and the window before it alone.
+//! which a match has about four; so conditions are computed and then decided on once. RFC 1951 throughout; the names are its
+//! names. Nothing of one piece remains for the next, so a piece's bytes depend on the piece and the window before it alone.
 
 mod huffman;
 

@@ -151,20 +151,22 @@ impl LayerStore {
         if actual != *diff_id {
             return Err(mismatch(diff_id, actual));
         }
-        self.note_outgrown(diff_id, to, &unpacked);
-        if layer.form == Form::Directory && unpacked.form == Form::Directory && !self.is_damaged(diff_id) {
+        let is_outgrown = self.note_outgrown(diff_id, to, &unpacked);
+        if is_outgrown && layer.form == Form::Directory && !self.is_damaged(diff_id) {
             return Ok(layer);
         }
         self.protect_new(&staged, diff_id, &unpacked)?;
         Ok(self.exchange(&staged, unpacked.form, layer)?)
     }
 
-    /// Remembers, until the store is closed, a layer that was to be a file and became a directory: nobody need try again.
-    pub(super) fn note_outgrown(&self, diff_id: &Digest, wanted: LayerForm, unpacked: &Unpacked) {
-        if wanted != LayerForm::Directories && unpacked.form == Form::Directory {
+    /// Whether a layer that was to be a file became a directory. Remembered until the store is closed: nobody need try again.
+    pub(super) fn note_outgrown(&self, diff_id: &Digest, wanted: LayerForm, unpacked: &Unpacked) -> bool {
+        let is_outgrown = wanted != LayerForm::Directories && unpacked.form == Form::Directory;
+        if is_outgrown {
             let mut outgrown = self.outgrown.lock().unwrap_or_else(PoisonError::into_inner);
             outgrown.insert(diff_id.clone());
         }
+        is_outgrown
     }
 
     fn is_outgrown(&self, diff_id: &Digest) -> bool {
