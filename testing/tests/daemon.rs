@@ -280,6 +280,13 @@ fn stopped_in_order_containers_go_on() {
     });
 }
 
+fn assert_nothing_is_mounted(engine: &TestEngine) {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("the table of mounts");
+    let dir = engine.dir().to_str().expect("a name");
+    let left: Vec<&str> = table.lines().filter(|line| line.contains(dir)).collect();
+    assert!(left.is_empty(), "{left:#?}\n{}", engine.log());
+}
+
 /// Removing a container goes on after the client was told: unmounting waits until the kernel has written out what the disk
 /// has pending. A daemon that is ended meanwhile finishes it.
 #[test]
@@ -291,10 +298,7 @@ fn nothing_stays_mounted_however_soon_it_ends() {
     for _ in 0..10 {
         engine.ok("run --rm busybox dd if=/dev/zero of=/written bs=1M count=48");
         assert_eq!(engine.stop_daemon(), Some(0), "{}", engine.log());
-        let table = fs::read_to_string("/proc/self/mountinfo").expect("the table of mounts");
-        let dir = engine.dir().to_str().expect("a name");
-        let left: Vec<&str> = table.lines().filter(|line| line.contains(dir)).collect();
-        assert!(left.is_empty(), "{left:#?}\n{}", engine.log());
+        assert_nothing_is_mounted(&engine);
         engine.start_daemon();
     }
 }
@@ -317,10 +321,7 @@ fn a_build_ends_with_its_daemon() {
     assert_eq!(engine.stop_daemon(), Some(0), "{}", engine.log());
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     assert_ne!(client.finish().code, 0);
-    let table = fs::read_to_string("/proc/self/mountinfo").expect("the table of mounts");
-    let dir = engine.dir().to_str().expect("a name");
-    let left: Vec<&str> = table.lines().filter(|line| line.contains(dir)).collect();
-    assert!(left.is_empty(), "{left:#?}\n{}", engine.log());
+    assert_nothing_is_mounted(&engine);
     engine.start_daemon();
 }
 
