@@ -17,6 +17,7 @@ use havre_oci::Digest;
 
 use crate::layout::{STAGED_BLOB, STAGED_LAYER};
 use crate::store::Core;
+use crate::sync::Published;
 use crate::{Lease, Result, StoreError};
 
 /// Immutable blobs, each a file named by its digest.
@@ -188,7 +189,7 @@ impl Core {
         let shelf = path.parent().unwrap_or(&path);
         fs::create_dir_all(shelf).map_err(StoreError::at("create", shelf))?;
         fs::rename(staged, &path).map_err(StoreError::at("create", &path))?;
-        self.sync.soon();
+        self.sync.soon(Published::Few(path));
         Ok(())
     }
 }

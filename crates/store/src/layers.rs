@@ -26,6 +26,7 @@ use self::reading::{Readers, Reading};
 use crate::layout::STAGED_LAYER;
 use crate::snapshotter::{Archive, Form, Forms, IMAGE, Unpacked, archive, packing_error};
 use crate::store::{Core, mounts_beneath};
+use crate::sync::Published;
 use crate::{ApplyError, Lease, Meta, Result, StoreError, Verify};
 
 /// An unpacked layer.
@@ -357,7 +358,7 @@ impl LayerStore {
             return Err(error);
         }
         self.mark(&layer.diff_id, false);
-        self.core.sync.soon();
+        self.core.sync.soon(published(&layer, target));
         Ok(layer)
     }
 
@@ -399,6 +400,14 @@ impl LayerStore {
             self.core.trash.discard(&path)?;
         }
         Ok(())
+    }
+}
+
+/// What is to be synced of a new layer at `path`.
+fn published(layer: &Layer, path: PathBuf) -> Published {
+    match layer.form {
+        Form::Directory => Published::Many,
+        _ => Published::Few(path),
     }
 }
 

@@ -5,7 +5,7 @@
 //!   format.json                    version and feature flags
 //!   lock                           flock(2) held by the owner, with its process id
 //!   reserve                        6 MiB given up when the disk is full, so that something can be deleted
-//!   synced                         boot and time of the last syncfs: what is newer may not survive a power cut
+//!   synced                         boot and time of the last sync: what is newer may not survive a power cut
 //!   meta.db                        SQLite, WAL (+ meta.db-wal, meta.db-shm)
 //!   content/sha256/ab/<hex>        immutable blobs; sha512 likewise; ab = first two digits
 //!   ingest/sha256-<hex>            a blob being written, resumable across restarts
@@ -36,7 +36,7 @@
 //! the file has the size it was made with. The mount stays until the layer is removed, or the store closed with no snapshot
 //! mounted; after a crash the next process finds it there.
 //!
-//! **Durability.** Nothing is synced file by file. A background `syncfs` follows every publication and stamps `synced`.
+//! **Durability.** Nobody waits for the disk. A sync in the background follows every burst of publications and stamps `synced`.
 //! After a reboot, blobs and layers younger than the stamp are verified against their digests (of a layer that is a file, its
 //! metadata too, whose digest its row has) and dropped if they differ, before anything is mounted.
 
@@ -99,6 +99,11 @@ impl Layout {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.root.join("meta.db")
+    }
+
+    /// What SQLite has committed and not yet moved into the database.
+    pub(crate) fn database_log(&self) -> PathBuf {
+        self.root.join("meta.db-wal")
     }
 
     pub(crate) fn content(&self) -> PathBuf {

@@ -17,7 +17,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, LayerStore, Staged, mismatch, pipeline};
+use super::{Layer, LayerStore, Staged, mismatch, pipeline, published};
 use crate::snapshotter::{FS, Form, IMAGE, LayerFile, MOVED, RECIPE, Unpacked, tree_blocks};
 use crate::{ApplyError, LayerForm, Lease, Limits, Result, StoreError, Verify};
 
@@ -252,7 +252,7 @@ impl LayerStore {
         let _ = mount::unmount(&staged.path.join(FS), true);
         let _ = fs::remove_file(target.join(FORM));
         self.mark(&layer.diff_id, false);
-        self.core.sync.soon();
+        self.core.sync.soon(published(&layer, target));
         Ok(layer)
     }
 
