@@ -9,7 +9,7 @@ use super::failed;
 use crate::{Result, StoreError};
 
 /// One step per version; a database at `user_version` n has seen the first n.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE layers (
         diff_id  TEXT PRIMARY KEY,
@@ -118,6 +118,13 @@ const MIGRATIONS: [&str; 2] = [
     ALTER TABLE layers ADD COLUMN metadata_offset INTEGER;
     ALTER TABLE layers ADD COLUMN metadata        TEXT;
 ",
+    // Removing an image asks who else names its blobs, and what was built on it.
+    "
+    CREATE INDEX images_parent ON images (parent);
+    CREATE INDEX images_manifest ON images (manifest ->> 'digest');
+    CREATE INDEX refs_target ON refs (target ->> 'digest');
+    CREATE INDEX repo_digests_digest ON repo_digests (digest);
+",
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
@@ -126,9 +133,13 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .busy_timeout(Duration::from_secs(10))
         .map_err(failed("configure"))?;
     connection.set_prepared_statement_cache_capacity(128);
+    // EXCLUSIVE: the store has one owner, so nobody need be asked before every statement.
     // NORMAL: a commit survives the end of the process; the store's own sync makes it survive a power cut.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")
+        .execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+             PRAGMA foreign_keys = ON;",
+        )
         .map_err(failed("configure"))?;
     let version: usize = connection
         .query_row("SELECT user_version FROM pragma_user_version", [], |row| {
