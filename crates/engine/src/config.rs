@@ -2,7 +2,8 @@
 //!
 //! ```toml
 //! log-level = "info"                 # error, warn, info, debug, trace
-//! log-opts = { max-size = "10m", max-file = "3" }   # for containers that choose none
+//! log-driver = "json-file"           # json-file, local or none, for containers that choose none
+//! log-opts = { max-size = "10m", max-file = "3" }   # of this driver: also compress, labels, env, tag …
 //! cgroup-parent = "havre"            # cgroup that holds all containers
 //! max-concurrent-downloads = 3
 //! max-concurrent-uploads = 5
@@ -15,6 +16,13 @@
 //! compressed-quota = "10GB"          # with keep-compressed = "quota": beyond it the least recently used go
 //! compression = "gzip"               # of layers made here, when they are pushed: gzip, zstd
 //! compression-level = 1              # gzip 1 (quickest) to 9 (smallest), zstd 1 to 19
+//!
+//! [listen]                           # beside the socket; what the command line says comes first
+//! hosts = ["tcp://0.0.0.0:2376"]     # tcp://ADDRESS:PORT or unix:///PATH
+//! tlsverify = true                   # TLS, and clients need a certificate that tlscacert issued
+//! tlscacert = "/etc/docker/ca.pem"
+//! tlscert = "/etc/docker/server-cert.pem"
+//! tlskey = "/etc/docker/server-key.pem"
 //!
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge
@@ -37,7 +45,7 @@ use fs_err as fs;
 use havre_registry_client::{HostConfig, HostsConfig};
 use serde::Deserialize;
 
-use crate::containers::parse_bytes;
+use crate::containers::{LogConfig, Logging};
 use crate::{EngineError, Result};
 
 pub use storage::StorageSettings;
@@ -46,15 +54,16 @@ pub use storage::StorageSettings;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigFile {
     pub log_level: Option<String>,
-    /// Options of the json-file log for containers that choose none.
+    /// Options of the log for containers that choose no other driver.
     pub log_options: BTreeMap<String, String>,
-    /// `json-file` or `none`; empty is `json-file`.
+    /// `json-file`, `local` or `none`; empty is `json-file`.
     pub log_driver: String,
     pub cgroup_parent: Option<String>,
     pub max_concurrent_downloads: Option<usize>,
     pub max_concurrent_uploads: Option<usize>,
     /// Directory of the certificates of registries, `HOST:PORT/ca.crt`; Docker's own unless set.
     pub certs_dir: Option<PathBuf>,
+    pub listening: Listening,
     pub network: NetworkSettings,
     pub storage: StorageSettings,
     pub registries: HostsConfig,
@@ -62,6 +71,19 @@ pub struct ConfigFile {
     pub data_root: Option<PathBuf>,
     /// Keys of a daemon.json that have no meaning here; to be shown to the user.
     pub ignored: Vec<String>,
+}
+
+/// Where the daemon listens beside its socket, by the names Docker gives these settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listening {
+    /// `tcp://ADDRESS:PORT` or `unix:///PATH`.
+    pub hosts: Vec<String>,
+    pub tls: Option<bool>,
+    pub tlsverify: Option<bool>,
+    pub tlscacert: Option<String>,
+    pub tlscert: Option<String>,
+    pub tlskey: Option<String>,
 }
 
 /// Names and addresses of the engine's network.
@@ -85,6 +107,7 @@ struct Toml {
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
     certs_dir: Option<PathBuf>,
+    listen: Listening,
     network: NetworkSettings,
     storage: StorageSettings,
     registry: BTreeMap<String, HostConfig>,
@@ -104,6 +127,12 @@ struct DaemonJson {
     bridge: Option<String>,
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
+    hosts: Vec<String>,
+    tls: Option<bool>,
+    tlsverify: Option<bool>,
+    tlscacert: Option<String>,
+    tlscert: Option<String>,
+    tlskey: Option<String>,
     // Read by the registry client from the same text.
     registry_mirrors: serde::de::IgnoredAny,
     insecure_registries: serde::de::IgnoredAny,
@@ -138,6 +167,7 @@ impl ConfigFile {
             max_concurrent_downloads: toml.max_concurrent_downloads,
             max_concurrent_uploads: toml.max_concurrent_uploads,
             certs_dir: toml.certs_dir,
+            listening: toml.listen,
             network: toml.network,
             storage: toml.storage,
             registries: HostsConfig {
@@ -169,6 +199,14 @@ impl ConfigFile {
             max_concurrent_downloads: daemon.max_concurrent_downloads,
             max_concurrent_uploads: daemon.max_concurrent_uploads,
             certs_dir: None,
+            listening: Listening {
+                hosts: daemon.hosts,
+                tls: daemon.tls,
+                tlsverify: daemon.tlsverify,
+                tlscacert: daemon.tlscacert,
+                tlscert: daemon.tlscert,
+                tlskey: daemon.tlskey,
+            },
             network: NetworkSettings {
                 bridge: daemon.bridge,
                 mtu: daemon.mtu,
@@ -197,23 +235,11 @@ impl ConfigFile {
         {
             return wrong("log-level", level, "error, warn, info, debug or trace");
         }
-        if !matches!(self.log_driver.as_str(), "" | "json-file" | "none") {
-            return wrong("log-driver", &self.log_driver, "json-file or none");
-        }
-        for (key, value) in &self.log_options {
-            let right = match key.as_str() {
-                "max-size" => value == "-1" || parse_bytes(value).is_some_and(|size| size > 0),
-                "max-file" => value.parse::<u32>().is_ok_and(|count| count > 0),
-                _ => return wrong("log-opts", key, "max-size and max-file"),
-            };
-            if !right {
-                return wrong(
-                    &format!("log-opts.{key}"),
-                    value,
-                    "a size such as 10m, or a number of files",
-                );
-            }
-        }
+        let log = LogConfig {
+            driver: self.log_driver.clone(),
+            options: self.log_options.clone(),
+        };
+        Logging::parse(&log).map_err(|error| error.context("log-driver and log-opts"))?;
         self.storage.store_options()?;
         for pool in &self.network.pools {
             if pool.parse::<ipnet::Ipv4Net>().is_err() {
@@ -305,8 +331,9 @@ mod tests {
     fn wrong_values_are_named() {
         for (text, key) in [
             ("log-level = \"loud\"", "log-level"),
-            ("log-opts = { tag = \"x\" }", "tag"),
-            ("log-opts = { max-size = \"much\" }", "max-size"),
+            ("log-opts = { tags = \"x\" }", "tags"),
+            ("log-opts = { max-size = \"much\" }", "log-opts"),
+            ("log-driver = \"syslog\"", "syslog"),
             ("[network]\npools = [\"10.0.0.0\"]", "network.pools"),
             ("[storage]\nlayers = \"tar\"", "storage.layers"),
             ("[network]\nmtu = 1", "network.mtu"),

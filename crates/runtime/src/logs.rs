@@ -1,9 +1,12 @@
-//! Reading the json-file log a shim writes.
+//! Reading the logs a shim writes: in the form of Docker's json-file driver or of its local one, rotated files, packed ones
+//! too.
 
-use std::collections::VecDeque;
+mod files;
+mod form;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -11,19 +14,24 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 
 use crate::error::RuntimeError;
+use files::Source;
+
+pub(crate) use files::{numbered, packed};
+pub use form::LogFormat;
+pub(crate) use form::local;
 
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
 /// An entry holds at most 16 KiB of a line, each byte of which may take six; longer lines are not ours.
 const MAX_ENTRY: usize = 1 << 20;
-/// More rotated files than anybody configures.
-const MAX_FILES: u32 = 1000;
 /// How often a follower asks whether the container has ended.
 const POLL_NANOSECONDS: i64 = 100_000_000;
 
 /// Which lines to read.
 #[derive(Clone, Debug, Default)]
 pub struct LogQuery {
+    /// How the log is written.
+    pub format: LogFormat,
     pub stdout: bool,
     pub stderr: bool,
     /// The last so many lines, of both streams; `None` is all.
@@ -48,13 +56,8 @@ pub struct LogEntry {
     pub stream: LogStream,
     pub time: jiff::Timestamp,
     pub line: Vec<u8>,
-}
-
-#[derive(serde::Deserialize)]
-struct Line {
-    log: String,
-    stream: LogStream,
-    time: jiff::Timestamp,
+    /// What the log says of the container besides; the local form says nothing.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// An iterator over the entries a [`LogQuery`] selects; blocks while following. Uses a bounded amount of memory
@@ -66,7 +69,7 @@ pub struct LogReader {
     /// Being read.
     current: Option<fs::File>,
     /// To be read after it, oldest first.
-    next: VecDeque<fs::File>,
+    next: VecDeque<Source>,
     /// Read but not consumed: `buffer[at..]`.
     buffer: Vec<u8>,
     at: usize,
@@ -77,7 +80,7 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Opens the log at `path` (with its rotated files `path.1`, `path.2` …). A missing log is an empty one.
+    /// Opens the log at `path` (with its rotated files `path.1`, `path.2.gz` …). A missing log is an empty one.
     ///
     /// `ended` is asked while following, at least every 100 ms, whether the container has ended: once it says yes and
     /// the file is drained, the iterator ends. A reader that nobody wants any more is ended the same way.
@@ -119,30 +122,11 @@ impl LogReader {
 
     /// Opens all files newer than the one with inode `after`, oldest first.
     fn open_files(&mut self, after: Option<u64>) -> io::Result<()> {
-        let mut files: Vec<(u64, fs::File)> = Vec::new();
-        for number in 0..MAX_FILES {
-            let mut path = self.path.clone().into_os_string();
-            if number > 0 {
-                path.push(format!(".{number}"));
-            }
-            let file = match fs::File::open(PathBuf::from(path)) {
-                Ok(file) => file,
-                // Between a rename and the new file there is no current one for a moment.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(error),
-            };
-            let metadata = file.metadata()?;
-            if Some(metadata.ino()) == after {
-                break;
-            }
-            // A rotation while we look shows a file twice.
-            if files.iter().all(|(inode, _)| *inode != metadata.ino()) {
-                files.push((metadata.ino(), file));
-            }
-        }
-        self.next = files.into_iter().rev().map(|(_, file)| file).collect();
-        self.current = self.next.pop_front();
+        self.next = files::open(&self.path, after)?;
+        self.current = match self.next.pop_front() {
+            Some(source) => Some(source.plain()?),
+            None => None,
+        };
         self.buffer.clear();
         self.at = 0;
         Ok(())
@@ -150,27 +134,25 @@ impl LogReader {
 
     /// Moves to where the last `tail` lines begin, reading backwards from the end.
     fn seek_tail(&mut self, tail: u64) -> io::Result<()> {
-        let mut files: Vec<fs::File> = self
-            .current
-            .take()
-            .into_iter()
+        let mut older: Vec<Source> = (self.current.take().map(Source::Plain).into_iter())
             .chain(self.next.drain(..))
             .collect();
         let mut wanted = tail;
-        let mut first = files.len();
-        for (index, file) in files.iter_mut().enumerate().rev() {
+        // Packed files are unpacked only when they are reached.
+        while let Some(source) = older.pop() {
+            let mut file = source.plain()?;
             let length = file.metadata()?.len();
-            first = index;
-            match start_of_last_lines(file, length, &mut wanted)? {
-                Some(offset) => {
-                    file.seek(SeekFrom::Start(offset))?;
-                    break;
-                }
-                None => file.rewind().map(|_| ())?,
+            let start = self.query.format.start_of_last(&mut file, length, &mut wanted)?;
+            file.seek(SeekFrom::Start(start.unwrap_or(0)))?;
+            self.next.push_front(Source::Plain(file));
+            if start.is_some() {
+                break;
             }
         }
-        self.next = files.into_iter().skip(first).collect();
-        self.current = self.next.pop_front();
+        self.current = match self.next.pop_front() {
+            Some(source) => Some(source.plain()?),
+            None => None,
+        };
         Ok(())
     }
 
@@ -197,11 +179,11 @@ impl LogReader {
         while let Ok(1..) = rustix::io::read(watch, &mut events) {}
     }
 
-    /// The next complete line in the buffer.
-    fn buffered_line(&mut self) -> Option<std::ops::Range<usize>> {
-        let length = self.buffer[self.at..].iter().position(|byte| *byte == b'\n')?;
-        let range = self.at..self.at + length;
-        self.at += length + 1;
+    /// The next complete record in the buffer.
+    fn buffered(&mut self) -> Option<std::ops::Range<usize>> {
+        let (record, length) = self.query.format.split(&self.buffer[self.at..])?;
+        let range = self.at + record.start..self.at + record.end;
+        self.at += length;
         Some(range)
     }
 
@@ -225,7 +207,7 @@ impl LogReader {
     /// At the end of the current file: goes to the next, waits, or ends. False if there is nothing more.
     fn advance(&mut self) -> io::Result<bool> {
         if let Some(next) = self.next.pop_front() {
-            self.current = Some(next);
+            self.current = Some(next.plain()?);
             self.buffer.clear();
             self.at = 0;
             return Ok(true);
@@ -233,9 +215,9 @@ impl LogReader {
         if !self.query.follow {
             return Ok(false);
         }
-        let newest = fs::metadata(&self.path).map(|metadata| metadata.ino());
+        let newest = fs::metadata(&self.path).map(|metadata| files::inode(&metadata));
         let current = match &self.current {
-            Some(file) => Some(file.metadata()?.ino()),
+            Some(file) => Some(files::inode(&file.metadata()?)),
             None => None,
         };
         if let Ok(newest) = newest
@@ -263,28 +245,24 @@ impl LogReader {
 
     fn read(&mut self) -> io::Result<Option<LogEntry>> {
         loop {
-            let Some(range) = self.buffered_line() else {
+            let Some(range) = self.buffered() else {
                 if self.fill()? || self.advance()? {
                     continue;
                 }
                 return Ok(None);
             };
-            let Ok(line) = serde_json::from_slice::<Line>(&self.buffer[range]) else {
+            let Some(entry) = self.query.format.decode(&self.buffer[range]) else {
                 continue;
             };
-            if self.query.until.is_some_and(|until| line.time > until) {
+            if self.query.until.is_some_and(|until| entry.time > until) {
                 return Ok(None);
             }
-            let wanted = match line.stream {
+            let wanted = match entry.stream {
                 LogStream::Stdout => self.query.stdout,
                 LogStream::Stderr => self.query.stderr,
             };
-            if wanted && self.query.since.is_none_or(|since| line.time >= since) {
-                return Ok(Some(LogEntry {
-                    stream: line.stream,
-                    time: line.time,
-                    line: line.log.into_bytes(),
-                }));
+            if wanted && self.query.since.is_none_or(|since| entry.time >= since) {
+                return Ok(Some(entry));
             }
         }
     }
@@ -309,40 +287,6 @@ impl Iterator for LogReader {
             }
         }
     }
-}
-
-/// Where the last `wanted` lines of a file begin, or `None` if it has fewer; then `wanted` becomes what is missing.
-fn start_of_last_lines(file: &mut fs::File, length: u64, wanted: &mut u64) -> io::Result<Option<u64>> {
-    if *wanted == 0 {
-        return Ok(Some(length));
-    }
-    let mut block = vec![0; BLOCK];
-    let mut end = length;
-    let mut lines = 0;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK as u64);
-        let size = (end - start) as usize;
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut block[..size])?;
-        for at in (0..size).rev() {
-            // Each newline but the last of the file ends the line before one that is counted.
-            if block[at] == b'\n' && start + at as u64 + 1 < length {
-                lines += 1;
-                if lines == *wanted {
-                    return Ok(Some(start + at as u64 + 1));
-                }
-            }
-        }
-        end = start;
-    }
-    if length > 0 {
-        lines += 1;
-    }
-    if lines == *wanted {
-        return Ok(Some(0));
-    }
-    *wanted -= lines;
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -380,6 +324,7 @@ mod tests {
     }
 
     const BOTH: LogQuery = LogQuery {
+        format: LogFormat::Json,
         stdout: true,
         stderr: true,
         tail: None,

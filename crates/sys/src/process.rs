@@ -30,6 +30,19 @@ pub fn detach() -> io::Result<()> {
     }
 }
 
+/// Makes the program that `command` starts the leader of a session of its own: the signals of a terminal (Ctrl-C) do not
+/// come to it.
+pub fn in_own_session(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: between fork and exec only setsid is called, which is async-signal-safe and allocates nothing.
+    unsafe {
+        command.pre_exec(|| match libc::setsid() {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+}
+
 fn single_threaded() -> io::Result<()> {
     let mut threads = 0;
     for entry in fs_err::read_dir("/proc/self/task")? {
@@ -40,6 +53,35 @@ fn single_threaded() -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::from_raw_os_error(libc::EBUSY))
+    }
+}
+
+/// Lets `work` run in a child process, which then ends, and gives a descriptor that becomes readable when it has. The child has
+/// no descriptors but the standard ones, so that whatever waits for an end of ours does not wait for the child's.
+///
+/// Fails with `EBUSY` if the process has more than one thread.
+pub fn fork_work(work: impl FnOnce()) -> io::Result<OwnedFd> {
+    single_threaded()?;
+    // SAFETY: no other thread exists (checked above), so the child finds every lock free; it leaves by _exit, which runs
+    // no destructors twice.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            close_from(3);
+            reset_signals();
+            work();
+            // SAFETY: _exit never returns.
+            unsafe { libc::_exit(0) }
+        }
+        pid => {
+            let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+            // Only we reap, so the number is the child's.
+            Ok(rustix::process::pidfd_open(
+                pid,
+                rustix::process::PidfdFlags::empty(),
+            )?)
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn info(info: SystemInfo) -> SystemInfoModel {
             volume: Some(vec!["local".to_owned()]),
             network: Some(vec!["bridge".to_owned(), "host".to_owned(), "null".to_owned()]),
             authorization: None,
-            log: Some(vec!["json-file".to_owned(), "none".to_owned()]),
+            log: Some(["json-file", "local", "none"].map(str::to_owned).to_vec()),
         }),
         memory_limit: Some(info.memory_limit),
         swap_limit: Some(info.swap_limit),

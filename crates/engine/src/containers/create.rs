@@ -36,12 +36,14 @@ impl Containers {
             }
             *name = bare;
         }
-        if request.host_config.log_config.driver.is_empty() {
-            let default = &self.0.settings.log;
-            request.host_config.log_config.driver.clone_from(&default.driver);
+        let log = &mut request.host_config.log_config;
+        let default = &self.0.settings.log;
+        if log.driver.is_empty() {
+            log.driver.clone_from(&default.driver);
+        }
+        if log.driver == default.driver {
             for (key, value) in &default.options {
-                let own = request.host_config.log_config.options.entry(key.clone());
-                own.or_insert_with(|| value.clone());
+                log.options.entry(key.clone()).or_insert_with(|| value.clone());
             }
         }
         validate(&request.config, &request.host_config)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use havre_network::files;
+use havre_runtime::logs::LogFormat;
 use havre_store::Store;
 
 use super::HostConfig;
@@ -12,8 +13,12 @@ use super::record::Record;
 use super::validate::NetworkMode;
 use crate::{EngineError, Result};
 
-pub(crate) fn log_path(store: &Store, id: &str) -> PathBuf {
-    store.layout().container(id).join(format!("{id}-json.log"))
+pub(crate) fn log_path(store: &Store, id: &str, format: LogFormat) -> PathBuf {
+    let directory = store.layout().container(id);
+    match format {
+        LogFormat::Json => directory.join(format!("{id}-json.log")),
+        LogFormat::Local => directory.join("local-logs/container.log"),
+    }
 }
 
 pub(crate) fn hosts_path(store: &Store, id: &str) -> PathBuf {

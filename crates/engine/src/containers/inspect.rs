@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use havre_runtime::logs::LogFormat;
+
 use super::list::sizes;
 use super::record::Record;
 use super::table::Container;
@@ -71,8 +73,8 @@ fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<Contain
         hostname_path: path(files::hostname_path(&inner.store, &record.id)),
         hosts_path: path(files::hosts_path(&inner.store, &record.id)),
         log_path: match host_config.log_config.driver.as_str() {
-            "none" => String::new(),
-            _ => path(files::log_path(&inner.store, &record.id)),
+            "" | "json-file" => path(files::log_path(&inner.store, &record.id, LogFormat::Json)),
+            _ => String::new(),
         },
         name: format!("/{}", record.name),
         restart_count: record.restart_count,

@@ -1,15 +1,15 @@
-//! `logs`: the json-file log as a stream.
+//! `logs`: the log as a stream.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use havre_runtime::logs::{LogEntry, LogQuery, LogReader, LogStream};
+use havre_runtime::logs::{LogEntry, LogFormat, LogQuery, LogReader, LogStream};
 use tokio::sync::mpsc;
 
 use super::table::Container;
-use super::validate::log_limits;
-use super::{Containers, Frame, LogOptions, Logs, Status, StreamKind, files};
+use super::{Containers, Frame, LogOptions, Logging, Logs, Status, StreamKind, files};
 use crate::error::blocking;
 use crate::{EngineError, ErrorKind, Result};
 
@@ -25,17 +25,21 @@ impl Containers {
                 "Bad parameters: you must choose at least one stream",
             ));
         }
-        let tty = {
+        let (tty, format, attributes) = {
             let record = container.read();
-            if log_limits(&record.host_config)?.is_none() {
+            let Some(logging) = Logging::parse(&record.host_config.log_config)? else {
                 return Err(EngineError::new(
                     ErrorKind::NotImplemented,
                     "configured logging driver does not support reading",
                 ));
-            }
-            record.config.tty
+            };
+            // The other form has them in every entry.
+            let local = logging.format == LogFormat::Local && options.details;
+            let attributes = local.then(|| logging.attributes(&record));
+            (record.config.tty, logging.format, attributes.unwrap_or_default())
         };
         let query = LogQuery {
+            format,
             stdout: options.stdout,
             stderr: options.stderr,
             tail: options.tail.map(|lines| lines as u64),
@@ -43,7 +47,7 @@ impl Containers {
             until: options.until,
             follow: options.follow,
         };
-        let path = files::log_path(&self.0.store, &container.id);
+        let path = files::log_path(&self.0.store, &container.id, format);
         let (sender, receiver) = mpsc::channel(AHEAD);
         let closed = sender.clone();
         let ended = move || closed.is_closed() || has_ended(&container);
@@ -54,9 +58,13 @@ impl Containers {
             .stack_size(256 << 10)
             .spawn(move || {
                 for entry in &mut reader {
-                    let frame = entry
-                        .map(|entry| frame(entry, &options))
-                        .map_err(std::io::Error::other);
+                    let frame = entry.map(|mut entry| {
+                        if format == LogFormat::Local {
+                            entry.attributes.clone_from(&attributes);
+                        }
+                        frame(entry, &options)
+                    });
+                    let frame = frame.map_err(std::io::Error::other);
                     if sender.blocking_send(frame).is_err() {
                         return;
                     }
@@ -79,6 +87,34 @@ fn has_ended(container: &Arc<Container>) -> bool {
     )
 }
 
+/// `key=value,key=value`, encoded as in a query.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for (key, value) in attributes {
+        for (part, separator) in [(key, ','), (value, '=')] {
+            if !text.is_empty() {
+                text.push(separator);
+            }
+            escape(&mut text, part);
+        }
+    }
+    text
+}
+
+fn escape(text: &mut String, part: &str) {
+    use std::fmt::Write;
+    for byte in part.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => text.push(byte.into()),
+            b' ' => text.push('+'),
+            byte if byte.is_ascii_alphanumeric() => text.push(byte.into()),
+            byte => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+    }
+}
+
 fn frame(entry: LogEntry, options: &LogOptions) -> Frame {
     let stream = match entry.stream {
         LogStream::Stdout => StreamKind::Stdout,
@@ -89,7 +125,7 @@ fn frame(entry: LogEntry, options: &LogOptions) -> Frame {
         bytes.extend_from_slice(format!("{:.9} ", entry.time).as_bytes());
     }
     if options.details {
-        // No attributes are logged; the separator stays.
+        bytes.extend_from_slice(details(&entry.attributes).as_bytes());
         bytes.push(b' ');
     }
     bytes.extend_from_slice(&entry.line);

@@ -25,6 +25,7 @@ mod health;
 mod inspect;
 mod links;
 mod list;
+mod logging;
 mod logs;
 mod membership;
 mod merge;
@@ -69,6 +70,7 @@ pub use view::*;
 pub(crate) use files::extra_hosts;
 pub(crate) use inspect::DRIVER;
 pub(crate) use list::point_in_time;
+pub(crate) use logging::Logging;
 pub(crate) use names::{is_valid as is_valid_name, new_id};
 pub(crate) use validate::{RUNTIME, bytes as parse_bytes};
 

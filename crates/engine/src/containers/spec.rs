@@ -9,7 +9,7 @@ use havre_runtime::spec::{
 
 use super::record::{MountRecord, Record};
 use super::validate::{self, NetworkMode, Sharing};
-use super::{HostConfig, Inner, MountKind, Status, files};
+use super::{HostConfig, Inner, Logging, MountKind, Status, files};
 use crate::{EngineError, Result};
 
 /// Bytes of /dev/shm unless said otherwise.
@@ -138,12 +138,15 @@ pub(crate) fn container_spec(
         None if inner.settings.cgroup_v2 && !host.privileged => NamespaceMode::Private,
         None => NamespaceMode::Host,
     };
-    spec.log = match validate::log_limits(host)? {
+    spec.log = match Logging::parse(&host.log_config)? {
         None => LogConfig::default(),
-        Some(limits) => LogConfig {
-            path: Some(files::log_path(&inner.store, &record.id)),
-            max_size: limits.max_size,
-            max_files: limits.max_files,
+        Some(logging) => LogConfig {
+            path: Some(files::log_path(&inner.store, &record.id, logging.format)),
+            format: logging.format,
+            max_size: logging.max_size,
+            max_files: logging.max_files,
+            compress: logging.compress,
+            attributes: logging.attributes(record),
         },
     };
     spec.annotations.clone_from(&host.annotations);

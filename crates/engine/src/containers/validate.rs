@@ -2,6 +2,7 @@
 
 use havre_runtime::spec::Rlimit;
 
+use super::logging::Logging;
 use super::{Config, HostConfig, PortProtocol, RestartPolicyName, signal};
 use crate::{EngineError, Result};
 
@@ -139,58 +140,6 @@ pub(crate) fn security_options(host: &HostConfig) -> Result<SecurityOptions> {
     Ok(options)
 }
 
-/// Size and number of log files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LogLimits {
-    pub max_size: Option<u64>,
-    pub max_files: u32,
-}
-
-/// `None`: nothing is logged.
-pub(crate) fn log_limits(host: &HostConfig) -> Result<Option<LogLimits>> {
-    let log = &host.log_config;
-    match log.driver.as_str() {
-        "" | "json-file" => {}
-        "none" => return Ok(None),
-        other => {
-            return Err(EngineError::invalid(format!(
-                "logger: no log driver named '{other}' is registered (json-file and none are)"
-            )));
-        }
-    }
-    let mut limits = LogLimits {
-        max_size: None,
-        max_files: 1,
-    };
-    for (key, value) in &log.options {
-        let wrong = || {
-            EngineError::invalid(format!(
-                "invalid value '{value}' for log opt '{key}' of json-file log driver"
-            ))
-        };
-        match key.as_str() {
-            "max-size" if value == "-1" => limits.max_size = None,
-            "max-size" => {
-                limits.max_size = Some(bytes(value).filter(|size| *size > 0).ok_or_else(wrong)?);
-            }
-            "max-file" => {
-                limits.max_files = value.parse().ok().filter(|count| *count > 0).ok_or_else(wrong)?
-            }
-            _ => {
-                return Err(EngineError::invalid(format!(
-                    "unknown log opt '{key}' for json-file log driver"
-                )));
-            }
-        }
-    }
-    if limits.max_files > 1 && limits.max_size.is_none() {
-        return Err(EngineError::invalid(
-            "max-file cannot be larger than 1 when max-size is not set",
-        ));
-    }
-    Ok(Some(limits))
-}
-
 /// `10m`, `1.5g`, `512`, `64KiB` in bytes (powers of 1024, as Docker reads memory sizes).
 pub(crate) fn bytes(text: &str) -> Option<u64> {
     let digits = text
@@ -220,7 +169,7 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
     uts_mode(host)?;
     cgroup_mode(host)?;
     security_options(host)?;
-    log_limits(host)?;
+    Logging::parse(&host.log_config)?;
     if let Some(name) = config.stop_signal.as_deref().filter(|name| !name.is_empty()) {
         signal::parse(name)?;
     }

@@ -1,13 +1,20 @@
-//! The log file of a container, in the exact form of Docker's json-file driver: one object per line,
-//! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}`. A line longer than 16 KiB is written
-//! in pieces, all but the last without the newline and all with the time of the first; so is a last line without one.
+//! The log of a container, in the exact form of Docker's json-file driver, one object per line,
+//! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}`, or in that of its local driver
+//! ([`crate::logs`]). A line longer than 16 KiB is written in pieces, all but the last without the newline and all with the
+//! time of the first; so is a last line without one.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use fs_err as fs;
+use havre_sys::process;
+use rustix::event::{PollFd, PollFlags};
 
-use crate::logs::LogStream;
+use crate::logs::{self, LogFormat, LogStream, numbered, packed};
 use crate::spec::LogConfig;
 
 /// Bytes of a line in one entry.
@@ -20,6 +27,13 @@ pub(super) struct LogWriter {
     size: u64,
     max_size: Option<u64>,
     max_files: u32,
+    format: LogFormat,
+    /// Rotated files are packed.
+    compress: bool,
+    /// What packs the newest of them.
+    packing: Option<OwnedFd>,
+    /// As every entry has them: `"attrs":{…},`, or nothing.
+    attributes: Vec<u8>,
     partial: [Partial; 2],
     encoded: Vec<u8>,
     /// Already complained about a write that failed.
@@ -40,9 +54,16 @@ impl LogWriter {
         let Some(path) = config.path.clone() else {
             return Ok(None);
         };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
         let file = open(&path)?;
         let size = file.metadata()?.len();
         Ok(Some(LogWriter {
+            format: config.format,
+            compress: config.compress && config.max_files > 1,
+            packing: None,
+            attributes: encode_attributes(&config.attributes),
             path,
             file,
             size,
@@ -103,7 +124,10 @@ impl LogWriter {
 
     fn entry(&mut self, stream: LogStream, time: jiff::Timestamp, line: &[u8], ended: bool) {
         let start = self.encoded.len();
-        encode(&mut self.encoded, stream, time, line, ended);
+        match self.format {
+            LogFormat::Json => encode(&mut self.encoded, stream, time, line, ended, &self.attributes),
+            LogFormat::Local => logs::local::encode(&mut self.encoded, stream, time, line, ended),
+        }
         let length = (self.encoded.len() - start) as u64;
         if self.max_size.is_some_and(|max| self.size >= max) {
             let entry = self.encoded.split_off(start);
@@ -137,29 +161,92 @@ impl LogWriter {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let numbered = |number: u32| {
-            let mut path = self.path.clone().into_os_string();
-            path.push(format!(".{number}"));
-            PathBuf::from(path)
-        };
+        // The file being packed is about to be renamed.
+        if let Some(packing) = self.packing.take() {
+            while let Err(rustix::io::Errno::INTR) =
+                rustix::event::poll(&mut [PollFd::new(&packing, PollFlags::IN)], None)
+            {}
+        }
         for number in (1..self.max_files.max(1)).rev() {
-            let from = if number == 1 {
-                self.path.clone()
-            } else {
-                numbered(number - 1)
-            };
-            match fs::rename(&from, numbered(number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            let (from, to) = (numbered(&self.path, number - 1), numbered(&self.path, number));
+            if self.compress {
+                // Also when the one before was not packed: the shim may have ended over it.
+                remove(&packed(&to))?;
+                rename(&packed(&from), &packed(&to))?;
             }
+            rename(&from, &to)?;
         }
         if self.max_files <= 1 {
             fs::remove_file(&self.path)?;
         }
         self.file = open(&self.path)?;
         self.size = 0;
+        if self.compress {
+            let newest = numbered(&self.path, 1);
+            let work = || {
+                if let Err(error) = pack(&newest) {
+                    let message = format!("cannot pack the log: {error}\n");
+                    let _ = rustix::io::write(rustix::stdio::stderr(), message.as_bytes());
+                }
+            };
+            match process::fork_work(work) {
+                Ok(packing) => self.packing = Some(packing),
+                // Not in a process of its own, then.
+                Err(_) => work(),
+            }
+        }
         Ok(())
     }
+}
+
+/// What is not there need not be renamed.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Packs a rotated file and removes it. By the descriptor of its directory, which may be moved away meanwhile.
+fn pack(path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let directory = rustix::fs::open(
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let finished = packed(Path::new(name));
+    let mut unfinished = finished.clone().into_os_string();
+    unfinished.push(".tmp");
+    let from = openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let to = openat(
+        &directory,
+        &unfinished,
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC,
+        Mode::RUSR | Mode::WUSR | Mode::RGRP,
+    )?;
+    let written = (|| {
+        let mut encoder = GzEncoder::new(std::fs::File::from(to), Compression::default());
+        io::copy(&mut std::fs::File::from(from), &mut encoder)?;
+        encoder.finish()?;
+        renameat(&directory, &unfinished, &directory, &finished)?;
+        Ok(())
+    })();
+    if written.is_err() {
+        let _ = unlinkat(&directory, &unfinished, AtFlags::empty());
+        return written;
+    }
+    Ok(unlinkat(&directory, name, AtFlags::empty())?)
 }
 
 fn open(path: &std::path::Path) -> io::Result<fs::File> {
@@ -171,7 +258,14 @@ fn open(path: &std::path::Path) -> io::Result<fs::File> {
 }
 
 /// Appends one entry. Escapes as Go's encoder does, HTML characters included; what is not UTF-8 becomes U+FFFD.
-fn encode(out: &mut Vec<u8>, stream: LogStream, time: jiff::Timestamp, line: &[u8], ended: bool) {
+fn encode(
+    out: &mut Vec<u8>,
+    stream: LogStream,
+    time: jiff::Timestamp,
+    line: &[u8],
+    ended: bool,
+    attributes: &[u8],
+) {
     out.extend_from_slice(b"{\"log\":\"");
     for chunk in line.utf8_chunks() {
         escape(out, chunk.valid());
@@ -186,7 +280,24 @@ fn encode(out: &mut Vec<u8>, stream: LogStream, time: jiff::Timestamp, line: &[u
         LogStream::Stdout => "stdout",
         LogStream::Stderr => "stderr",
     };
-    let _ = writeln!(out, "\",\"stream\":\"{stream}\",\"time\":\"{time}\"}}");
+    let _ = write!(out, "\",\"stream\":\"{stream}\",");
+    out.extend_from_slice(attributes);
+    let _ = writeln!(out, "\"time\":\"{time}\"}}");
+}
+
+fn encode_attributes(attributes: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (key, value) in attributes {
+        out.extend_from_slice(if out.is_empty() { b"\"attrs\":{\"" } else { b",\"" });
+        escape(&mut out, key);
+        out.extend_from_slice(b"\":\"");
+        escape(&mut out, value);
+        out.push(b'"');
+    }
+    if !out.is_empty() {
+        out.extend_from_slice(b"},");
+    }
+    out
 }
 
 fn escape(out: &mut Vec<u8>, text: &str) {
@@ -230,7 +341,7 @@ mod tests {
     fn encoded(line: &[u8], ended: bool) -> String {
         let mut out = Vec::new();
         let time: jiff::Timestamp = "2026-01-02T03:04:05.1200Z".parse().unwrap();
-        encode(&mut out, LogStream::Stderr, time, line, ended);
+        encode(&mut out, LogStream::Stderr, time, line, ended, b"");
         String::from_utf8(out).unwrap()
     }
 
@@ -267,8 +378,7 @@ mod tests {
         let path = dir.path().join("log");
         let config = LogConfig {
             path: Some(path.clone()),
-            max_size: None,
-            max_files: 0,
+            ..LogConfig::default()
         };
         let mut log = LogWriter::open(&config).unwrap().unwrap();
         let long = vec![b'x'; MAX_PIECE + 10];
@@ -304,6 +414,7 @@ mod tests {
             path: Some(path.clone()),
             max_size: Some(500),
             max_files: 3,
+            ..LogConfig::default()
         };
         let mut log = LogWriter::open(&config).unwrap().unwrap();
         for number in 0..50 {
@@ -317,5 +428,94 @@ mod tests {
         let expected: Vec<_> = (first..50).map(|number| format!("line {number}\n")).collect();
         assert_eq!(all, expected);
         assert!(first > 20 && fs::metadata(dir.path().join("log.1")).unwrap().len() < 700);
+    }
+
+    #[test]
+    fn attributes_stand_before_the_time() {
+        let attributes = BTreeMap::from([
+            ("tag".to_owned(), "a\"<b>".to_owned()),
+            ("com.example".to_owned(), "1".to_owned()),
+        ]);
+        let mut out = Vec::new();
+        let time: jiff::Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        encode(
+            &mut out,
+            LogStream::Stdout,
+            time,
+            b"x",
+            true,
+            &encode_attributes(&attributes),
+        );
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"log\":\"x\\n\",\"stream\":\"stdout\",\"attrs\":{\"com.example\":\"1\",\"tag\":\"a\\\"\\u003cb\\u003e\"},\
+             \"time\":\"2026-01-02T03:04:05Z\"}\n"
+        );
+    }
+
+    fn numbers(query: logs::LogQuery, path: &Path) -> Vec<u32> {
+        logs::LogReader::open(path, query, Box::new(|| true))
+            .unwrap()
+            .map(|entry| {
+                let line = String::from_utf8(entry.unwrap().line).unwrap();
+                line.trim().strip_prefix("line ").unwrap().parse().unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn packed_files_are_read_like_others_in_both_forms() {
+        for format in [LogFormat::Json, LogFormat::Local] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("logs/log");
+            let config = LogConfig {
+                path: Some(path.clone()),
+                format,
+                max_size: Some(2000),
+                max_files: 4,
+                compress: true,
+                ..LogConfig::default()
+            };
+            let query = |tail| logs::LogQuery {
+                format,
+                stdout: true,
+                stderr: true,
+                tail,
+                ..Default::default()
+            };
+            let mut log = LogWriter::open(&config).unwrap().unwrap();
+            for number in 0..500 {
+                let stream = if number % 3 == 0 {
+                    LogStream::Stderr
+                } else {
+                    LogStream::Stdout
+                };
+                log.write(stream, format!("line {number}\n").as_bytes());
+            }
+            for number in 1..4 {
+                assert!(!numbered(&path, number).exists());
+                assert!(packed(&numbered(&path, number)).exists(), "{format:?} {number}");
+            }
+            assert!(!packed(&numbered(&path, 4)).exists());
+            let all = numbers(query(None), &path);
+            assert!(all.len() > 60, "{} lines", all.len());
+            let first = 500 - all.len() as u32;
+            assert_eq!(all, (first..500).collect::<Vec<_>>());
+            for tail in [0, 1, 7, all.len() as u64 - 1, all.len() as u64, 10_000] {
+                let from = 500 - tail.min(all.len() as u64) as u32;
+                assert_eq!(
+                    numbers(query(Some(tail)), &path),
+                    (from..500).collect::<Vec<_>>(),
+                    "{format:?} {tail}"
+                );
+            }
+            // A record that a power cut left unfinished spoils nothing before it.
+            let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            file.write_all(&[0, 0, 0, 40, 1, 2, 3]).unwrap();
+            if format == LogFormat::Local {
+                assert_eq!(numbers(query(Some(3)), &path), [497, 498, 499]);
+                assert_eq!(numbers(query(None), &path).len(), all.len());
+            }
+        }
     }
 }

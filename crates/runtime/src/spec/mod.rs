@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::logs::LogFormat;
 use crate::shim_client::AttachRequest;
 
 pub use oci::{MASKED_PATHS, READONLY_PATHS};
@@ -310,15 +311,20 @@ pub enum NamespaceMode {
     Of(i32),
 }
 
-/// The json-file log.
+/// The log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LogConfig {
-    /// `None`: nothing is kept.
+    /// `None`: nothing is kept. Its directory is made.
     pub path: Option<PathBuf>,
+    pub format: LogFormat,
     /// Bytes after which the file is rotated; `None` is never.
     pub max_size: Option<u64>,
     /// How many files exist at most, the current one included; 0 and 1 mean the current one alone.
     pub max_files: u32,
+    /// Rotated files are packed with gzip.
+    pub compress: bool,
+    /// What every entry says of the container (the json-file form only).
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// The specification asks for something impossible or unsupported.

@@ -1,7 +1,5 @@
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::containers::{LogConfig, Resources, RestartPolicy, Ulimit};
+use crate::containers::{Resources, RestartPolicy, Ulimit};
 
 fn refusal(host: HostConfig) -> String {
     validate(&Config::default(), &host)
@@ -189,55 +187,6 @@ fn security_options_are_read() {
     ] {
         assert!(read(&[bad]).is_err(), "{bad}");
     }
-}
-
-#[test]
-fn log_options_are_read() {
-    let read = |options: &[(&str, &str)]| {
-        let options: BTreeMap<_, _> = options
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        let log_config = LogConfig {
-            driver: "json-file".into(),
-            options,
-        };
-        log_limits(&HostConfig {
-            log_config,
-            ..Default::default()
-        })
-    };
-    assert_eq!(
-        read(&[("max-size", "10m"), ("max-file", "3")]).unwrap(),
-        Some(LogLimits {
-            max_size: Some(10 << 20),
-            max_files: 3
-        })
-    );
-    assert!(read(&[("max-file", "3")]).is_err());
-    assert!(read(&[("max-size", "big")]).is_err());
-    assert!(read(&[("tag", "x")]).is_err());
-    let none = HostConfig {
-        log_config: LogConfig {
-            driver: "none".into(),
-            ..Default::default()
-        },
-        ..Default::default()
-    };
-    assert_eq!(log_limits(&none).unwrap(), None);
-    let syslog = HostConfig {
-        log_config: LogConfig {
-            driver: "syslog".into(),
-            ..Default::default()
-        },
-        ..Default::default()
-    };
-    assert!(
-        log_limits(&syslog)
-            .unwrap_err()
-            .to_string()
-            .contains("no log driver named 'syslog'")
-    );
 }
 
 #[test]
