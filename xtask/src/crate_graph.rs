@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "havre-sys",
         ],
     ),
-    ("havre-api", &["havre-engine"]),
+    ("havre-api", &["havre-engine", "havre-sys"]),
     (
         "havre-engine",
         &[

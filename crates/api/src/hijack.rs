@@ -1,6 +1,7 @@
 //! Connections that turn from HTTP into the streams of a container.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -14,12 +15,16 @@ use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::stdcopy;
 use crate::version::ApiVersion;
 
 /// How long a client may take to close its side once the output has ended.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a client may take to read the head of its answer before the first output follows.
+const HEAD_GRACE: Duration = Duration::from_millis(20);
 
 /// The media type of a stream: frames carry a name of their own since API 1.42.
 pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
@@ -66,10 +71,18 @@ where
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(connection) => {
-                let (reader, writer) = tokio::io::split(TokioIo::new(connection));
-                converse(reader, writer, tty, open).await;
-            }
+            Ok(connection) => match connection.downcast::<TokioIo<UnixStream>>() {
+                Ok(parts) => {
+                    let (reader, writer) = parts.io.into_inner().into_split();
+                    let reader = std::io::Cursor::new(parts.read_buf).chain(reader);
+                    let head = head_read(writer.as_ref().as_fd().try_clone_to_owned());
+                    converse(reader, writer, tty, open, head).await;
+                }
+                Err(connection) => {
+                    let (reader, writer) = tokio::io::split(TokioIo::new(connection));
+                    converse(reader, writer, tty, open, std::future::ready(())).await;
+                }
+            },
             Err(error) => tracing::debug!(%error, "the client left before its connection was taken over"),
         }
     });
@@ -85,13 +98,26 @@ where
     response
 }
 
+/// Ends when the client of a Unix socket has read the head of the answer. Python's `docker` reads the output past the buffer
+/// its HTTP library reads the head into: output that comes in one piece with the head is lost in there.
+async fn head_read(socket: io::Result<OwnedFd>) {
+    let Ok(socket) = socket else { return };
+    let read = async {
+        while havre_sys::socket::unread_by_peer(&socket).is_ok_and(|bytes| bytes > 0) {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+    };
+    let _ = tokio::time::timeout(HEAD_GRACE, read).await;
+}
+
 /// Carries bytes both ways until the output ends, the client detaches, or it stops listening. The end of the client's
-/// input only closes the container's.
-async fn converse<R, W, O>(mut reader: R, mut writer: W, tty: bool, open: O)
+/// input only closes the container's. Nothing is written before `head` has ended.
+async fn converse<R, W, O, H>(mut reader: R, mut writer: W, tty: bool, open: O, head: H)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
     O: Future<Output = Result<Attachment, String>>,
+    H: Future<Output = ()>,
 {
     let Attachment {
         tty,
@@ -100,13 +126,16 @@ where
     } = match open.await {
         Ok(attachment) => attachment,
         Err(message) => {
+            head.await;
             let _ = writer.write_all(&failure(&message, tty)).await;
             let _ = writer.shutdown().await;
             return;
         }
     };
     let forward_output = async {
-        while let Some(frame) = output.next().await {
+        let mut following = output.next().await;
+        head.await;
+        while let Some(frame) = following {
             match frame {
                 Ok(frame) => write_frame(&mut writer, &frame, tty).await?,
                 Err(error) => {
@@ -114,6 +143,7 @@ where
                     break;
                 }
             }
+            following = output.next().await;
         }
         writer.shutdown().await
     };

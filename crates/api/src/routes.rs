@@ -4,6 +4,7 @@ mod archive;
 mod bootstrap;
 mod build;
 mod containers;
+mod distribution;
 mod exec;
 mod images;
 mod logs;
@@ -96,6 +97,7 @@ fn image_routes() -> Router<Engine> {
         .route("/images/get", get(transfer::save))
         // Names of images hold slashes; what is asked of them comes last.
         .route("/images/{*rest}", any(images::dispatch))
+        .route("/distribution/{*rest}", get(distribution::inspect))
         .route("/build", post(build::build))
         .route("/build/prune", post(build::prune))
         .route("/havre/images/bootstrap", post(bootstrap::bootstrap))

@@ -12,6 +12,7 @@
 mod bootstrap;
 mod change;
 mod create;
+mod distribution;
 mod error;
 mod filter;
 mod flight;
@@ -38,6 +39,7 @@ mod upkeep;
 pub use bootstrap::BootstrapRequest;
 pub use change::{ChangeError, apply_changes};
 pub use create::CreateImage;
+pub use distribution::Distribution;
 pub use error::{ErrorKind, ImageError};
 pub use filter::{FilterError, Filters};
 pub use havre_registry_client::Credentials;

@@ -13,5 +13,6 @@ pub mod netns;
 pub mod process;
 pub mod rooted;
 pub mod seal;
+pub mod socket;
 pub mod tty;
 pub mod verity;

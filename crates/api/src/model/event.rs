@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use havre_engine::{Event, EventType};
 use serde::Serialize;
 
-use crate::version::ApiVersion;
-
 #[derive(Debug, Serialize)]
 pub(crate) struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,10 +34,10 @@ struct Actor {
 }
 
 impl EventView {
-    /// Before API 1.52 the action and the actor of containers and images were said a second time.
-    pub(crate) fn new(event: Event, version: ApiVersion) -> Self {
-        let twice =
-            version < ApiVersion::new(52) && matches!(event.kind, EventType::Container | EventType::Image);
+    /// The action and the actor of containers and images are said a second time, as Docker did before API 1.52: clients that
+    /// take the newest version there is, Compose 1.29 among them, still read them.
+    pub(crate) fn new(event: Event) -> Self {
+        let twice = matches!(event.kind, EventType::Container | EventType::Image);
         let of_container = twice && event.kind == EventType::Container;
         Self {
             status: twice.then(|| event.action.clone()),

@@ -56,16 +56,12 @@ pub(super) async fn info(State(engine): State<Engine>) -> Result<Json<SystemInfo
     Ok(Json(system::info(engine.system().info().await?)))
 }
 
-pub(super) async fn events(
-    State(engine): State<Engine>,
-    version: ApiVersion,
-    query: Query,
-) -> Result<Response, ApiError> {
+pub(super) async fn events(State(engine): State<Engine>, query: Query) -> Result<Response, ApiError> {
     let since = time::parse("since", query.text("since"))?;
     let until = time::parse("until", query.text("until"))?;
     let events = engine.events().subscribe(since, until, query.filters()?)?;
     let lines = events.map(move |event| {
-        let mut line = serde_json::to_vec(&EventView::new(event, version)).map_err(std::io::Error::other)?;
+        let mut line = serde_json::to_vec(&EventView::new(event)).map_err(std::io::Error::other)?;
         line.push(b'\n');
         Ok::<_, std::io::Error>(Bytes::from(line))
     });

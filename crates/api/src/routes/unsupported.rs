@@ -24,10 +24,6 @@ pub(super) fn routes() -> Router<Engine> {
             any(|| async { refuse("BuildKit sessions are not supported: set DOCKER_BUILDKIT=0") }),
         )
         .route(
-            "/distribution/{*rest}",
-            any(|| async { refuse("looking at images in registries is not supported yet") }),
-        )
-        .route(
             "/containers/{id}/attach/ws",
             get(|| async { refuse("attaching by WebSocket is not supported") }),
         )
