@@ -24,6 +24,9 @@ const KEPT: Duration = Duration::from_secs(300);
 /// How long the end of the output waits for the exit code, so that a client that asks next finds it.
 const EXIT_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a request about a running exec waits for one that is just being started, as dockerd does.
+const START_GRACE: Duration = Duration::from_secs(10);
+
 /// The exit code of an exec whose end nobody saw: it was killed with its container.
 const LOST: i64 = 137;
 
@@ -113,6 +116,14 @@ impl Exec {
         inner.publish(&self.container, &action, &[("execID", self.id.clone())]);
     }
 
+    /// Clients set the size of a terminal as soon as they have its connection, which may be before the program runs: a
+    /// start under way is waited for.
+    async fn begun(&self) {
+        let mut progress = self.progress.subscribe();
+        let begun = progress.wait_for(|progress| *progress != Progress::Starting);
+        let _ = tokio::time::timeout(START_GRACE, begun).await;
+    }
+
     /// Its exit code, once it has ended.
     pub(super) async fn ended(&self) -> i64 {
         let mut progress = self.progress.subscribe();
@@ -171,6 +182,7 @@ impl Containers {
 
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
         let exec = self.0.execs.get(id)?;
+        exec.begun().await;
         if !matches!(*exec.progress.borrow(), Progress::Running { .. }) {
             return Err(EngineError::conflict(format!("exec process {id} is not running")));
         }
