@@ -290,7 +290,7 @@ fn only_a_unix_socket_is_a_way_to_name_a_directory() {
     )
     .expect("config");
     let daemon = Command::new(havre_binary())
-        .args(["daemon", "--listen", &format!("tcp://{address}")])
+        .args(["daemon", "--host", &format!("tcp://{address}")])
         .arg("--root")
         .arg(path("root"))
         .arg("--state")

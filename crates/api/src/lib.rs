@@ -27,7 +27,9 @@ mod routes;
 mod server;
 pub mod stdcopy;
 mod time;
+mod tls;
 pub mod version;
 
 pub use listener::{ListenError, Listener};
 pub use server::serve;
+pub use tls::{Identity, IdentityError};

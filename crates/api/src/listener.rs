@@ -1,4 +1,4 @@
-//! Where the API listens: Unix sockets and TCP addresses.
+//! Where the API listens: Unix sockets and TCP addresses, these with TLS or without.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls::{Identity, IdentityError};
 
 /// A bound socket.
-#[derive(Debug)]
 pub enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
+    /// TCP with TLS on it.
+    Tls(TcpListener, TlsAcceptor),
 }
 
 /// Why a socket cannot be bound.
@@ -26,6 +30,8 @@ pub enum ListenError {
     Unix { path: PathBuf, source: io::Error },
     #[error("cannot listen on tcp://{address}")]
     Tcp { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 /// Groups whose members may use the socket: the first that exists.
@@ -87,6 +93,15 @@ impl Listener {
         let listener = TcpListener::bind(address).await;
         listener
             .map(Self::Tcp)
+            .map_err(|source| ListenError::Tcp { address, source })
+    }
+
+    /// Binds a TCP address and speaks TLS on it as `identity` says. The files are read before the address is bound.
+    pub async fn tls(address: SocketAddr, identity: &Identity) -> Result<Self, ListenError> {
+        let config = identity.server_config()?;
+        let listener = TcpListener::bind(address).await;
+        listener
+            .map(|listener| Self::Tls(listener, TlsAcceptor::from(config)))
             .map_err(|source| ListenError::Tcp { address, source })
     }
 }

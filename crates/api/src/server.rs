@@ -17,13 +17,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::leftover::Leftover;
 use crate::listener::Listener;
-use crate::{routes, version};
+use crate::{routes, tls, version};
 
 /// How long requests in flight may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -62,11 +63,19 @@ pub(crate) async fn serve_router(
                 None => return Err(io::Error::other("no listener is left")),
                 Some(Connection::Unix(stream)) => {
                     let peer = Peer::of(&stream);
-                    spawn(TokioIo::new(stream), peer, &router, &connected, &stop);
+                    connected.spawn(converse(stream, peer, router.clone(), stop.clone()));
                 }
                 Some(Connection::Tcp(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    spawn(TokioIo::new(stream), None, &router, &connected, &stop);
+                    connected.spawn(converse(stream, None, router.clone(), stop.clone()));
+                }
+                Some(Connection::Tls(stream, acceptor)) => {
+                    let _ = stream.set_nodelay(true);
+                    let (router, stop) = (router.clone(), stop.clone());
+                    connected.spawn(async move {
+                        let Some(stream) = tls::accept(stream, &acceptor, &stop).await else { return };
+                        converse(stream, None, router, stop).await;
+                    });
                 }
             },
         }
@@ -83,6 +92,7 @@ pub(crate) async fn serve_router(
 enum Connection {
     Unix(tokio::net::UnixStream),
     Tcp(tokio::net::TcpStream),
+    Tls(tokio::net::TcpStream, TlsAcceptor),
 }
 
 async fn accept(listener: Listener, connections: tokio::sync::mpsc::Sender<Connection>) {
@@ -93,6 +103,10 @@ async fn accept(listener: Listener, connections: tokio::sync::mpsc::Sender<Conne
                 .await
                 .map(|(stream, _)| Connection::Unix(stream)),
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Connection::Tcp(stream)),
+            Listener::Tls(listener, acceptor) => {
+                let accepted = listener.accept().await;
+                accepted.map(|(stream, _)| Connection::Tls(stream, acceptor.clone()))
+            }
         };
         match accepted {
             Ok(connection) => {
@@ -123,16 +137,11 @@ impl Peer {
     }
 }
 
-fn spawn<I>(
-    io: TokioIo<I>,
-    peer: Option<Peer>,
-    router: &Router,
-    connected: &TaskTracker,
-    stop: &CancellationToken,
-) where
+/// Serves the requests of one connection, until it ends or `stop` says so.
+async fn converse<I>(io: I, peer: Option<Peer>, router: Router, stop: CancellationToken)
+where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = router.clone();
     let endless = Arc::new(AtomicBool::new(false));
     let noted = Arc::clone(&endless);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -146,27 +155,24 @@ fn spawn<I>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(io, service)
+        .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let stop = stop.clone();
-    connected.spawn(async move {
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                // Nobody knows when such an answer would end: it is cut.
-                if endless.load(Ordering::Relaxed) {
-                    return;
-                }
-                // The request in flight goes on; there is no next one.
-                connection.as_mut().graceful_shutdown();
-                connection.await
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            // Nobody knows when such an answer would end: it is cut.
+            if endless.load(Ordering::Relaxed) {
+                return;
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended");
+            // The request in flight goes on; there is no next one.
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
-    });
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
 }
 
 /// Whether an answer may last as long as a container, or for ever.

@@ -162,9 +162,14 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["builder prune"] => args::builder::prune::Prune, commands::builder::prune::prune;
     ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;
     ["container prune"] => args::container::prune::Prune, commands::container::prune::prune;
+    ["context create"] => args::context::create::Create, commands::context::create::create;
+    ["context export"] => args::context::export::Export, commands::context::export::export;
+    ["context import"] => args::context::import::Import, commands::context::import::import;
     ["context inspect"] => args::context::inspect::Inspect, commands::context::inspect::inspect;
     ["context ls", "context list"] => args::context::ls::Ls, commands::context::ls::ls;
+    ["context rm", "context remove"] => args::context::rm::Rm, commands::context::rm::rm;
     ["context show"] => args::context::show::Show, commands::context::show::show;
+    ["context update"] => args::context::update::Update, commands::context::update::update;
     ["context use"] => args::context::r#use::Use, commands::context::r#use::select;
     ["image bootstrap"] => args::image::bootstrap::Bootstrap, commands::image::bootstrap::bootstrap;
     ["image inspect"] => args::image::inspect::Inspect, commands::image::inspect::inspect;
@@ -178,6 +183,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["network rm", "network remove"] => args::network::rm::Rm, commands::network::rm::rm;
     ["system check"] => args::system::check::Check, commands::system::check::check;
     ["system df"] => args::system::df::Df, commands::system::df::df;
+    ["system dial-stdio"] => args::system::dial_stdio::DialStdio, commands::system::dial_stdio::dial_stdio;
     ["system migrate"] => args::system::migrate::Migrate, commands::system::migrate::migrate;
     ["system prune"] => args::system::prune::Prune, commands::system::prune::prune;
     ["volume create"] => args::volume::create::Create, commands::volume::create::create;
@@ -186,6 +192,11 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["volume prune"] => args::volume::prune::Prune, commands::volume::prune::prune;
     ["volume rm", "volume remove"] => args::volume::rm::Rm, commands::volume::rm::rm;
 };
+
+/// The first line of what is said about a command.
+fn summary(entry: &Entry) -> &'static str {
+    entry.shape.about.lines().next().unwrap_or_default()
+}
 
 fn find(name: &str) -> Option<&'static Entry> {
     COMMANDS.iter().find(|entry| entry.names.contains(&name))
@@ -300,7 +311,8 @@ fn group_help(program: &str, group: &Group) -> String {
         .iter()
         .filter_map(|entry| {
             let name = entry.names.iter().find_map(|name| name.strip_prefix(&prefix))?;
-            Some((name, entry.shape.about))
+            // Docker keeps this one for itself.
+            (name != "dial-stdio").then(|| (name, summary(entry)))
         })
         .collect();
     rows.sort_unstable();
@@ -314,12 +326,12 @@ fn group_help(program: &str, group: &Group) -> String {
 
 /// The text of `docker --help`.
 pub(crate) fn top_help(program: &str) -> String {
-    let about = |name: &str| find(name).map_or("", |entry| entry.shape.about);
+    let about = |name: &str| find(name).map_or("", summary);
     let common: Vec<_> = COMMON.iter().map(|name| (*name, about(name))).collect();
     let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.about)).collect();
     let mut others: Vec<_> = COMMANDS
         .iter()
-        .map(|entry| (entry.names[0], entry.shape.about))
+        .map(|entry| (entry.names[0], summary(entry)))
         .filter(|(name, _)| !name.contains(' ') && !COMMON.contains(name))
         .collect();
     others.push(("daemon", args::daemon::Daemon::SHAPE.about));
@@ -356,13 +368,33 @@ fn global_flags() -> String {
             "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with \"docker context use\")",
         ),
         flag(Some('D'), "debug", "", "Enable debug mode"),
-        flag(Some('H'), "host", "string", "Daemon socket to connect to"),
+        flag(Some('H'), "host", "list", "Daemon socket to connect to"),
         flag(
             Some('l'),
             "log-level",
             "string",
             "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\") (default \"info\")",
         ),
+        flag(None, "tls", "", "Use TLS; implied by --tlsverify"),
+        flag(
+            None,
+            "tlscacert",
+            "string",
+            "Trust certs signed only by this CA (default \"~/.docker/ca.pem\")",
+        ),
+        flag(
+            None,
+            "tlscert",
+            "string",
+            "Path to TLS certificate file (default \"~/.docker/cert.pem\")",
+        ),
+        flag(
+            None,
+            "tlskey",
+            "string",
+            "Path to TLS key file (default \"~/.docker/key.pem\")",
+        ),
+        flag(None, "tlsverify", "", "Use TLS and verify the remote"),
         flag(Some('v'), "version", "", "Print version information and quit"),
     ];
     help::flag_usages(&flags, terminal::columns())

@@ -7,9 +7,11 @@ mod call;
 mod connection;
 mod elements;
 mod lines;
+mod ssh;
 pub(crate) mod stdcopy;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 
 pub(crate) use call::{Body, Call, escape};
 pub(crate) use connection::{Client, Hijacked};

@@ -1,7 +1,6 @@
 //! The daemon role: opens the engine, listens, serves until told to end. Containers go on without it.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use crate::endpoint::{DEFAULT_ROOT, DEFAULT_SOCKET};
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::help;
+use crate::listening;
 use crate::parse::{Parsed, declare, parse};
 use crate::printer::Printer;
 use crate::terminal;
@@ -103,10 +103,6 @@ impl Places {
 
 async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError> {
     let Places { root, state, socket } = Places::of(args);
-    let mut addresses = Vec::new();
-    for listen in &args.listen {
-        addresses.push(address(listen)?);
-    }
     let config = match &args.config {
         Some(path) => read_config(Path::new(path))?,
         None => match DEFAULT_CONFIGS.iter().map(Path::new).find(|path| path.exists()) {
@@ -114,6 +110,7 @@ async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError
             None => ConfigFile::default(),
         },
     };
+    let places = listening::places(&args.listening, &config.listening)?;
     // Handlers stand before the engine opens: a signal while it recovers ends it cleanly too.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -130,13 +127,8 @@ async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError
     let mut listeners =
         vec![Listener::unix(&socket).map_err(|error| CliError::Invalid(with_sources(&error)))?];
     let bound = fs_err::metadata(&socket).ok().map(|file| file.ino());
-    for address in addresses {
-        tracing::warn!(%address, "listening without authentication: whoever reaches it is root on this machine");
-        listeners.push(
-            Listener::tcp(address)
-                .await
-                .map_err(|error| CliError::Invalid(with_sources(&error)))?,
-        );
+    for place in &places {
+        listeners.push(place.bind().await?);
     }
     tracing::info!(socket = %socket.display(), "listening");
     if args.notify {
@@ -176,20 +168,7 @@ fn ready() -> Result<(), CliError> {
     Ok(())
 }
 
-/// `tcp://address:port`.
-fn address(text: &str) -> Result<SocketAddr, CliError> {
-    let invalid = || {
-        CliError::Invalid(format!(
-            "invalid --listen address {text:?}: use tcp://ADDRESS:PORT, such as tcp://127.0.0.1:2375"
-        ))
-    };
-    text.strip_prefix("tcp://")
-        .ok_or_else(invalid)?
-        .parse()
-        .map_err(|_| invalid())
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -225,11 +204,5 @@ mod tests {
         assert_eq!(own.socket, Path::new("/tmp/x/havre.sock"));
         assert_eq!(places("--root /tmp/x --socket /s").socket, Path::new("/s"));
         assert!(places("--root x").root.is_absolute());
-    }
-
-    #[test]
-    fn addresses() {
-        assert_eq!(address("tcp://127.0.0.1:2375").unwrap().port(), 2375);
-        assert!(address("127.0.0.1:2375").is_err() && address("tcp://localhost").is_err());
     }
 }

@@ -9,6 +9,8 @@ use crate::error::CliError;
 pub(crate) const DEFAULT_SOCKET: &str = "/run/havre/havre.sock";
 /// The data of the engine of this machine.
 pub(crate) const DEFAULT_ROOT: &str = "/var/lib/havre";
+/// Where an engine is that is spoken to with TLS and named by nobody: as for Docker's client.
+pub(crate) const DEFAULT_TLS_HOST: &str = "tcp://localhost:2376";
 
 /// Where an engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,17 @@ pub(crate) enum Endpoint {
     Unix(PathBuf),
     /// `host:port`.
     Tcp(String),
+    /// Another machine, whose engine a command there speaks to.
+    Ssh(SshHost),
+}
+
+/// `ssh://[user@]host[:port][/socket]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SshHost {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    socket: Option<String>,
 }
 
 impl Endpoint {
@@ -25,7 +38,7 @@ impl Endpoint {
         Self::Unix(PathBuf::from(DEFAULT_SOCKET))
     }
 
-    /// Reads `unix:///path`, `tcp://host:port` or `host:port`.
+    /// Reads `unix:///path`, `tcp://host:port`, `host:port` or `ssh://user@host`.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         let invalid =
             |reason: &str| CliError::Invalid(format!("unable to parse docker host `{text}`: {reason}"));
@@ -49,14 +62,16 @@ impl Endpoint {
                 }
                 Ok(Self::Tcp(format!("{host}:{port}")))
             }
-            "ssh" => Err(invalid(
-                "ssh:// is not supported: forward the socket with `ssh -L ./engine.sock:/run/havre/havre.sock HOST` and use unix://./engine.sock",
-            )),
+            "ssh" => SshHost::parse(rest).map(Self::Ssh).map_err(|reason| {
+                CliError::Invalid(format!(
+                    "ssh host connection is not valid: invalid SSH URL: {reason}"
+                ))
+            }),
             "https" => Err(invalid(
-                "TLS is not supported: use unix:// or tcp:// over a tunnel",
+                "TLS is asked for by --tls or --tlsverify, with a tcp:// address",
             )),
             other => Err(invalid(&format!(
-                "{other}:// is not supported, unix:// and tcp:// are"
+                "{other}:// is not supported; unix://, tcp:// and ssh:// are"
             ))),
         }
     }
@@ -67,7 +82,95 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Ssh(host) => write!(f, "{host}"),
         }
+    }
+}
+
+impl SshHost {
+    /// Reads what follows `ssh://`, with the rules and words of Docker's client.
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some((_, fragment)) = text.split_once('#') {
+            return Err(format!("fragments are not allowed: {fragment:?}"));
+        }
+        if let Some((_, query)) = text.split_once('?') {
+            return Err(format!("query parameters are not allowed: {query:?}"));
+        }
+        let (authority, path) = match text.split_once('/') {
+            Some((authority, path)) => (authority, format!("/{path}")),
+            None => (text, String::new()),
+        };
+        let (user, place) = match authority.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, authority),
+        };
+        if user.is_some_and(|user| user.contains(':')) {
+            return Err("plain-text password is not supported".to_owned());
+        }
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let number = port.parse().map_err(|_| format!("invalid port {port:?}"))?;
+                (host, Some(number))
+            }
+            _ => (place, None),
+        };
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        if host.is_empty() {
+            return Err("hostname is empty".to_owned());
+        }
+        // The socket's path goes through a shell at the other end.
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || "/._-+@%,=:".contains(c));
+        if path.contains(odd) {
+            return Err(format!(
+                "the socket {path:?} has a character that a shell there would understand"
+            ));
+        }
+        Ok(Self {
+            user: user.filter(|user| !user.is_empty()).map(str::to_owned),
+            host: host.to_owned(),
+            port,
+            socket: (!path.trim_matches('/').is_empty()).then_some(path),
+        })
+    }
+
+    /// The arguments of `ssh`, those of Docker's client. The host stands behind `--`: it cannot be an option.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        if let Some(user) = &self.user {
+            words.extend(["-l".to_owned(), user.clone()]);
+        }
+        if let Some(port) = self.port {
+            words.extend(["-p".to_owned(), port.to_string()]);
+        }
+        words.extend(["-o", "ConnectTimeout=30", "-T", "--"].map(str::to_owned));
+        words.extend([self.host.clone(), "docker".to_owned()]);
+        words.extend(
+            self.socket
+                .as_ref()
+                .map(|socket| format!("--host=unix://{socket}")),
+        );
+        words.extend(["system", "dial-stdio"].map(str::to_owned));
+        words
+    }
+}
+
+impl fmt::Display for SshHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ssh://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.socket.as_deref().unwrap_or_default())
     }
 }
 
@@ -83,14 +186,41 @@ mod tests {
         assert_eq!(parse("tcp://10.0.0.1:99/"), Endpoint::Tcp("10.0.0.1:99".into()));
         assert_eq!(parse("tcp://box"), Endpoint::Tcp("box:2375".into()));
         assert_eq!(parse("[::1]:2376"), Endpoint::Tcp("[::1]:2376".into()));
-        for refused in ["ssh://box", "https://box", "fd://", "tcp://box:port"] {
+        for refused in ["https://box", "fd://", "tcp://box:port", "npipe:////./pipe/x"] {
             assert!(Endpoint::parse(refused).is_err(), "{refused}");
         }
-        assert!(
-            Endpoint::parse("ssh://box")
-                .unwrap_err()
-                .to_string()
-                .contains("ssh:// is not supported")
+    }
+
+    #[test]
+    fn ssh_hosts_become_arguments() {
+        let arguments = |text| match Endpoint::parse(text) {
+            Ok(Endpoint::Ssh(host)) => {
+                assert_eq!(host.to_string(), text);
+                host.arguments().join(" ")
+            }
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(
+            arguments("ssh://box"),
+            "-o ConnectTimeout=30 -T -- box docker system dial-stdio"
         );
+        assert_eq!(
+            arguments("ssh://me@[fe80::1]:2222/run/x.sock"),
+            "-l me -p 2222 -o ConnectTimeout=30 -T -- fe80::1 docker --host=unix:///run/x.sock system dial-stdio"
+        );
+        assert!(arguments("ssh://-oProxyCommand=x").contains(" -- -oProxyCommand=x docker"));
+        for (text, reason) in [
+            ("ssh://", "hostname is empty"),
+            ("ssh://me:secret@box", "plain-text password is not supported"),
+            ("ssh://box?x=1", "query parameters are not allowed: \"x=1\""),
+            ("ssh://box#x", "fragments are not allowed: \"x\""),
+            ("ssh://box:port", "invalid port \"port\""),
+        ] {
+            assert_eq!(
+                Endpoint::parse(text).unwrap_err().to_string(),
+                format!("ssh host connection is not valid: invalid SSH URL: {reason}")
+            );
+        }
+        assert!(Endpoint::parse("ssh://box/run/x;reboot").is_err());
     }
 }

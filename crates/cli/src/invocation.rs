@@ -11,14 +11,31 @@ pub(crate) struct Globals {
     pub(crate) config: Option<String>,
     /// Name of the context.
     pub(crate) context: Option<String>,
-    /// Address of the engine.
-    pub(crate) host: Option<String>,
+    /// Addresses of the engine; more than one is an error that comes late, as in Docker.
+    pub(crate) hosts: Vec<String>,
+    /// What is said about TLS.
+    pub(crate) tls: TlsFlags,
     /// Requests are shown on standard error.
     pub(crate) debug: bool,
     /// `--version`.
     pub(crate) version: bool,
     /// `--help`.
     pub(crate) help: bool,
+}
+
+/// Global flags about TLS as typed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsFlags {
+    /// `--tls`.
+    pub(crate) tls: Option<bool>,
+    /// `--tlsverify`.
+    pub(crate) verify: Option<bool>,
+    /// `--tlscacert`.
+    pub(crate) ca: Option<String>,
+    /// `--tlscert`.
+    pub(crate) certificate: Option<String>,
+    /// `--tlskey`.
+    pub(crate) key: Option<String>,
 }
 
 /// An invocation taken apart.
@@ -74,16 +91,16 @@ impl Invocation {
                 match name {
                     "config" => globals.config = Some(value("--config", attached)?),
                     "context" => globals.context = Some(value("--context", attached)?),
-                    "host" => globals.host = Some(value("--host", attached)?),
+                    "host" => globals.hosts.push(value("--host", attached)?),
                     "log-level" => globals.debug = level(&program, &value("--log-level", attached)?)?,
                     "debug" => globals.debug = truth()?,
                     "version" => globals.version = truth()?,
                     "help" => globals.help = truth()?,
-                    "tls" | "tlsverify" | "tlscacert" | "tlscert" | "tlskey" => {
-                        return Err(CliError::Invalid(format!(
-                            "flag --{name} is not supported: use a Unix socket, or tcp:// over a tunnel"
-                        )));
-                    }
+                    "tls" => globals.tls.tls = Some(truth()?),
+                    "tlsverify" => globals.tls.verify = Some(truth()?),
+                    "tlscacert" => globals.tls.ca = Some(value("--tlscacert", attached)?),
+                    "tlscert" => globals.tls.certificate = Some(value("--tlscert", attached)?),
+                    "tlskey" => globals.tls.key = Some(value("--tlskey", attached)?),
                     _ => return Err(usage(&program, &format!("unknown flag: --{name}"))),
                 }
                 continue;
@@ -96,7 +113,7 @@ impl Invocation {
                     'D' => globals.debug = true,
                     'v' => globals.version = true,
                     'h' => globals.help = true,
-                    'H' => globals.host = Some(value("-H", attached)?),
+                    'H' => globals.hosts.push(value("-H", attached)?),
                     'c' => globals.context = Some(value("-c", attached)?),
                     'l' => globals.debug = level(&program, &value("-l", attached)?)?,
                     _ => {
@@ -149,7 +166,7 @@ mod tests {
         let invocation = read("/usr/bin/docker -D -H unix:///x --context=a --config /c run -d -H y").unwrap();
         assert_eq!(invocation.program, "docker");
         assert!(invocation.globals.debug);
-        assert_eq!(invocation.globals.host.as_deref(), Some("unix:///x"));
+        assert_eq!(invocation.globals.hosts, ["unix:///x"]);
         assert_eq!(invocation.globals.context.as_deref(), Some("a"));
         assert_eq!(invocation.globals.config.as_deref(), Some("/c"));
         assert_eq!(invocation.words, ["run", "-d", "-H", "y"]);
@@ -157,14 +174,8 @@ mod tests {
 
     #[test]
     fn attached_and_clustered_values() {
-        assert_eq!(
-            read("havre -DHtcp://x ps").unwrap().globals.host.as_deref(),
-            Some("tcp://x")
-        );
-        assert_eq!(
-            read("havre -H=tcp://x ps").unwrap().globals.host.as_deref(),
-            Some("tcp://x")
-        );
+        assert_eq!(read("havre -DHtcp://x ps").unwrap().globals.hosts, ["tcp://x"]);
+        assert_eq!(read("havre -H=tcp://x ps").unwrap().globals.hosts, ["tcp://x"]);
         assert_eq!(read("./anything ps").unwrap().program, "havre");
     }
 
@@ -183,6 +194,16 @@ mod tests {
         assert_eq!(first("docker -Z"), "unknown shorthand flag: 'Z' in -Z");
         assert_eq!(first("docker --host"), "flag needs an argument: --host");
         assert_eq!(first("docker -l loud ps"), "unable to parse logging level: loud");
-        assert!(first("docker --tlsverify ps").contains("not supported"));
+        assert_eq!(
+            first("docker --tls=foo ps"),
+            "invalid argument \"foo\" for \"--tls\" flag: strconv.ParseBool: parsing \"foo\": invalid syntax"
+        );
+        let tls = read("docker --tlsverify --tls=false --tlscacert a --tlscert=b --tlskey c ps").unwrap();
+        let tls = tls.globals.tls;
+        assert_eq!((tls.verify, tls.tls), (Some(true), Some(false)));
+        assert_eq!(
+            [tls.ca.as_deref(), tls.certificate.as_deref(), tls.key.as_deref()],
+            [Some("a"), Some("b"), Some("c")]
+        );
     }
 }

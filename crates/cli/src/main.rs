@@ -28,6 +28,7 @@ mod format;
 mod help;
 mod input_stream;
 mod invocation;
+mod listening;
 mod output_file;
 mod parse;
 mod printer;

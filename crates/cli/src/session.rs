@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use crate::autostart::Autostart;
 use crate::client::Client;
+use crate::endpoint::Endpoint;
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -36,10 +37,21 @@ impl Session {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let target = self.settings.target()?;
+        let target = self
+            .settings
+            .target()
+            .map_err(|error| CliError::Invalid(format!("Failed to initialize: {error}")))?;
+        let tls = match (&target.endpoint, &target.tls) {
+            (Endpoint::Tcp(_), Some(tls)) => Some(tls.config().map_err(|reason| {
+                CliError::Invalid(format!(
+                    "Failed to initialize: failed to retrieve context tls info: {reason}"
+                ))
+            })?),
+            _ => None,
+        };
         let autostart = target.implied.then(Autostart::local);
         Ok(self
             .client
-            .get_or_init(|| Client::new(target.endpoint, autostart)))
+            .get_or_init(|| Client::new(target.endpoint, tls, autostart)))
     }
 }

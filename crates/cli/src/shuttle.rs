@@ -120,7 +120,7 @@ pub(crate) fn deliver(
 
 /// Standard input in pieces, read by a thread of its own: a read of a terminal cannot be cancelled, and the process
 /// must be able to end without it.
-fn read_stdin() -> mpsc::Receiver<Bytes> {
+pub(crate) fn read_stdin() -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(4);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();

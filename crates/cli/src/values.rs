@@ -34,9 +34,37 @@ pub(crate) enum ValueError {
     /// A duration with a unit that Go doesn't know.
     #[error("time: unknown unit {unit:?} in duration {text:?}")]
     Unit { unit: String, text: String },
+    /// No `key=value`.
+    #[error("{0} must be formatted as key=value")]
+    Pair(String),
     /// Not an integer.
     #[error("strconv.ParseInt: parsing \"{0}\": invalid syntax")]
     Int(String),
+}
+
+/// `key=value,key=value`, where a value with a comma stands in double quotes as in CSV: pflag's `stringToString`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
+
+impl FromStr for Pairs {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let fields = match text.matches('=').count() {
+            1 => vec![text.trim_matches('"').to_owned()],
+            _ => crate::spec::mounts::csv(text),
+        };
+        fields
+            .iter()
+            .map(|field| {
+                let (key, value) = field
+                    .split_once('=')
+                    .ok_or_else(|| ValueError::Pair(field.clone()))?;
+                Ok((key.to_owned(), value.to_owned()))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 impl FromStr for Size {

@@ -36,16 +36,47 @@ pub(crate) struct Daemon {
         help = "Logging level (\"error\", \"warn\", \"info\", \"debug\", \"trace\") (default \"info\")"
     )]
     pub(crate) log_level: Option<String>,
-    #[arg(
-        long,
-        value_name = "list",
-        help = "Listen on an address as well: tcp://host:port. Whoever reaches it is root on this machine"
-    )]
-    pub(crate) listen: Vec<String>,
+    #[command(flatten)]
+    pub(crate) listening: Listening,
     #[arg(long, hide = true)]
     pub(crate) notify: bool,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
+}
+
+/// Where a daemon listens beside its socket, and with whom it speaks there.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Listening {
+    #[arg(
+        short = 'H',
+        long = "host",
+        alias = "listen",
+        value_name = "list",
+        help = "Listen there as well: tcp://ADDRESS:PORT or unix:///PATH. Beyond this machine tcp:// needs --tlsverify: who reaches it is root"
+    )]
+    pub(crate) hosts: Vec<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::values::parse_bool, help = "Use TLS for tcp://; implied by --tlsverify")]
+    pub(crate) tls: Option<bool>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Take clients with a certificate of this CA only (default \"~/.docker/ca.pem\")"
+    )]
+    pub(crate) tlscacert: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Path to TLS certificate file (default \"~/.docker/cert.pem\")"
+    )]
+    pub(crate) tlscert: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Path to TLS key file (default \"~/.docker/key.pem\")"
+    )]
+    pub(crate) tlskey: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::values::parse_bool, help = "Use TLS and verify the remote; =false takes clients without a certificate")]
+    pub(crate) tlsverify: Option<bool>,
 }
 
 impl Declaration for Daemon {

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::connection::{Client, Hijacked, RequestBody, Sender};
+use super::connection::{Client, Hijacked, RequestBody, Sender, transport_reason};
 use super::lines::JsonLines;
 use crate::error::CliError;
 
@@ -260,6 +260,9 @@ fn full(bytes: Vec<u8>) -> RequestBody {
 
 /// A broken connection as an error.
 pub(super) fn broken(error: &hyper::Error) -> CliError {
+    if let Some(reason) = transport_reason(error) {
+        return CliError::Invalid(format!("error during connect: {reason}"));
+    }
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

@@ -2,18 +2,26 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
+use super::ssh::{Ssh, SshEnded};
+use super::tls;
 use crate::autostart::Autostart;
 use crate::endpoint::Endpoint;
 use crate::error::CliError;
+
+/// How long opening a connection over a network may take.
+const CONNECT: Duration = Duration::from_secs(30);
 
 /// A request's body.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -22,19 +30,29 @@ pub(super) type Sender = SendRequest<RequestBody>;
 /// A connection that has left HTTP behind: bytes both ways, with half-close.
 pub(crate) type Hijacked = TokioIo<hyper::upgrade::Upgraded>;
 
+/// Bytes both ways, whatever carries them.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for S {}
+
 /// An engine behind an endpoint.
 #[derive(Debug)]
 pub(crate) struct Client {
     endpoint: Endpoint,
+    tls: Option<Arc<ClientConfig>>,
     autostart: Option<Autostart>,
     idle: RefCell<Option<Sender>>,
 }
 
 impl Client {
     /// Nothing is opened before the first request.
-    pub(crate) fn new(endpoint: Endpoint, autostart: Option<Autostart>) -> Self {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        tls: Option<Arc<ClientConfig>>,
+        autostart: Option<Autostart>,
+    ) -> Self {
         Self {
             endpoint,
+            tls,
             autostart,
             idle: RefCell::new(None),
         }
@@ -54,8 +72,14 @@ impl Client {
         {
             return Ok(sender);
         }
+        let wire = self.wire().await?;
+        handshake(wire).await.map_err(|source| self.unreachable(source))
+    }
+
+    /// A connection on which nothing has been said; an engine is started if none answers and one may be.
+    pub(crate) async fn wire(&self) -> Result<Box<dyn Wire>, CliError> {
         match self.open().await {
-            Ok(sender) => Ok(sender),
+            Ok(wire) => Ok(wire),
             Err(source) => match &self.autostart {
                 Some(autostart) if nobody_listens(&source) => {
                     autostart.start()?;
@@ -80,31 +104,40 @@ impl Client {
                 self.endpoint
             ));
         }
+        if let Some(reason) = tls::reason(&source) {
+            return CliError::Invalid(format!("error during connect to {}: {reason}", self.endpoint));
+        }
+        if let Endpoint::Ssh(_) = self.endpoint {
+            return CliError::Invalid(format!("error during connect to {}: {source}", self.endpoint));
+        }
         CliError::Unreachable {
             endpoint: self.endpoint.to_string(),
             source,
         }
     }
 
-    async fn open(&self) -> io::Result<Sender> {
+    async fn open(&self) -> io::Result<Box<dyn Wire>> {
         match &self.endpoint {
-            Endpoint::Unix(path) => handshake(UnixStream::connect(path).await?).await,
-            Endpoint::Tcp(address) => {
-                let connect = TcpStream::connect(address.as_str());
-                let stream = tokio::time::timeout(Duration::from_secs(30), connect)
-                    .await
-                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                stream.set_nodelay(true)?;
-                handshake(stream).await
-            }
+            Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Endpoint::Tcp(address) => match timeout(CONNECT, self.open_tcp(address)).await {
+                Ok(opened) => opened,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            },
+            Endpoint::Ssh(host) => Ok(Box::new(Ssh::start(host)?)),
+        }
+    }
+
+    async fn open_tcp(&self, address: &str) -> io::Result<Box<dyn Wire>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            Some(config) => Ok(Box::new(tls::connect(config, address, stream).await?)),
+            None => Ok(Box::new(stream)),
         }
     }
 }
 
-async fn handshake<S>(stream: S) -> io::Result<Sender>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn handshake(stream: Box<dyn Wire>) -> io::Result<Sender> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
@@ -121,4 +154,22 @@ fn nobody_listens(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
+}
+
+/// The reason of TLS or ssh in a failure of HTTP, if it is one of theirs.
+pub(super) fn transport_reason(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(reason) = tls::reason(error) {
+        return Some(reason);
+    }
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(ended) = error.downcast_ref::<SshEnded>() {
+            return Some(ended.to_string());
+        }
+        current = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
 }

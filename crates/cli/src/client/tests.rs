@@ -87,7 +87,7 @@ fn fixture() -> Fixture {
     let path = directory.path().join("engine.sock");
     let connections = serve(&path);
     Fixture {
-        client: Client::new(Endpoint::Unix(path), None),
+        client: Client::new(Endpoint::Unix(path), None, None),
         connections,
         _directory: directory,
     }
@@ -147,7 +147,7 @@ async fn a_hijacked_connection_can_be_closed_in_one_direction() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let client = Client::new(Endpoint::Unix("/nonexistent/engine.sock".into()), None);
+    let client = Client::new(Endpoint::Unix("/nonexistent/engine.sock".into()), None, None);
     let error = client.get("/echo").bytes().await.unwrap_err();
     assert_eq!(
         error.to_string(),

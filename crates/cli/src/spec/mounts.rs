@@ -167,7 +167,7 @@ pub(crate) fn mount(spec: &str, directory: &Path) -> Result<Value, SpecError> {
 }
 
 /// Fields of one line of comma-separated values, with quoted fields as in RFC 4180.
-fn csv(line: &str) -> Vec<String> {
+pub(crate) fn csv(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
     let mut chars = line.chars().peekable();

@@ -2,12 +2,11 @@
 
 use serde_json::json;
 
+use super::create::existing;
 use crate::args::context::inspect::Inspect;
-use crate::commands::Done;
-use crate::contexts::{self, Context};
-use crate::endpoint::Endpoint;
+use crate::commands::{Done, Failures};
+use crate::contexts::{self, Context, TlsFiles};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
 use crate::session::Session;
 use crate::template::{Template, Value, escape_html};
 
@@ -20,24 +19,27 @@ pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
         args.operands
     };
     let mut values = Vec::new();
+    let mut failures = Failures::default();
     for name in &names {
-        let described = if name == contexts::DEFAULT {
-            let host = session
-                .settings
-                .host()
-                .map_or_else(|| Endpoint::local().to_string(), str::to_owned);
-            let mut context = Context {
-                name: name.clone(),
-                ..Context::default()
-            };
-            context.endpoints.docker.host = host;
-            describe(&context, "<IN MEMORY>", "<IN MEMORY>")
-        } else {
-            let context = store.get(name)?;
-            let (meta, tls) = (store.meta_path(name), store.tls_path(name));
-            describe(&context, &meta.to_string_lossy(), &tls.to_string_lossy())
+        let (mut context, tls) = match existing(session, name) {
+            Ok(found) => found,
+            Err(error) => {
+                failures.add(&error);
+                continue;
+            }
         };
-        values.push(described);
+        values.push(if name == contexts::DEFAULT {
+            context.metadata.clear();
+            describe(&context, &tls, "<IN MEMORY>", "<IN MEMORY>")
+        } else {
+            let (meta, tls_path) = (store.meta_path(name), store.tls_path(name));
+            describe(
+                &context,
+                &tls,
+                &meta.to_string_lossy(),
+                &tls_path.to_string_lossy(),
+            )
+        });
     }
     let text = match args.format.as_deref().filter(|format| !format.is_empty()) {
         None => {
@@ -59,11 +61,11 @@ pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
         }
     };
     session.printer.out(&text);
-    Ok(ExitStatus::SUCCESS)
+    Ok(failures.finish(session))
 }
 
 /// The context as Docker shows it, in its order.
-fn describe(context: &Context, metadata: &str, tls: &str) -> Value {
+fn describe(context: &Context, tls: &TlsFiles, metadata: &str, tls_path: &str) -> Value {
     let text = |text: &str| Value::from(text);
     let map = |entries: Vec<(&str, Value)>| {
         Value::Map(
@@ -75,23 +77,25 @@ fn describe(context: &Context, metadata: &str, tls: &str) -> Value {
     };
     let docker = &context.endpoints.docker;
     let more = serde_json::from_value(json!(context.metadata)).unwrap_or(Value::Map(Vec::new()));
+    let mut endpoint = vec![("SkipTLSVerify", Value::Bool(docker.skip_tls_verify))];
+    if !docker.host.is_empty() {
+        endpoint.insert(0, ("Host", text(&docker.host)));
+    }
+    let files = tls.iter().map(|(endpoint, files)| {
+        let names = files.keys().map(|name| text(name)).collect();
+        (endpoint.as_str(), Value::List(names))
+    });
     map(vec![
         ("Name", text(&context.name)),
         ("Metadata", more),
-        (
-            "Endpoints",
-            map(vec![(
-                "docker",
-                map(vec![
-                    ("Host", text(&docker.host)),
-                    ("SkipTLSVerify", Value::Bool(docker.skip_tls_verify)),
-                ]),
-            )]),
-        ),
-        ("TLSMaterial", map(Vec::new())),
+        ("Endpoints", map(vec![("docker", map(endpoint))])),
+        ("TLSMaterial", map(files.collect())),
         (
             "Storage",
-            map(vec![("MetadataPath", text(metadata)), ("TLSPath", text(tls))]),
+            map(vec![
+                ("MetadataPath", text(metadata)),
+                ("TLSPath", text(tls_path)),
+            ]),
         ),
     ])
 }

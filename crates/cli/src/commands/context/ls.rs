@@ -3,7 +3,6 @@
 use crate::args::context::ls::Ls;
 use crate::commands::Done;
 use crate::contexts;
-use crate::endpoint::Endpoint;
 use crate::exit_status::ExitStatus;
 use crate::format::ellipsis;
 use crate::format::listing::Layout;
@@ -25,10 +24,7 @@ const LAYOUT: Layout = Layout {
 /// `docker context ls`.
 pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
     let current = session.settings.context_name()?;
-    let host = session
-        .settings
-        .host()
-        .map_or_else(|| Endpoint::local().to_string(), str::to_owned);
+    let (default_context, _) = session.settings.default_context()?;
     let row = |name: &str, description: &str, host: &str, error: &str| {
         Value::row(
             vec![
@@ -41,10 +37,13 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
             Default::default(),
         )
     };
-    let default = "Current DOCKER_HOST based configuration";
+    let (description, host) = (
+        contexts::DEFAULT_DESCRIPTION,
+        &default_context.endpoints.docker.host,
+    );
     let mut rows = vec![(
         contexts::DEFAULT.to_owned(),
-        row(contexts::DEFAULT, default, &host, ""),
+        row(contexts::DEFAULT, description, host, ""),
     )];
     let mut known = current == contexts::DEFAULT;
     for context in session.settings.contexts().list()? {
@@ -58,14 +57,18 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
         rows.push((context.name, cells));
     }
     if !known {
-        rows.push((current.clone(), row(&current, "", "", "context not found")));
+        let error = match session.settings.contexts().get(&current) {
+            Err(error) => ellipsis(&error.to_string(), 45),
+            Ok(_) => String::new(),
+        };
+        rows.push((current.clone(), row(&current, "", "", &error)));
     }
     rows.sort_by(|a, b| a.0.cmp(&b.0));
     let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
     session
         .printer
         .out(&LAYOUT.render(args.format.as_deref(), args.quiet, &rows)?);
-    if session.settings.host().is_some() && std::env::var_os("DOCKER_HOST").is_some() && !args.quiet {
+    if session.settings.host_overrides() && !args.quiet {
         session.printer.warn(
             "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable.",
         );
