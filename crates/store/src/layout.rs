@@ -23,6 +23,7 @@
 //!                 verity             both: what fs-verity measured when the file was found right (layers/verity.rs)
 //!   containers/<id>/upper|work|merged   one snapshot; its owner may keep files beside them
 //!   volumes/<name>/_data
+//!   removed/<n>                    data of what was removed and can be brought back (removals.rs)
 //!   empty/0 empty/1                stacked where the kernel wants more layers than there are
 //!   trash/<n>                      being deleted
 //! ```
@@ -79,6 +80,11 @@ impl Layout {
     /// Named and anonymous volumes: `volumes/<name>/_data`.
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+
+    /// What was removed and can be brought back.
+    pub(crate) fn removed(&self) -> PathBuf {
+        self.root.join("removed")
     }
 
     pub(crate) fn format(&self) -> PathBuf {
@@ -144,13 +150,14 @@ impl Layout {
         self.root.join("empty")
     }
 
-    pub(crate) fn directories(&self) -> [PathBuf; 6] {
+    pub(crate) fn directories(&self) -> [PathBuf; 7] {
         [
             self.content(),
             self.ingests(),
             self.layers(),
             self.containers(),
             self.volumes(),
+            self.removed(),
             self.trash(),
         ]
     }

@@ -20,6 +20,7 @@ mod lease;
 mod lock;
 mod meta;
 mod options;
+mod removals;
 mod reserve;
 mod snapshots;
 mod snapshotter;
@@ -38,9 +39,10 @@ pub use layers::{
 };
 pub use lease::Lease;
 pub use meta::{
-    CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Reference, ReferenceChange,
-    RepoDigest,
+    CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Operation, Reference,
+    ReferenceChange, Removal, RemovedItem, RepoDigest, Taken,
 };
+pub use removals::Removals;
 pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
 pub use snapshotter::{Form, LayerFile};

@@ -8,6 +8,7 @@ mod documents;
 mod images;
 mod layers;
 mod references;
+mod removals;
 mod roots;
 mod schema;
 mod snapshots;
@@ -16,6 +17,7 @@ pub use build_cache::{CacheEntry, CacheRecord};
 pub use documents::Document;
 pub use images::{Image, ImageRow, Lookup};
 pub use references::{Names, Reference, ReferenceChange, RepoDigest};
+pub use removals::{Operation, Removal, RemovedItem, Taken};
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

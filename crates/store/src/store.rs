@@ -17,7 +17,7 @@ use crate::snapshotter::{Forms, Stack};
 use crate::sync::{self, Syncer};
 use crate::trash::Trash;
 use crate::{
-    ContentStore, LayerForm, LayerStore, Lease, Meta, Probe, Result, Snapshots, StoreError, StoreOptions,
+    ContentStore, LayerForm, LayerStore, Lease, Meta, Probe, Removals, Result, Snapshots, StoreError, StoreOptions,
     Verify,
 };
 
@@ -139,6 +139,7 @@ impl Store {
         self.content.sweep()?;
         self.layers.sweep(doubtful_since)?;
         self.snapshots.sweep()?;
+        self.removals().settle()?;
         let Some(since) = doubtful_since else {
             return Ok(());
         };
@@ -173,6 +174,11 @@ impl Store {
     /// Writable file systems of containers and build steps.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
+    }
+
+    /// What was removed and can be brought back.
+    pub fn removals(&self) -> Removals<'_> {
+        Removals::new(&self.core, &self.meta, &self.snapshots)
     }
 
     /// How new layers are written and mounted, and why so.

@@ -9,7 +9,7 @@ use super::failed;
 use crate::{Result, StoreError};
 
 /// One step per version; a database at `user_version` n has seen the first n.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE layers (
         diff_id  TEXT PRIMARY KEY,
@@ -124,6 +124,28 @@ const MIGRATIONS: [&str; 3] = [
     CREATE INDEX images_manifest ON images (manifest ->> 'digest');
     CREATE INDEX refs_target ON refs (target ->> 'digest');
     CREATE INDEX repo_digests_digest ON repo_digests (digest);
+",
+    // Removals that can be undone. Numbers are never used again: they name directories.
+    "
+    CREATE TABLE removals (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        token   TEXT NOT NULL UNIQUE,
+        command TEXT NOT NULL,
+        at      INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE removed (
+        seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+        removal  INTEGER NOT NULL REFERENCES removals ON DELETE CASCADE,
+        kind     TEXT NOT NULL,
+        id       TEXT NOT NULL,
+        name     TEXT,
+        body     TEXT NOT NULL,
+        snapshot TEXT,
+        data     TEXT,
+        size     INTEGER
+    ) STRICT;
+    CREATE INDEX removed_removal ON removed (removal);
+    CREATE INDEX removed_snapshot ON removed (snapshot);
 ",
 ];
 
