@@ -13,6 +13,7 @@ mod stats;
 mod streams;
 mod system;
 mod transfer;
+mod undo;
 mod unsupported;
 mod upkeep;
 mod volumes;
@@ -111,6 +112,12 @@ fn system_routes() -> Router<Engine> {
         .route("/events", get(system::events))
         .route("/system/df", get(system::disk_usage))
         .route("/auth", post(system::auth))
+        .route("/havre/plan", post(undo::plan))
+        .route("/havre/plan/apply", post(undo::apply))
+        .route(
+            "/havre/undo",
+            get(undo::list).post(undo::undo).delete(undo::forget),
+        )
         .route("/havre/system/check", post(upkeep::check))
         .route("/havre/system/repair", post(upkeep::repair))
         .route("/havre/system/migrate", post(upkeep::migrate))

@@ -130,6 +130,26 @@ impl Builds {
     }
 }
 
+/// The records that [`Builds::prune_cache`] would forget: key and layers.
+pub(crate) async fn prunable(
+    store: Arc<Store>,
+    all: bool,
+    filters: Filters,
+) -> Result<Vec<(String, Vec<havre_oci::Digest>)>> {
+    let before = filters.values("until").next();
+    let before = before.map(crate::containers::point_in_time).transpose()?;
+    blocking(move || {
+        let in_images = layers_of_images(&store)?;
+        let chosen = store.meta().cache_list()?.into_iter().filter(|entry| {
+            let last = entry.record.layers.last();
+            before.is_none_or(|before| entry.last_used < before)
+                && (all || last.is_none_or(|layer| !in_images.contains(layer)))
+        });
+        Ok(chosen.map(|entry| (entry.key, entry.record.layers)).collect())
+    })
+    .await
+}
+
 /// Every layer that an image consists of.
 pub(crate) fn layers_of_images(store: &Store) -> Result<std::collections::BTreeSet<havre_oci::Digest>> {
     Ok(store

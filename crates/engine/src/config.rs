@@ -24,6 +24,10 @@
 //! tlscert = "/etc/docker/server-cert.pem"
 //! tlskey = "/etc/docker/server-key.pem"
 //!
+//! [undo]
+//! window = "24h"                     # how long what was removed can be brought back; 0: not at all
+//! quota = "10GB"                     # beyond it, or when the disk runs short of space, the oldest goes for good
+//!
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge
 //! table = "havre"                    # nftables table
@@ -46,7 +50,7 @@ use havre_registry_client::{HostConfig, HostsConfig};
 use serde::Deserialize;
 
 use crate::containers::{LogConfig, Logging};
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, UndoSettings};
 
 pub use storage::StorageSettings;
 
@@ -66,6 +70,7 @@ pub struct ConfigFile {
     pub listening: Listening,
     pub network: NetworkSettings,
     pub storage: StorageSettings,
+    pub undo: UndoSettings,
     pub registries: HostsConfig,
     /// `data-root` of daemon.json.
     pub data_root: Option<PathBuf>,
@@ -110,6 +115,7 @@ struct Toml {
     listen: Listening,
     network: NetworkSettings,
     storage: StorageSettings,
+    undo: UndoSettings,
     registry: BTreeMap<String, HostConfig>,
     insecure_networks: Vec<String>,
 }
@@ -170,6 +176,7 @@ impl ConfigFile {
             listening: toml.listen,
             network: toml.network,
             storage: toml.storage,
+            undo: toml.undo,
             registries: HostsConfig {
                 registry: toml.registry,
                 insecure_networks: toml.insecure_networks,
@@ -213,6 +220,7 @@ impl ConfigFile {
                 ..NetworkSettings::default()
             },
             storage: StorageSettings::default(),
+            undo: UndoSettings::default(),
             registries,
             data_root: daemon.data_root,
             ignored: daemon.others.into_keys().collect(),
@@ -240,6 +248,8 @@ impl ConfigFile {
             options: self.log_options.clone(),
         };
         Logging::parse(&log).map_err(|error| error.context("log-driver and log-opts"))?;
+        self.undo.window()?;
+        self.undo.quota()?;
         self.storage.store_options()?;
         for pool in &self.network.pools {
             if pool.parse::<ipnet::Ipv4Net>().is_err() {
@@ -337,6 +347,8 @@ mod tests {
             ("[network]\npools = [\"10.0.0.0\"]", "network.pools"),
             ("[storage]\nlayers = \"tar\"", "storage.layers"),
             ("[network]\nmtu = 1", "network.mtu"),
+            ("[undo]\nwindow = \"often\"", "undo.window"),
+            ("[undo]\nquota = \"much\"", "undo.quota"),
             ("max-concurrent-downloads = 0", "max-concurrent-downloads"),
             ("certs-dir = \"certs\"", "certs-dir"),
             ("cgroup-parent = \"../up\"", "cgroup-parent"),

@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use crate::builds::{Builds, RunExecutor};
 use crate::containers::{self, LogConfig};
 use crate::error::blocking;
-use crate::{ConfigFile, Containers, EngineError, Events, Images, Networks, Result, System, Volumes, system};
+use crate::{
+    ConfigFile, Containers, EngineError, Events, Images, Networks, Plans, Result, System, Undo, Volumes,
+    system,
+};
 
 /// Where and how an engine runs.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ struct Services {
     builds: Builds,
     events: Events,
     system: System,
+    undo: Undo,
+    plans: Plans,
 }
 
 /// An engine that serves no more, but may still be cleaning up: removing a container unmounts its file system, for which the
@@ -124,6 +129,14 @@ impl Engine {
 
     pub fn builds(&self) -> &Builds {
         &self.0.builds
+    }
+
+    pub fn undo(&self) -> &Undo {
+        &self.0.undo
+    }
+
+    pub fn plans(&self) -> &Plans {
+        &self.0.plans
     }
 
     pub fn system(&self) -> &System {
@@ -211,7 +224,18 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     let executor = RunExecutor::new(store.clone(), runtime, network.clone(), containers.clone());
     let builder = Builder::new(store.clone(), Arc::new(images.clone()), Arc::new(executor));
     let builds = Builds::new(builder, store.clone(), events.clone(), scratch, handle);
+    let undo = Undo::new(crate::undo::Inner {
+        store: store.clone(),
+        containers: containers.clone(),
+        volumes: volumes.clone(),
+        networks: registry.clone(),
+        window: config.undo.window()?,
+        quota: config.undo.quota()?,
+        busy: Default::default(),
+        news: Default::default(),
+    })?;
     let system = System::new(system::Inner {
+        undo: undo.clone(),
         store: store.clone(),
         containers: containers.clone(),
         volumes: volumes.clone(),
@@ -221,9 +245,20 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         address_pools,
         log_driver,
     });
+    let images = Images::new(images, containers.clone(), events.clone());
+    let networks = Networks::new(network.clone(), registry, containers.clone(), created);
+    let plans = Plans {
+        store: store.clone(),
+        containers: containers.clone(),
+        volumes: volumes.clone(),
+        networks: networks.clone(),
+        images: images.clone(),
+    };
     Ok(Engine(Arc::new(Services {
-        images: Images::new(images, containers.clone(), events.clone()),
-        networks: Networks::new(network.clone(), registry, containers.clone(), created),
+        images,
+        networks,
+        undo,
+        plans,
         store,
         network,
         containers,

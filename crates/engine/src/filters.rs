@@ -26,6 +26,24 @@ impl Filters {
         self
     }
 
+    /// The same without a key.
+    pub(crate) fn without(&self, key: &str) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| *name != key);
+        Self(
+            kept.map(|(name, values)| (name.clone(), values.clone()))
+                .collect(),
+        )
+    }
+
+    /// This key alone.
+    pub(crate) fn only_key(&self, key: &str) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| *name == key);
+        Self(
+            kept.map(|(name, values)| (name.clone(), values.clone()))
+                .collect(),
+        )
+    }
+
     /// No filter at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -23,7 +23,9 @@ mod events;
 mod filters;
 mod images;
 mod networks;
+mod plan;
 mod system;
+mod undo;
 mod volumes;
 
 pub use builds::{Builds, CachePruned};
@@ -37,7 +39,9 @@ pub use havre_runtime::{BlockCount, HostCpu, InterfaceStats, Stage, Stats, Timin
 pub use images::{Images, Mended};
 
 pub use networks::*;
+pub use plan::*;
 pub use system::*;
+pub use undo::*;
 pub use volumes::*;
 
 /// A stream of bytes such as a tar archive.
@@ -54,7 +58,7 @@ pub mod image {
 
 /// The store's own types, for the edges.
 pub mod store {
-    pub use havre_store::LayerForm;
+    pub use havre_store::{LayerForm, Operation};
 }
 
 /// The builder's own types, for the edges.

@@ -10,7 +10,9 @@ use havre_store::{Form, Store, Verify};
 use jiff::Timestamp;
 
 use crate::error::blocking;
-use crate::{ConfigFile, ContainerSummary, Containers, Events, ListOptions, Result, VolumeUsage, Volumes};
+use crate::{
+    ConfigFile, ContainerSummary, Containers, Events, ListOptions, Result, Undo, VolumeUsage, Volumes,
+};
 
 /// `version`
 #[derive(Debug, Clone)]
@@ -108,6 +110,8 @@ pub struct DiskUsage {
     pub containers: Vec<ContainerSummary>,
     pub volumes: Vec<VolumeUsage>,
     pub build_cache: Vec<BuildCacheEntry>,
+    /// Number and bytes of things that were removed and can be brought back.
+    pub removed: (u64, u64),
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +133,7 @@ pub struct BuildCacheEntry {
 pub struct System(Arc<Inner>);
 
 pub(crate) struct Inner {
+    pub undo: Undo,
     pub store: Arc<Store>,
     pub containers: Containers,
     pub volumes: Volumes,
@@ -176,6 +181,7 @@ impl System {
                 containers,
                 volumes: inner.volumes.usage(),
                 build_cache: layers.build_cache,
+                removed: inner.undo.held()?,
             })
         })
         .await

@@ -42,8 +42,8 @@ pub use meta::{
     CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Operation, Reference,
     ReferenceChange, Removal, RemovedItem, RepoDigest, Taken,
 };
-pub use removals::Removals;
 pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
+pub use removals::Removals;
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
 pub use snapshotter::{Form, LayerFile};
 pub use spool::Spool;

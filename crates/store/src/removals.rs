@@ -120,7 +120,10 @@ impl<'a> Removals<'a> {
     /// Bytes free for everybody on the store's file system, and its size.
     pub fn space(&self) -> Option<(u64, u64)> {
         let status = rustix::fs::statvfs(self.core.layout.root()).ok()?;
-        Some((status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize))
+        Some((
+            status.f_bavail * status.f_frsize,
+            status.f_blocks * status.f_frsize,
+        ))
     }
 
     /// After a crash: moves directories to where the journal says they are, and lets go of what nobody can bring back.

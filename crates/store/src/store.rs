@@ -17,8 +17,8 @@ use crate::snapshotter::{Forms, Stack};
 use crate::sync::{self, Syncer};
 use crate::trash::Trash;
 use crate::{
-    ContentStore, LayerForm, LayerStore, Lease, Meta, Probe, Removals, Result, Snapshots, StoreError, StoreOptions,
-    Verify,
+    ContentStore, LayerForm, LayerStore, Lease, Meta, Probe, Removals, Result, Snapshots, StoreError,
+    StoreOptions, Verify,
 };
 
 /// Everything persistent under one root directory. Thread-safe; share it in an `Arc`.

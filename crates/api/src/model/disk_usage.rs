@@ -40,6 +40,9 @@ pub(crate) struct DiskUsageView {
     volume_usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     build_cache_usage: Option<Usage>,
+    /// Not Docker's: what was removed and can be brought back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed_usage: Option<Usage>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -136,6 +139,7 @@ impl DiskUsageView {
             containers,
             volumes,
             build_cache,
+            removed,
         } = usage;
         let container_size = |container: &ContainerSummary| container.size_rw.unwrap_or(0);
         let container_usage = self::usage(
@@ -168,6 +172,13 @@ impl DiskUsageView {
             container_usage: sum(kinds.containers, container_usage, &container_views),
             volume_usage: sum(kinds.volumes, volume_usage, &volume_views),
             build_cache_usage: sum(kinds.build_cache, cache_usage, &cache_views),
+            removed_usage: (removed.0 > 0).then_some(Usage {
+                active_count: 0,
+                total_count: removed.0,
+                reclaimable: removed.1,
+                total_size: removed.1,
+                items: None,
+            }),
             images: kinds.images.then_some(image_views),
             containers: kinds.containers.then_some(container_views),
             volumes: kinds.volumes.then_some(volume_views),

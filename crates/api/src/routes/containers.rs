@@ -8,6 +8,7 @@ use havre_engine::{
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use super::undo;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -232,8 +233,14 @@ pub(super) async fn resize(State(engine): State<Engine>, Path(id): Path<String>,
     Ok(StatusCode::OK)
 }
 
-pub(super) async fn remove(State(engine): State<Engine>, Path(id): Path<String>, query: Query) -> Done {
+pub(super) async fn remove(
+    State(engine): State<Engine>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    query: Query,
+) -> Done {
     let options = RemoveOptions {
+        operation: undo::operation(&engine, &headers, "container rm"),
         force: query.flag("force"),
         volumes: query.flag("v"),
         link: query.flag("link"),
@@ -270,8 +277,9 @@ pub(super) struct Pruned {
     space_reclaimed: u64,
 }
 
-pub(super) async fn prune(State(engine): State<Engine>, query: Query) -> Answer<Pruned> {
-    let pruned = engine.containers().prune(query.filters()?).await?;
+pub(super) async fn prune(State(engine): State<Engine>, headers: HeaderMap, query: Query) -> Answer<Pruned> {
+    let operation = undo::operation(&engine, &headers, "container prune");
+    let pruned = engine.containers().prune(query.filters()?, operation).await?;
     Ok(Json(Pruned {
         containers_deleted: non_empty(pruned.ids),
         space_reclaimed: pruned.reclaimed,

@@ -2,9 +2,10 @@
 
 use axum::extract::{Path, State};
 use havre_engine::Engine;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use super::undo;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -31,8 +32,10 @@ pub(super) async fn inspect(
 pub(super) async fn remove(
     State(engine): State<Engine>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    engine.networks().remove(&id).await?;
+    let operation = undo::operation(&engine, &headers, "network rm");
+    engine.networks().remove(&id, operation).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -80,8 +83,13 @@ pub(super) struct Pruned {
     networks_deleted: Option<Vec<String>>,
 }
 
-pub(super) async fn prune(State(engine): State<Engine>, query: Query) -> Result<Json<Pruned>, ApiError> {
-    let pruned = engine.networks().prune(query.filters()?).await?;
+pub(super) async fn prune(
+    State(engine): State<Engine>,
+    headers: HeaderMap,
+    query: Query,
+) -> Result<Json<Pruned>, ApiError> {
+    let operation = undo::operation(&engine, &headers, "network prune");
+    let pruned = engine.networks().prune(query.filters()?, operation).await?;
     Ok(Json(Pruned {
         networks_deleted: non_empty(pruned),
     }))

@@ -2,9 +2,10 @@
 
 use axum::extract::{Path, State};
 use havre_engine::Engine;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use super::undo;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -48,9 +49,12 @@ pub(super) async fn inspect(
 pub(super) async fn remove(
     State(engine): State<Engine>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     query: Query,
 ) -> Result<StatusCode, ApiError> {
-    engine.volumes().remove(&name, query.flag("force")).await?;
+    let operation = undo::operation(&engine, &headers, "volume rm");
+    let volumes = engine.volumes();
+    volumes.remove(&name, query.flag("force"), operation).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -64,6 +68,7 @@ pub(super) struct Pruned {
 pub(super) async fn prune(
     State(engine): State<Engine>,
     version: ApiVersion,
+    headers: HeaderMap,
     query: Query,
 ) -> Result<Json<Pruned>, ApiError> {
     let mut filters = query.filters()?;
@@ -71,7 +76,10 @@ pub(super) async fn prune(
     if version < ApiVersion::new(42) && !filters.contains("all") {
         filters.add("all", "true");
     }
-    let pruned = engine.volumes().prune(filters).await?;
+    let pruned = engine
+        .volumes()
+        .prune(filters, undo::operation(&engine, &headers, "volume prune"))
+        .await?;
     Ok(Json(Pruned {
         volumes_deleted: non_empty(pruned.names),
         space_reclaimed: pruned.reclaimed,

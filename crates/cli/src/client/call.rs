@@ -99,6 +99,11 @@ impl Call<'_> {
         self
     }
 
+    /// The request is part of an operation (`Session::operation`).
+    pub(crate) fn part_of(self, operation: &str) -> Self {
+        self.header("x-havre-operation", operation)
+    }
+
     /// A JSON body.
     pub(crate) fn json(mut self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {

@@ -12,7 +12,8 @@ use crate::error::blocking;
 use crate::networks::Registry;
 use crate::{EngineError, Filters, Result};
 
-const FILTER_KEYS: &[&str] = &[
+/// What lists and prunes filter by.
+pub(super) const FILTER_KEYS: &[&str] = &[
     "ancestor", "before", "expose", "exited", "health", "id", "is-task", "label", "label!", "name",
     "network", "publish", "since", "status", "volume",
 ];
@@ -61,7 +62,7 @@ impl Containers {
         .await
     }
 
-    async fn filter(&self, filters: &Filters) -> Result<Filter> {
+    pub(super) async fn filter(&self, filters: &Filters) -> Result<Filter> {
         let mut statuses = BTreeSet::new();
         for value in filters.values("status") {
             let known = Status::ALL.into_iter().find(|status| status.as_str() == value);
@@ -119,7 +120,7 @@ impl Containers {
 }
 
 /// The filters of one list, looked up once.
-struct Filter {
+pub(super) struct Filter {
     statuses: BTreeSet<Status>,
     codes: BTreeSet<i64>,
     ancestors: BTreeSet<Digest>,
@@ -133,7 +134,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn accepts(&self, record: &Record) -> bool {
+    pub(super) fn accepts(&self, record: &Record) -> bool {
         let state = &record.state;
         let filters = &self.filters;
         let published = || {

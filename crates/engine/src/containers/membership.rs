@@ -319,10 +319,11 @@ impl Containers {
         &self.0.events
     }
 
-    /// The names of the networks that some container is on or will be.
-    pub(crate) fn networks_in_use(&self) -> BTreeSet<String> {
+    /// The names of the networks that some container is on or will be, but for those that are about to go.
+    pub(crate) fn networks_in_use(&self, gone: &[String]) -> BTreeSet<String> {
         let containers = self.0.table.all().into_iter();
         containers
+            .filter(|container| !gone.contains(&container.id))
             .flat_map(|container| wanted(&container.read()))
             .map(|(name, _)| name)
             .collect()

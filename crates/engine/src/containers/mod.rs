@@ -72,10 +72,12 @@ pub(crate) use inspect::DRIVER;
 pub(crate) use list::point_in_time;
 pub(crate) use logging::Logging;
 pub(crate) use names::{is_valid as is_valid_name, new_id};
+pub(crate) use record::KIND;
 pub(crate) use validate::{RUNTIME, bytes as parse_bytes};
 
 use crate::{Event, EventType, Events, Result, Volumes};
-use table::{Container, Table};
+pub(crate) use table::Container;
+use table::Table;
 
 /// Containers, addressed by name, full id or unique id prefix everywhere.
 #[derive(Clone)]

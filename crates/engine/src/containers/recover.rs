@@ -61,7 +61,9 @@ impl Containers {
             );
         }
         for snapshot in inner.store.snapshots().list()? {
-            if inner.table.get(&snapshot.id).is_none() {
+            if inner.table.get(&snapshot.id).is_none()
+                && !inner.store.removals().keeps_snapshot(&snapshot.id)?
+            {
                 tracing::info!(snapshot = snapshot.id, "removing a snapshot without a container");
                 inner.volumes.drop_unconfirmed(&snapshot.id)?;
                 inner.store.snapshots().remove(&snapshot.id)?;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use havre_store::{Operation, Taken};
 use jiff::Timestamp;
 
-use super::record::KIND;
+use super::list::FILTER_KEYS;
+use super::record::{KIND, Record};
 use super::stop;
-use super::table::{Container, lock};
+use super::table::{Container, encode, lock};
 use super::{
     Containers, ContainersPruned, Inner, RemoveOptions, Status, Transition, WaitCondition, exit, links,
 };
@@ -50,7 +52,12 @@ impl Containers {
                 exit::call_off_restart(&container);
                 return blocking(move || {
                     let _op = op;
-                    remove(&inner, &container, options.volumes)
+                    let keep = options.operation.as_ref();
+                    let kept = keep.filter(|_| !container.read().host_config.auto_remove);
+                    match kept {
+                        Some(operation) => keep_removed(&inner, &container, options.volumes, operation),
+                        None => remove(&inner, &container, options.volumes),
+                    }
                 })
                 .await;
             }
@@ -85,45 +92,26 @@ impl Containers {
         .await
     }
 
-    /// Removes every stopped container. Filters: label until.
-    pub async fn prune(&self, filters: Filters) -> Result<ContainersPruned> {
-        filters.only(&["label", "label!", "until"])?;
-        let until = filters
-            .values("until")
-            .next()
-            .map(super::list::point_in_time)
-            .transpose()?;
+    /// Removes every stopped container. Filters: those of `ps`, and until. What goes can be brought back as part of
+    /// `operation`, if there is one.
+    pub async fn prune(&self, filters: Filters, operation: Option<Operation>) -> Result<ContainersPruned> {
         let mut pruned = ContainersPruned::default();
-        for container in self.0.table.all() {
-            let op = container.op.clone().lock_owned().await;
-            let inner = self.0.clone();
-            let (eligible, id) = {
-                let record = container.read();
-                let stopped = matches!(
-                    record.state.status,
-                    Status::Created | Status::Exited | Status::Dead
-                );
-                let old = until.is_none_or(|until: Timestamp| record.created < until);
-                (
-                    stopped && old && filters.labels(&record.config.labels),
-                    record.id.clone(),
-                )
+        let eligible = self.prunable(filters).await?;
+        for container in eligible {
+            let (id, inner) = (container.id.clone(), self.0.clone());
+            let size =
+                blocking(move || Ok(inner.store.snapshots().usage(&container.id).unwrap_or(0))).await?;
+            let options = RemoveOptions {
+                operation: operation.clone(),
+                ..RemoveOptions::default()
             };
-            if !eligible || self.0.table.get(&id).is_none() {
-                continue;
-            }
-            let removed = blocking(move || {
-                let _op = op;
-                let size = inner.store.snapshots().usage(&container.id).unwrap_or(0);
-                remove(&inner, &container, false)?;
-                Ok(size)
-            })
-            .await;
-            match removed {
-                Ok(size) => {
+            match self.remove(&id, options).await {
+                Ok(()) => {
                     pruned.reclaimed += size;
                     pruned.ids.push(id);
                 }
+                // One that was started or removed meanwhile.
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
                 Err(error) => tracing::warn!(container = id, %error, "cannot prune a container"),
             }
         }
@@ -132,6 +120,91 @@ impl Containers {
             .publish(Event::new(EventType::Container, "prune", "").with("reclaimed", pruned.reclaimed));
         Ok(pruned)
     }
+
+    /// The containers a prune with these filters removes.
+    pub(crate) async fn prunable(&self, filters: Filters) -> Result<Vec<Arc<Container>>> {
+        let keys = [FILTER_KEYS, &["until"]].concat();
+        filters.only(&keys)?;
+        let until = filters
+            .values("until")
+            .next()
+            .map(super::list::point_in_time)
+            .transpose()?;
+        let filter = self.filter(&filters).await?;
+        let mut eligible = self.0.table.all();
+        eligible.retain(|container| {
+            let record = container.read();
+            let stopped = matches!(
+                record.state.status,
+                Status::Created | Status::Exited | Status::Dead
+            );
+            let old = until.is_none_or(|until: Timestamp| record.created < until);
+            stopped && old && filter.accepts(&record)
+        });
+        Ok(eligible)
+    }
+}
+
+impl Containers {
+    /// The container, if `rm` would remove it now.
+    pub(crate) fn check_removal(&self, name: &str, force: bool) -> Result<Arc<Container>> {
+        let container = self.find(name)?;
+        match container.status() {
+            status @ (Status::Running | Status::Paused | Status::Restarting) if !force => {
+                Err(still(&container, status))
+            }
+            _ => Ok(container),
+        }
+    }
+
+    /// Why a removed container cannot come back now.
+    pub(crate) fn obstacle(&self, name: &str) -> Option<String> {
+        let holder = self.0.table.find(name).ok()?;
+        let taken = holder.read().name == name;
+        taken.then(|| {
+            format!(
+                "container {name}: container {} has its name: remove or rename that first",
+                &holder.id[..12]
+            )
+        })
+    }
+
+    /// The document of a removed container as it comes back: it does not run.
+    pub(crate) fn body_to_restore(body: &str) -> Result<String> {
+        let mut record = read(body)?;
+        if !matches!(record.state.status, Status::Created | Status::Exited) {
+            record.state.status = Status::Exited;
+        }
+        record.state.pid = 0;
+        record.network = None;
+        encode(&record)
+    }
+
+    /// A container that was brought back, from its document. Says which of its volumes are not there.
+    pub(crate) fn restored(&self, body: &str, removal: u64) -> Result<Vec<String>> {
+        let record = read(body)?;
+        let inner = &self.0;
+        let mut missing = Vec::new();
+        for mount in record.mounts.iter().filter(|mount| mount.is_volume()) {
+            inner.volumes.hold(&mount.point.name, &record.id);
+            if inner.volumes.find(&mount.point.name).is_none() {
+                missing.push(format!(
+                    "container {} uses volume {}, which is not there: it cannot be started without it",
+                    record.name, mount.point.name
+                ));
+            }
+        }
+        inner.table.reserve(&record.name, &record.id)?;
+        let container = inner.table.insert(Container::new(record));
+        inner.publish(&container, "create", &[("undo", removal.to_string())]);
+        Ok(missing)
+    }
+}
+
+fn read(body: &str) -> Result<Record> {
+    serde_json::from_str(body).map_err(|error| {
+        EngineError::system("the record of a removed container is damaged").with_source(error)
+    })
 }
 
 fn still(container: &Container, status: Status) -> EngineError {
@@ -146,8 +219,38 @@ fn still(container: &Container, status: Status) -> EngineError {
     ))
 }
 
-/// Removes a container that does not run; the caller holds `op`. Nothing is deleted in the foreground: directories go to
-/// the store's trash.
+/// Removes a container that does not run so that it can be brought back, with its anonymous volumes if asked to; the caller
+/// holds `op`. Its record and those of the volumes go at the same moment.
+fn keep_removed(
+    inner: &Arc<Inner>,
+    container: &Arc<Container>,
+    volumes: bool,
+    operation: &Operation,
+) -> Result<()> {
+    let id = container.id.as_str();
+    let before = container.read().clone();
+    let next = before.state.status.after(Transition::Remove)?;
+    container.change(|record| record.state.status = next);
+    let taken = Taken {
+        kind: KIND,
+        id,
+        snapshot: Some(id),
+        data: None,
+    };
+    let owned = before.mounts.iter().filter(|mount| volumes && mount.owned);
+    let owned: Vec<&str> = owned.map(|mount| mount.point.name.as_str()).collect();
+    if let Err(error) = inner.volumes.take_with(operation, taken, id, &owned) {
+        // All or nothing: it is what it was.
+        container.change(|record| record.state.status = before.state.status);
+        container.notify(&[WaitCondition::Removed], Some(error.to_string()));
+        return Err(error);
+    }
+    gone(inner, container);
+    Ok(())
+}
+
+/// Removes a container that does not run for good; the caller holds `op`. Nothing is deleted in the foreground: directories go
+/// to the store's trash.
 pub(super) fn remove(inner: &Arc<Inner>, container: &Arc<Container>, volumes: bool) -> Result<()> {
     let id = container.id.as_str();
     let before = container.read().clone();
@@ -192,6 +295,16 @@ pub(super) fn remove(inner: &Arc<Inner>, container: &Arc<Container>, volumes: bo
         container.notify(&[WaitCondition::Removed], Some(error.to_string()));
         return Err(error);
     }
+    gone(inner, container);
+    if let Err(error) = inner.store.snapshots().remove(id) {
+        tracing::warn!(container = id, %error, "cannot remove the snapshot of a removed container");
+    }
+    Ok(())
+}
+
+/// What follows when a container has no record any more. Should this be interrupted, the next start does it.
+fn gone(inner: &Arc<Inner>, container: &Arc<Container>) {
+    let id = container.id.as_str();
     inner.table.remove(id);
     lock(&container.pending).clear();
     inner.execs.container_ended(id, true);
@@ -204,10 +317,5 @@ pub(super) fn remove(inner: &Arc<Inner>, container: &Arc<Container>, volumes: bo
         ],
         None,
     );
-    // What is left has no record any more: should this be interrupted, the next start sweeps it.
     exit::clean_up(inner, id);
-    if let Err(error) = inner.store.snapshots().remove(id) {
-        tracing::warn!(container = id, %error, "cannot remove the snapshot of a removed container");
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use havre_oci::Digest;
+use havre_store::Operation;
 use jiff::Timestamp;
 
 use super::{Config, DetachKeys, EndpointConfig, HostConfig, Output, Resources, RestartPolicy};
@@ -117,14 +118,16 @@ pub struct ListOptions {
 }
 
 /// `rm`
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RemoveOptions {
     /// Kill it first.
     pub force: bool,
     /// Its anonymous volumes too.
     pub volumes: bool,
-    /// Refused.
+    /// Only a link.
     pub link: bool,
+    /// It can be brought back as part of this; `None`: it cannot.
+    pub operation: Option<Operation>,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -8,10 +8,11 @@ use std::sync::{Arc, LazyLock};
 
 use havre_network::Network;
 use havre_oci::Digest;
+use havre_store::Operation;
 use jiff::Timestamp;
 
 pub(crate) use options::{address, parse as bridge_options};
-pub(crate) use registry::{Found, Record, Registry};
+pub(crate) use registry::{Found, KIND, Record, Registry};
 
 use crate::error::blocking;
 use crate::{
@@ -197,36 +198,24 @@ impl Networks {
     }
 
     /// Predefined networks cannot be removed, nor those that containers are on.
-    pub async fn remove(&self, name: &str) -> Result<()> {
+    pub async fn remove(&self, name: &str, operation: Option<Operation>) -> Result<()> {
         let (networks, name) = (self.clone(), name.to_owned());
         blocking(move || match networks.0.registry.find(&name)? {
-            Found::Predefined(known) => Err(EngineError::new(
-                ErrorKind::Forbidden,
-                format!("{known} is a pre-defined network and cannot be removed"),
-            )),
-            Found::User(record) => networks.0.registry.remove(&record.id),
+            Found::Predefined(known) => Err(predefined(known)),
+            Found::User(record) => networks.0.registry.remove(&record.id, operation.as_ref()),
         })
         .await
     }
 
-    /// Removes the networks that no container is on, running or not. Filters: label until. The names of those removed.
-    pub async fn prune(&self, filters: Filters) -> Result<Vec<String>> {
-        filters.only(&["label", "label!", "until"])?;
-        let until = filters
-            .values("until")
-            .next()
-            .map(crate::containers::point_in_time)
-            .transpose()?;
+    /// Removes the networks that no container is on, running or not. Filters: until, and those of a list. The names of those
+    /// removed.
+    pub async fn prune(&self, filters: Filters, operation: Option<Operation>) -> Result<Vec<String>> {
         let networks = self.clone();
         blocking(move || {
-            let wanted = networks.0.containers.networks_in_use();
             let mut pruned = Vec::new();
-            for record in networks.0.registry.all() {
-                let eligible = filters.labels(&record.labels)
-                    && until.is_none_or(|until| record.created < until)
-                    && !wanted.contains(&record.name);
+            for record in networks.prunable(&filters)? {
                 // One that came into use meanwhile stays.
-                if eligible && networks.0.registry.remove(&record.id).is_ok() {
+                if networks.0.registry.remove(&record.id, operation.as_ref()).is_ok() {
                     pruned.push(record.name);
                 }
             }
@@ -238,6 +227,54 @@ impl Networks {
             Ok(pruned)
         })
         .await
+    }
+
+    /// The networks a prune with these filters removes.
+    pub(crate) fn prunable(&self, filters: &Filters) -> Result<Vec<Record>> {
+        self.prunable_after(filters, &[])
+    }
+
+    /// Those once these containers are gone.
+    pub(crate) fn prunable_after(&self, filters: &Filters, gone: &[String]) -> Result<Vec<Record>> {
+        filters.only(&[
+            "dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until",
+        ])?;
+        let until = filters.values("until").next();
+        let until = until.map(crate::containers::point_in_time).transpose()?;
+        let dangling = filters.boolean("dangling")?;
+        let wanted = self.0.containers.networks_in_use(gone);
+        let mut records = self.0.registry.all();
+        records.retain(|record| {
+            let info = info_of(record.clone());
+            filters.labels(&info.labels)
+                && filters.any("name", |part| info.name.contains(part))
+                && filters.any("id", |prefix| info.id.starts_with(prefix))
+                && filters.exact("driver", &info.driver)
+                && filters.exact("scope", "local")
+                && filters.exact("type", "custom")
+                && dangling != Some(false)
+                && until.is_none_or(|until| info.created < until)
+                && !wanted.contains(&info.name)
+        });
+        Ok(records)
+    }
+
+    /// Id and name of a network that can be removed now.
+    pub(crate) fn removable(&self, name: &str) -> Result<(String, String)> {
+        match self.0.registry.find(name)? {
+            Found::Predefined(known) => Err(predefined(known)),
+            Found::User(record) => {
+                self.0.registry.check_removal(&record)?;
+                Ok((record.id, record.name))
+            }
+        }
+    }
+
+    /// Whether some container, running or not, is on a network.
+    pub(crate) fn is_wanted(&self, id: &str) -> bool {
+        let wanted = self.0.containers.networks_in_use(&[]);
+        let found = self.0.registry.find(id);
+        found.is_ok_and(|found| wanted.contains(found.name()))
     }
 
     /// Puts a container on a network, whether it runs or not.
@@ -290,6 +327,13 @@ impl Networks {
         }
         Ok(info)
     }
+}
+
+fn predefined(name: &str) -> EngineError {
+    EngineError::new(
+        ErrorKind::Forbidden,
+        format!("{name} is a pre-defined network and cannot be removed"),
+    )
 }
 
 fn info_of(record: Record) -> NetworkInfo {

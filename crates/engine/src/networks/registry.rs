@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use havre_dns::{Directory, Host, Names, Resolver, Upstream};
 use havre_network::{BridgeNetwork, DEFAULT_NETWORK, Network};
-use havre_store::Store;
+use havre_store::{Operation, Store, Taken};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::{CreateNetwork, NAMES, id_of};
 use crate::{EngineError, ErrorKind, Event, EventType, Events, Result};
 
 /// Kind of the documents.
-const KIND: &str = "network";
+pub(crate) const KIND: &str = "network";
 
 /// A network as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,27 +288,27 @@ impl Registry {
         })
     }
 
-    /// Removes a network nobody is on.
-    pub(crate) fn remove(&self, id: &str) -> Result<()> {
+    /// Removes a network nobody is on; with an operation, so that it can be brought back.
+    pub(crate) fn remove(&self, id: &str, operation: Option<&Operation>) -> Result<()> {
         let mut table = self.table();
         let Some(record) = table.records.get(id).cloned() else {
             return Err(EngineError::not_found(format!("network {id} not found")));
         };
-        if let Some(members) = table.members.get(id).filter(|members| !members.is_empty()) {
-            let listed: Vec<_> = members
-                .iter()
-                .map(|(id, member)| format!("name:\"{}\" id:\"{}\"", member.name, &id[..12.min(id.len())]))
-                .collect();
-            return Err(EngineError::new(
-                ErrorKind::Forbidden,
-                format!(
-                    "error while removing network: network {} has active endpoints ({})",
-                    record.name,
-                    listed.join(", ")
-                ),
-            ));
+        check_idle(&table, &record)?;
+        match operation {
+            Some(operation) => {
+                let taken = Taken {
+                    kind: KIND,
+                    id,
+                    snapshot: None,
+                    data: None,
+                };
+                self.store.removals().take(operation, &[taken])?;
+            }
+            None => {
+                self.store.meta().delete_document(KIND, id)?;
+            }
         }
-        self.store.meta().delete_document(KIND, id)?;
         table.records.remove(id);
         table.members.remove(id);
         // A bridge that stays behind is swept by the next start.
@@ -321,6 +321,68 @@ impl Registry {
         drop(table);
         self.publish("destroy", &record);
         Ok(())
+    }
+
+    /// Whether the network could be removed now, in the words of a removal.
+    pub(crate) fn check_removal(&self, record: &Record) -> Result<()> {
+        check_idle(&self.table(), record)
+    }
+
+    /// Makes a removed network anew, from its document, which the caller brings back before he calls [`Registry::adopt`];
+    /// or [`Registry::abandon`], if he cannot.
+    pub(crate) fn prepare(&self, body: &str) -> Result<Record> {
+        let record: Record = serde_json::from_str(body).map_err(|error| {
+            EngineError::system("the record of a removed network is damaged").with_source(error)
+        })?;
+        self.network.define(record.definition()?)?;
+        if let Err(error) = self.network.ensure_network(&record.id, true) {
+            self.abandon(&record);
+            return Err(error.into());
+        }
+        Ok(record)
+    }
+
+    pub(crate) fn abandon(&self, record: &Record) {
+        if let Err(error) = self.network.undefine(&record.id) {
+            tracing::warn!(%error, network = record.name, "a network that failed left something");
+        }
+    }
+
+    pub(crate) fn adopt(&self, record: Record, removal: u64) {
+        let event = Event::new(EventType::Network, "create", &record.id)
+            .with("name", &record.name)
+            .with("type", "bridge")
+            .with("undo", removal);
+        self.table().records.insert(record.id.clone(), record);
+        self.events.publish(event);
+    }
+
+    /// Why a removed network cannot come back now.
+    pub(crate) fn obstacle(&self, body: &str) -> Option<String> {
+        let record: Record = serde_json::from_str(body).ok()?;
+        let table = self.table();
+        let by = |reason: String| Some(format!("network {}: {reason}", record.name));
+        for other in table.records.values() {
+            if other.name == record.name {
+                return by(format!(
+                    "another network has its name: remove {} first",
+                    &other.id[..12]
+                ));
+            }
+            if options::overlap(&other.subnet, &record.subnet) {
+                return by(format!(
+                    "its subnet {} overlaps with that of network {}: remove that first",
+                    record.subnet, other.name
+                ));
+            }
+            if other.interface == record.interface {
+                return by(format!(
+                    "network {} has its bridge {}",
+                    other.name, record.interface
+                ));
+            }
+        }
+        None
     }
 
     /// Whether no running container is on it.
@@ -469,4 +531,24 @@ impl Registry {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses what containers are on.
+fn check_idle(table: &Table, record: &Record) -> Result<()> {
+    let members = table.members.get(&record.id);
+    let Some(members) = members.filter(|members| !members.is_empty()) else {
+        return Ok(());
+    };
+    let listed: Vec<_> = members
+        .iter()
+        .map(|(id, member)| format!("name:\"{}\" id:\"{}\"", member.name, &id[..12.min(id.len())]))
+        .collect();
+    Err(EngineError::new(
+        ErrorKind::Forbidden,
+        format!(
+            "error while removing network: network {} has active endpoints ({})",
+            record.name,
+            listed.join(", ")
+        ),
+    ))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
-use havre_store::Store;
+use havre_store::{Operation, Store, Taken};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ pub struct VolumesPruned {
 }
 
 /// Kind of the documents in the store's database.
-const KIND: &str = "volume";
+pub(crate) const KIND: &str = "volume";
 
 /// Named and anonymous volumes: directories `volumes/<name>/_data` of the store and a document each.
 #[derive(Clone)]
@@ -77,10 +77,8 @@ impl Volumes {
     pub(crate) fn open(store: Arc<Store>, events: Events) -> Result<Self> {
         let mut table = BTreeMap::new();
         for document in store.meta().documents(KIND)? {
-            let volume: Volume = serde_json::from_str(&document.body).map_err(|error| {
-                EngineError::system(format!("the record of volume {} is damaged", document.id))
-                    .with_source(error)
-            })?;
+            let volume = read(&document.body)
+                .map_err(|error| error.context(format!("the record of volume {}", document.id)))?;
             table.insert(
                 volume.name.clone(),
                 Entry {
@@ -127,34 +125,27 @@ impl Volumes {
         self.find(name).ok_or_else(|| no_such_volume(name))
     }
 
-    /// Conflict while a container uses it. `force`: a missing one is no error.
-    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+    /// Conflict while a container uses it. `force`: a missing one is no error. It can be brought back as part of `operation`,
+    /// if there is one.
+    pub async fn remove(&self, name: &str, force: bool, operation: Option<Operation>) -> Result<()> {
         let (volumes, name) = (self.clone(), name.to_owned());
-        blocking(move || match volumes.delete(&name) {
+        blocking(move || match volumes.take(&name, operation.as_ref()) {
             Err(error) if force && error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,
         })
         .await
     }
 
-    /// all label
-    pub async fn prune(&self, filters: Filters) -> Result<VolumesPruned> {
-        filters.only(&["all", "label", "label!"])?;
-        let all = filters.boolean("all")?.unwrap_or(false);
+    /// Filters: all label, and those of a list.
+    pub async fn prune(&self, filters: Filters, operation: Option<Operation>) -> Result<VolumesPruned> {
+        let unused = self.prunable(&filters)?;
         let volumes = self.clone();
         blocking(move || {
-            let unused: Vec<Volume> = volumes
-                .table()
-                .values()
-                .filter(|entry| entry.users.is_empty() && (all || entry.volume.anonymous))
-                .filter(|entry| filters.labels(&entry.volume.labels))
-                .map(|entry| entry.volume.clone())
-                .collect();
             let mut pruned = VolumesPruned::default();
             for volume in unused {
                 let size = size_of(Path::new(&volume.mountpoint));
                 // One that came into use meanwhile stays.
-                if volumes.delete(&volume.name).is_ok() {
+                if volumes.take(&volume.name, operation.as_ref()).is_ok() {
                     pruned.reclaimed += size;
                     pruned.names.push(volume.name);
                 }
@@ -166,6 +157,40 @@ impl Volumes {
             Ok(pruned)
         })
         .await
+    }
+
+    /// The volumes a prune with these filters removes.
+    pub(crate) fn prunable(&self, filters: &Filters) -> Result<Vec<Volume>> {
+        self.prunable_after(filters, &BTreeSet::new())
+    }
+
+    /// Those once these containers are gone.
+    pub(crate) fn prunable_after(&self, filters: &Filters, gone: &BTreeSet<&str>) -> Result<Vec<Volume>> {
+        filters.only(&["all", "driver", "label", "label!", "name"])?;
+        let all = filters.boolean("all")?.unwrap_or(false);
+        let table = self.table();
+        let unused = table.values().filter(|entry| {
+            let mut users = entry.users.iter();
+            users.all(|user| gone.contains(user.as_str())) && (all || entry.volume.anonymous)
+        });
+        let wanted = unused.map(|entry| &entry.volume).filter(|volume| {
+            filters.exact("driver", &volume.driver)
+                && filters.any("name", |part| volume.name.contains(part))
+                && filters.labels(&volume.labels)
+        });
+        Ok(wanted.cloned().collect())
+    }
+
+    /// Bytes of a volume. Walks the directory.
+    pub(crate) fn size(&self, volume: &Volume) -> u64 {
+        size_of(Path::new(&volume.mountpoint))
+    }
+
+    /// The containers that refer to a volume.
+    pub(crate) fn users(&self, name: &str) -> Vec<String> {
+        let table = self.table();
+        let users = table.get(name).into_iter().flat_map(|entry| &entry.users);
+        users.cloned().collect()
     }
 
     /// Every volume with its size on disk. Walks the directories.
@@ -311,8 +336,13 @@ impl Volumes {
         Ok(())
     }
 
-    /// Removes a volume nobody uses.
+    /// Removes a volume nobody uses, for good.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        self.take(name, None)
+    }
+
+    /// Removes a volume nobody uses; with an operation, so that it can be brought back.
+    fn take(&self, name: &str, operation: Option<&Operation>) -> Result<()> {
         let mut table = self.table();
         let entry = table.get(name).ok_or_else(|| no_such_volume(name))?;
         if !entry.users.is_empty() {
@@ -321,15 +351,70 @@ impl Volumes {
                 "remove {name}: volume is in use - [{users}]"
             )));
         }
-        self.0.store.meta().delete_document(KIND, name)?;
-        table.remove(name);
-        self.0
-            .store
-            .discard(&self.0.store.layout().volumes().join(name))?;
+        let store = &self.0.store;
+        if let Some(operation) = operation {
+            store.removals().take(operation, &[taken(name)])?;
+            table.remove(name);
+        } else {
+            store.meta().delete_document(KIND, name)?;
+            table.remove(name);
+            store.discard(&store.layout().volumes().join(name))?;
+        }
         drop(table);
         self.0
             .events
             .publish(Event::new(EventType::Volume, "destroy", name).with("driver", "local"));
+        Ok(())
+    }
+
+    /// Removes a container's document, and at the same moment those of the volumes that only it used, so that all of it can
+    /// be brought back. The container refers to no volume any more.
+    pub(crate) fn take_with(
+        &self,
+        operation: &Operation,
+        container: Taken<'_>,
+        user: &str,
+        names: &[&str],
+    ) -> Result<()> {
+        let mut table = self.table();
+        let only_used = |name: &&str| {
+            table
+                .get(*name)
+                .is_some_and(|entry| entry.users.iter().all(|other| other == user))
+        };
+        let names: Vec<&str> = names.iter().copied().filter(only_used).collect();
+        let mut all = vec![container];
+        all.extend(names.iter().map(|name| taken(name)));
+        self.0.store.removals().take(operation, &all)?;
+        for entry in table.values_mut() {
+            entry.users.remove(user);
+        }
+        for name in &names {
+            table.remove(*name);
+        }
+        drop(table);
+        for name in names {
+            self.0
+                .events
+                .publish(Event::new(EventType::Volume, "destroy", name).with("driver", "local"));
+        }
+        Ok(())
+    }
+
+    /// A volume that was brought back, from its document.
+    pub(crate) fn restored(&self, body: &str, removal: u64) -> Result<()> {
+        let volume = read(body)?;
+        let name = volume.name.clone();
+        let entry = Entry {
+            volume,
+            users: BTreeSet::new(),
+            made_for: None,
+        };
+        self.table().insert(name.clone(), entry);
+        let event = Event::new(EventType::Volume, "create", name);
+        self.0
+            .events
+            .publish(event.with("driver", "local").with("undo", removal));
         Ok(())
     }
 
@@ -370,6 +455,19 @@ fn note_unconfirmed(store: &Store, container: &str, volume: &str) -> Result<()> 
     fs::create_dir_all(&directory)?;
     fs::write(directory.join(volume), "")?;
     Ok(())
+}
+
+fn read(body: &str) -> Result<Volume> {
+    serde_json::from_str(body).map_err(|error| EngineError::system("it is damaged").with_source(error))
+}
+
+fn taken(name: &str) -> Taken<'_> {
+    Taken {
+        kind: KIND,
+        id: name,
+        snapshot: None,
+        data: Some(Path::new("volumes").join(name)),
+    }
 }
 
 fn no_such_volume(name: &str) -> EngineError {

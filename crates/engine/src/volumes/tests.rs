@@ -31,16 +31,16 @@ async fn used_volumes_stay() {
     let volumes = open(root.path());
     volumes.create(named("data")).await.unwrap();
     volumes.hold("data", "c0ffee");
-    let error = volumes.remove("data", false).await.unwrap_err();
+    let error = volumes.remove("data", false, None).await.unwrap_err();
     assert_eq!(error.to_string(), "remove data: volume is in use - [c0ffee]");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     volumes.release("c0ffee");
-    volumes.remove("data", false).await.unwrap();
+    volumes.remove("data", false, None).await.unwrap();
     assert_eq!(
-        volumes.remove("data", false).await.unwrap_err().to_string(),
+        volumes.remove("data", false, None).await.unwrap_err().to_string(),
         "get data: no such volume"
     );
-    volumes.remove("data", true).await.unwrap();
+    volumes.remove("data", true, None).await.unwrap();
     assert!(!root.path().join("volumes/data").exists());
 }
 
@@ -51,9 +51,12 @@ async fn prune_takes_anonymous_ones_unless_asked_for_all() {
     volumes.create(named("kept")).await.unwrap();
     let anonymous = volumes.create(CreateVolume::default()).await.unwrap();
     assert!(anonymous.anonymous && anonymous.name.len() == 64);
-    let pruned = volumes.prune(Filters::new()).await.unwrap();
+    let pruned = volumes.prune(Filters::new(), None).await.unwrap();
     assert_eq!(pruned.names, [anonymous.name]);
-    let pruned = volumes.prune(Filters::new().with("all", "1")).await.unwrap();
+    let pruned = volumes
+        .prune(Filters::new().with("all", "1"), None)
+        .await
+        .unwrap();
     assert_eq!(pruned.names, ["kept"]);
 }
 

@@ -218,10 +218,9 @@ fn take(
              SELECT ?1, kind, id, name, body, ?4, ?5 FROM documents WHERE kind = ?2 AND id = ?3
              RETURNING seq",
         )?
-        .query_row(
-            (removal, taken.kind, taken.id, taken.snapshot, data),
-            |row| row.get::<_, i64>(0),
-        )
+        .query_row((removal, taken.kind, taken.id, taken.snapshot, data), |row| {
+            row.get::<_, i64>(0)
+        })
         .optional()?;
     let Some(seq) = seq else {
         return Ok(Err(StoreError::DocumentNotFound {

@@ -6,6 +6,8 @@ use super::super::{Declaration, Operands, Shape};
 
 #[derive(Args, Debug)]
 pub(crate) struct Prune {
+    #[arg(long, help = "Show what would be removed and change nothing")]
+    pub(crate) dry_run: bool,
     #[arg(
         long,
         value_name = "filter",
@@ -14,6 +16,12 @@ pub(crate) struct Prune {
     pub(crate) filter: Vec<String>,
     #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
     pub(crate) force: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Format the plan of --dry-run: 'table', 'json', or a Go template for each object"
+    )]
+    pub(crate) format: Option<String>,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

@@ -8,6 +8,8 @@ use super::super::{Declaration, Operands, Shape};
 pub(crate) struct Prune {
     #[arg(short = 'a', long, help = "Remove all unused images not just dangling ones")]
     pub(crate) all: bool,
+    #[arg(long, help = "Show what would be removed and change nothing")]
+    pub(crate) dry_run: bool,
     #[arg(
         long,
         value_name = "filter",
@@ -16,6 +18,12 @@ pub(crate) struct Prune {
     pub(crate) filter: Vec<String>,
     #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
     pub(crate) force: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Format the plan of --dry-run: 'table', 'json', or a Go template for each object"
+    )]
+    pub(crate) format: Option<String>,
     #[arg(long, help = "Prune anonymous volumes")]
     pub(crate) volumes: bool,
     #[arg(hide = true)]

@@ -12,6 +12,8 @@ pub(crate) struct Prune {
         help = "Remove all unused volumes, not just anonymous ones"
     )]
     pub(crate) all: bool,
+    #[arg(long, help = "Show what would be removed and change nothing")]
+    pub(crate) dry_run: bool,
     #[arg(
         long,
         value_name = "filter",
@@ -20,6 +22,12 @@ pub(crate) struct Prune {
     pub(crate) filter: Vec<String>,
     #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
     pub(crate) force: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Format the plan of --dry-run: 'table', 'json', or a Go template for each object"
+    )]
+    pub(crate) format: Option<String>,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::args::container::prune::Prune;
-use crate::commands::{Done, prompt};
+use crate::commands::{Done, plan, prompt};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::spec::filters::filters;
@@ -19,8 +19,31 @@ struct Pruned {
 
 /// `docker container prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
+    plan::check(args.dry_run, args.format.as_deref())?;
     let warning = "WARNING! This will remove all stopped containers.\n";
-    prompt::prune(session, args.force, warning, remove(session, &args.filter)).await
+    let request = plan::Request {
+        command: "container prune",
+        filters: filters(&args.filter)?,
+        ..plan::Request::default()
+    };
+    if args.dry_run {
+        return plan::dry_run(session, &request, args.format.as_deref()).await;
+    }
+    let agreed = match args.force {
+        true => None,
+        false => plan::confirm(session, warning, &request).await?,
+    };
+    let removal = async {
+        match agreed {
+            Some(plan) => {
+                let applied = plan::apply(session, "container prune", &plan).await?;
+                let text = applied.deleted("container", "Deleted Containers:", &plan);
+                Ok((text, applied.space_reclaimed))
+            }
+            None => remove(session, &args.filter).await,
+        }
+    };
+    prompt::prune(session, true, warning, removal).await
 }
 
 /// Removes, and gives what was removed and how many bytes came back.
@@ -28,6 +51,7 @@ pub(crate) async fn remove(session: &Session, filter: &[String]) -> Result<(Stri
     let pruned: Pruned = session
         .client()?
         .post("/containers/prune")
+        .part_of(session.operation())
         .query_some("filters", filters(filter)?)
         .answer()
         .await?;

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::args::container::rm::Rm;
-use crate::commands::{Done, Failures};
+use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
 use crate::session::Session;
 
@@ -12,6 +12,22 @@ const AT_ONCE: usize = 50;
 
 /// `docker rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
+    plan::check(args.dry_run, args.format.as_deref())?;
+    if args.dry_run {
+        if args.link {
+            return Err(CliError::Invalid(
+                "--dry-run shows no links: leave out one of --dry-run and --link".to_owned(),
+            ));
+        }
+        let request = plan::Request {
+            command: "container rm",
+            names: &args.operands,
+            force: args.force,
+            volumes: args.volumes,
+            ..plan::Request::default()
+        };
+        return plan::dry_run(session, &request, args.format.as_deref()).await;
+    }
     let client = session.client()?;
     let mut failures = Failures::default();
     for names in args.operands.chunks(AT_ONCE) {
@@ -21,6 +37,7 @@ pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
                 .query_if("force", args.force)
                 .query_if("v", args.volumes)
                 .query_if("link", args.link)
+                .part_of(session.operation())
                 .status()
         });
         for (name, result) in names.iter().zip(join_all(calls).await) {

@@ -1,16 +1,27 @@
 //! `network rm`.
 
 use crate::args::network::rm::Rm;
-use crate::commands::{Done, Failures};
+use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
 use crate::session::Session;
 
 /// `docker network rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
+    plan::check(args.dry_run, args.format.as_deref())?;
+    if args.dry_run {
+        let request = plan::Request {
+            command: "network rm",
+            names: &args.operands,
+            force: args.force,
+            ..plan::Request::default()
+        };
+        return plan::dry_run(session, &request, args.format.as_deref()).await;
+    }
     let client = session.client()?;
     let mut failures = Failures::default();
     for name in &args.operands {
-        match client.delete(format!("/networks/{name}")).status().await {
+        let call = client.delete(format!("/networks/{name}"));
+        match call.part_of(session.operation()).status().await {
             Ok(_) => session.printer.line(name),
             Err(error @ CliError::Unreachable { .. }) => return Err(error),
             Err(error) if args.force && error.is_not_found() => {}

@@ -20,6 +20,7 @@ struct Usage {
     layers_size: i64,
     compressed_size: i64,
     image_usage: Option<Sums>,
+    removed_usage: Option<Sums>,
     images: Option<Vec<Image>>,
     containers: Option<Vec<Container>>,
     volumes: Option<Vec<Volume>>,
@@ -42,6 +43,8 @@ struct Cache {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Sums {
+    total_count: usize,
+    total_size: i64,
     reclaimable: i64,
 }
 
@@ -196,7 +199,7 @@ fn summary(usage: &Usage) -> Vec<Value> {
         .filter(|cache| !cache.in_use && !cache.shared)
         .map(|cache| cache.size)
         .sum();
-    vec![
+    let mut rows = vec![
         row(
             "Images",
             images.len(),
@@ -229,7 +232,13 @@ fn summary(usage: &Usage) -> Vec<Value> {
             cache_free,
             false,
         ),
-    ]
+    ];
+    // Only where there is something that `undo` can bring back.
+    if let Some(removed) = &usage.removed_usage {
+        let (count, bytes) = (removed.total_count, removed.total_size);
+        rows.push(row("Removed", count, 0, bytes, removed.reclaimable, true));
+    }
+    rows
 }
 
 /// Without what images have too, which is counted there.
@@ -261,8 +270,15 @@ fn verbose(usage: &Usage) -> Result<String, CliError> {
             size::long(bytes)
         ),
     };
+    let removed = usage.removed_usage.as_ref().map_or_else(String::new, |removed| {
+        format!(
+            "\nRemoved, can be brought back: {}, {}\n",
+            removed.total_count,
+            size::long(removed.total_size)
+        )
+    });
     Ok(format!(
-        "Images space usage:\n\n{}{compressed}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
+        "Images space usage:\n\n{}{compressed}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}{removed}",
         IMAGES.render(None, false, &images)?,
         CONTAINERS.render(None, false, &containers)?,
         VOLUMES.render(None, false, &volumes)?,

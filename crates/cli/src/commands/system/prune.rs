@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::args::system::prune::Prune;
-use crate::commands::{Done, builder, container, image, prompt, volume};
+use crate::commands::{Done, builder, container, image, plan, prompt, volume};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::spec::filters::filters;
@@ -22,18 +22,42 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
             "ERROR: The \"until\" filter is not supported with \"--volumes\"".to_owned(),
         ));
     }
-    if !args.force {
-        prompt::confirm(session, &warning(&args))?;
+    plan::check(args.dry_run, args.format.as_deref())?;
+    let request = plan::Request {
+        command: "system prune",
+        all: args.all,
+        volumes: args.volumes,
+        filters: filters(&args.filter)?,
+        ..plan::Request::default()
+    };
+    if args.dry_run {
+        return plan::dry_run(session, &request, args.format.as_deref()).await;
     }
+    let agreed = match args.force {
+        true => None,
+        false => plan::confirm(session, &warning(&args), &request).await?,
+    };
     let mut freed = 0;
     let mut report = |(text, bytes): (String, i64)| {
         session.printer.out(&text);
         freed += bytes;
     };
-    report(container::prune::remove(session, &args.filter).await?);
-    report((networks(session, &args.filter).await?, 0));
-    if args.volumes {
-        report(volume::prune::remove(session, &args.filter, false).await?);
+    if let Some(plan) = agreed {
+        let applied = plan::apply(session, "system prune", &plan).await?;
+        for (kind, title) in [
+            ("container", "Deleted Containers:"),
+            ("network", "Deleted Networks:"),
+            ("volume", "Deleted Volumes:"),
+        ] {
+            report((applied.deleted(kind, title, &plan), 0));
+        }
+        report((String::new(), applied.space_reclaimed));
+    } else {
+        report(container::prune::remove(session, &args.filter).await?);
+        report((networks(session, &args.filter).await?, 0));
+        if args.volumes {
+            report(volume::prune::remove(session, &args.filter, false).await?);
+        }
     }
     report(image::prune::remove(session, &args.filter, args.all).await?);
     report(cache(session, &args).await?);
@@ -75,6 +99,7 @@ pub(crate) async fn networks(session: &Session, filter: &[String]) -> Result<Str
     let call = session
         .client()?
         .post("/networks/prune")
+        .part_of(session.operation())
         .query_some("filters", filters(filter)?);
     let deleted = call
         .answer::<Networks>()

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::args::volume::prune::Prune;
-use crate::commands::{Done, prompt};
+use crate::commands::{Done, plan, prompt};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::spec::filters::with;
@@ -19,6 +19,7 @@ struct Pruned {
 
 /// `docker volume prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
+    plan::check(args.dry_run, args.format.as_deref())?;
     if args.all && args.filter.iter().any(|filter| filter.starts_with("all=")) {
         return Err(CliError::Invalid(
             "conflicting options: cannot specify both --all and --filter all=1".to_owned(),
@@ -29,13 +30,34 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
     } else {
         "WARNING! This will remove anonymous local volumes not used by at least one container.\n"
     };
-    prompt::prune(
-        session,
-        args.force,
-        warning,
-        remove(session, &args.filter, args.all),
-    )
-    .await
+    let request = plan::Request {
+        command: "volume prune",
+        filters: wanted(&args.filter, args.all)?,
+        ..plan::Request::default()
+    };
+    if args.dry_run {
+        return plan::dry_run(session, &request, args.format.as_deref()).await;
+    }
+    let agreed = match args.force {
+        true => None,
+        false => plan::confirm(session, warning, &request).await?,
+    };
+    let removal = async {
+        match agreed {
+            Some(plan) => {
+                let applied = plan::apply(session, "volume prune", &plan).await?;
+                let text = applied.deleted("volume", "Deleted Volumes:", &plan);
+                Ok((text, applied.space_reclaimed))
+            }
+            None => remove(session, &args.filter, args.all).await,
+        }
+    };
+    prompt::prune(session, true, warning, removal).await
+}
+
+fn wanted(filter: &[String], all: bool) -> Result<Option<String>, CliError> {
+    let more: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };
+    Ok(with(filter, more)?)
 }
 
 /// Removes, and gives what was removed and how many bytes came back.
@@ -44,12 +66,11 @@ pub(crate) async fn remove(
     filter: &[String],
     all: bool,
 ) -> Result<(String, i64), CliError> {
-    let more: &[(&str, &str)] = if all { &[("all", "true")] } else { &[] };
-    let filters = with(filter, more)?;
     let pruned: Pruned = session
         .client()?
         .post("/volumes/prune")
-        .query_some("filters", filters)
+        .part_of(session.operation())
+        .query_some("filters", wanted(filter, all)?)
         .answer()
         .await?;
     let deleted = pruned.volumes_deleted.unwrap_or_default();

@@ -1,18 +1,29 @@
 //! `volume rm`.
 
 use crate::args::volume::rm::Rm;
-use crate::commands::{Done, Failures};
+use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
 use crate::session::Session;
 
 /// `docker volume rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
+    plan::check(args.dry_run, args.format.as_deref())?;
+    if args.dry_run {
+        let request = plan::Request {
+            command: "volume rm",
+            names: &args.operands,
+            force: args.force,
+            ..plan::Request::default()
+        };
+        return plan::dry_run(session, &request, args.format.as_deref()).await;
+    }
     let client = session.client()?;
     let mut failures = Failures::default();
     for name in &args.operands {
         match client
             .delete(format!("/volumes/{name}"))
             .query_if("force", args.force)
+            .part_of(session.operation())
             .status()
             .await
         {

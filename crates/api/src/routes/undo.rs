@@ -1,0 +1,250 @@
+//! Plans of removals, and removals that come back: endpoints of Havre's own.
+
+use axum::extract::State;
+use havre_engine::store::Operation;
+use havre_engine::{Applied, Engine, Filters, Plan, PlanRequest, Undoable};
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::json::Json;
+use crate::model::create::Lenient;
+use crate::query::Query;
+
+/// Ties the requests of one command together: what they remove comes back together.
+const OPERATION: &str = "x-havre-operation";
+/// What the user called, when it is more than the endpoint says.
+const COMMAND: &str = "x-havre-command";
+
+/// What a removal by this request is part of.
+pub(super) fn operation(engine: &Engine, headers: &HeaderMap, command: &str) -> Option<Operation> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let known = |command: &&str| {
+        command.len() <= 40
+            && command
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b' ')
+    };
+    let command = text(COMMAND).filter(known).unwrap_or(command);
+    engine.undo().operation(text(OPERATION), command)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct PlanBody {
+    /// `container rm`, `volume prune` …
+    command: String,
+    names: Vec<String>,
+    force: bool,
+    volumes: bool,
+    all: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct PlanView {
+    items: Vec<PlannedView>,
+    size: u64,
+    /// Seconds for which it can be undone.
+    undo_window: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct PlannedView {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    size: u64,
+    reason: String,
+}
+
+/// The filters are a parameter, as those of the prunes.
+pub(super) async fn plan(
+    State(engine): State<Engine>,
+    query: Query,
+    body: JsonBody<Lenient<PlanBody>>,
+) -> Result<Json<PlanView>, ApiError> {
+    let Lenient(body) = body.required()?;
+    let filters = || -> Result<Filters, ApiError> { query.filters() };
+    let PlanBody {
+        command,
+        names,
+        force,
+        volumes,
+        all,
+    } = body;
+    let request = match command.as_str() {
+        "container rm" => PlanRequest::Containers {
+            names,
+            force,
+            volumes,
+        },
+        "volume rm" => PlanRequest::Volumes { names, force },
+        "network rm" => PlanRequest::Networks { names, force },
+        "container prune" => PlanRequest::ContainerPrune(filters()?),
+        "volume prune" => PlanRequest::VolumePrune(filters()?),
+        "network prune" => PlanRequest::NetworkPrune(filters()?),
+        "system prune" => PlanRequest::SystemPrune {
+            filters: filters()?,
+            all,
+            volumes,
+        },
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "there is no plan for the command {other:?}"
+            )));
+        }
+    };
+    let plan = engine.plans().plan(request).await?;
+    let size = plan.size();
+    let Plan { items } = plan;
+    Ok(Json(PlanView {
+        size,
+        items: items
+            .into_iter()
+            .map(|item| PlannedView {
+                kind: item.kind,
+                id: item.id,
+                name: item.name,
+                size: item.size,
+                reason: item.reason,
+            })
+            .collect(),
+        undo_window: engine.undo().window().as_secs(),
+    }))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ApplyBody {
+    command: String,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct AppliedView {
+    removed: Vec<Item>,
+    /// What changed after the plan was made.
+    skipped: Vec<Item>,
+    space_reclaimed: u64,
+}
+
+pub(super) async fn apply(
+    State(engine): State<Engine>,
+    headers: HeaderMap,
+    body: JsonBody<Lenient<ApplyBody>>,
+) -> Result<Json<AppliedView>, ApiError> {
+    let Lenient(body) = body.required()?;
+    let operation = operation(&engine, &headers, &body.command);
+    let items: Vec<_> = body.items.into_iter().map(|item| (item.kind, item.id)).collect();
+    let Applied {
+        removed,
+        skipped,
+        reclaimed,
+    } = engine.plans().apply(&items, operation.as_ref()).await?;
+    let item = |kind, id, reason| Item { kind, id, reason };
+    Ok(Json(AppliedView {
+        removed: removed
+            .into_iter()
+            .map(|(kind, id)| item(kind, id, String::new()))
+            .collect(),
+        skipped: skipped
+            .into_iter()
+            .map(|(kind, id, reason)| item(kind, id, reason))
+            .collect(),
+        space_reclaimed: reclaimed,
+    }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UndoableView {
+    #[serde(rename = "ID")]
+    id: u64,
+    at: String,
+    expires: String,
+    command: String,
+    size: u64,
+    items: Vec<RemovedView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RemovedView {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    size: u64,
+}
+
+impl From<Undoable> for UndoableView {
+    fn from(undoable: Undoable) -> Self {
+        Self {
+            id: undoable.id,
+            at: undoable.at.to_string(),
+            expires: undoable.expires.to_string(),
+            size: undoable.size(),
+            command: undoable.command,
+            items: undoable
+                .items
+                .into_iter()
+                .map(|item| RemovedView {
+                    kind: item.kind,
+                    id: item.id,
+                    name: item.name,
+                    size: item.size,
+                })
+                .collect(),
+        }
+    }
+}
+
+pub(super) async fn list(State(engine): State<Engine>) -> Result<Json<Vec<UndoableView>>, ApiError> {
+    let removals = engine.undo().list().await?;
+    Ok(Json(removals.into_iter().map(UndoableView::from).collect()))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UndoneView {
+    removal: UndoableView,
+    warnings: Vec<String>,
+}
+
+pub(super) async fn undo(State(engine): State<Engine>, query: Query) -> Result<Json<UndoneView>, ApiError> {
+    let undone = engine.undo().undo(query.number("id")?).await?;
+    Ok(Json(UndoneView {
+        removal: undone.removal.into(),
+        warnings: undone.warnings,
+    }))
+}
+
+pub(super) async fn forget(
+    State(engine): State<Engine>,
+    query: Query,
+) -> Result<Json<Vec<UndoableView>>, ApiError> {
+    let id = query.number("id")?;
+    if id.is_none() && !query.flag("all") {
+        return Err(ApiError::bad_request("say which removal by id, or all"));
+    }
+    let forgotten = engine.undo().forget(id).await?;
+    Ok(Json(forgotten.into_iter().map(UndoableView::from).collect()))
+}

@@ -1,0 +1,242 @@
+//! What a removal would take: shown before it is asked about and with `--dry-run`, and carried out exactly.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::commands::{Done, prompt};
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::format::listing::Layout;
+use crate::format::{short_id, size};
+use crate::session::Session;
+use crate::template::Value;
+
+/// A command whose plan is wanted.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Request<'a> {
+    pub(crate) command: &'static str,
+    pub(crate) names: &'a [String],
+    pub(crate) force: bool,
+    pub(crate) volumes: bool,
+    pub(crate) all: bool,
+    /// As the prunes take them.
+    #[serde(skip)]
+    pub(crate) filters: Option<String>,
+}
+
+/// What would go.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Plan {
+    pub(crate) items: Vec<Item>,
+    size: i64,
+    undo_window: i64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Item {
+    #[serde(rename = "Type")]
+    pub(crate) kind: String,
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    size: i64,
+    reason: String,
+}
+
+/// What went and what did not.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Applied {
+    removed: Vec<Applicable>,
+    skipped: Vec<Applicable>,
+    pub(crate) space_reclaimed: i64,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Applicable {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(rename = "ID")]
+    id: String,
+    reason: String,
+}
+
+const LAYOUT: Layout = Layout {
+    table: "{{.Type}}\t{{.ID}}\t{{.Name}}\t{{.Size}}\t{{.Reason}}",
+    quiet: "ID",
+    headers: &[
+        ("Type", "TYPE"),
+        ("ID", "ID"),
+        ("Name", "NAME"),
+        ("Size", "SIZE"),
+        ("Reason", "WHY"),
+    ],
+};
+
+/// Shows the plan of a command and changes nothing.
+pub(crate) async fn dry_run(session: &Session, request: &Request<'_>, format: Option<&str>) -> Done {
+    let plan = fetch(session, request).await?.ok_or_else(|| {
+        CliError::Invalid("this engine makes no plans: --dry-run needs a Havre engine".to_owned())
+    })?;
+    match format {
+        Some("json") => {
+            let text = serde_json::to_string(&plan).map_err(|error| CliError::Invalid(error.to_string()))?;
+            session.printer.line(&text);
+        }
+        None | Some("" | "table") => session.printer.out(&plan.text(session)?),
+        format => session.printer.out(&LAYOUT.render(format, false, &plan.rows())?),
+    }
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// `--format` is for the plan.
+pub(crate) fn check(dry_run: bool, format: Option<&str>) -> Result<(), CliError> {
+    if format.is_some() && !dry_run {
+        return Err(CliError::Invalid(
+            "--format is for the plan: use it with --dry-run".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The plan; `None` if the engine makes none.
+async fn fetch(session: &Session, request: &Request<'_>) -> Result<Option<Plan>, CliError> {
+    let call = session
+        .client()?
+        .post("/havre/plan")
+        .query_some("filters", request.filters.as_deref())
+        .json(request);
+    match call.answer().await {
+        Ok(plan) => Ok(Some(plan)),
+        Err(CliError::Daemon { status: 404, message }) if message == "page not found" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Shows, on a terminal, what would go, and asks. The plan that was agreed to; `None` if the engine makes none.
+pub(crate) async fn confirm(
+    session: &Session,
+    warning: &str,
+    request: &Request<'_>,
+) -> Result<Option<Plan>, CliError> {
+    let plan = fetch(session, request).await?;
+    let mut text = warning.to_owned();
+    if let Some(plan) = plan.as_ref().filter(|_| session.printer.out_is_terminal()) {
+        text.push_str(&format!("\n{}\n", plan.text(session)?));
+    }
+    prompt::confirm(session, &text)?;
+    Ok(plan)
+}
+
+/// Removes what the plan says, as far as it did not change.
+pub(crate) async fn apply(
+    session: &Session,
+    command: &'static str,
+    plan: &Plan,
+) -> Result<Applied, CliError> {
+    let items = plan.items.iter();
+    let items: Vec<_> = items
+        .filter(|item| matches!(item.kind.as_str(), "container" | "volume" | "network"))
+        .map(|item| json!({"Type": item.kind, "ID": item.id}))
+        .collect();
+    let applied: Applied = session
+        .client()?
+        .post("/havre/plan/apply")
+        .part_of(session.operation())
+        .json(&json!({"Command": command, "Items": items}))
+        .answer()
+        .await?;
+    for stays in &applied.skipped {
+        let (kind, id) = (&stays.kind, &stays.id);
+        session
+            .printer
+            .warn(&format!("{kind} {id} stays: {}", stays.reason));
+    }
+    Ok(applied)
+}
+
+impl Applied {
+    /// What went of a kind, under a title, as Docker's prunes tell it; nothing if none did. Networks by name.
+    pub(crate) fn deleted(&self, kind: &str, title: &str, plan: &Plan) -> String {
+        let of_kind = self.removed.iter().filter(|item| item.kind == kind);
+        let named = |id: &str| {
+            let planned = plan.items.iter().find(|item| item.kind == kind && item.id == id);
+            planned
+                .filter(|_| kind == "network")
+                .map_or(id, |item| item.name.as_str())
+                .to_owned()
+        };
+        let lines: Vec<String> = of_kind.map(|item| named(&item.id)).collect();
+        match lines.is_empty() {
+            true => String::new(),
+            false => format!("{title}\n{}\n\n", lines.join("\n")),
+        }
+    }
+}
+
+impl Plan {
+    fn rows(&self) -> Vec<Value> {
+        let row = |item: &Item| {
+            let id = match item.kind.as_str() {
+                "volume" => String::new(),
+                _ => short_id(&item.id),
+            };
+            Value::row(
+                vec![
+                    ("Type", item.kind.as_str().into()),
+                    ("ID", id.into()),
+                    ("Name", item.name.as_str().into()),
+                    ("Size", size::long(item.size).into()),
+                    ("Reason", item.reason.as_str().into()),
+                ],
+                Default::default(),
+            )
+        };
+        self.items.iter().map(row).collect()
+    }
+
+    /// For people.
+    fn text(&self, session: &Session) -> Result<String, CliError> {
+        if self.items.is_empty() {
+            return Ok("Nothing would be removed.\n".to_owned());
+        }
+        let mut text = LAYOUT.render(None, false, &self.rows())?;
+        let count = match self.items.len() {
+            1 => "1 object".to_owned(),
+            count => format!("{count} objects"),
+        };
+        text.push_str(&format!("\nTotal: {count}, {}\n", size::long(self.size)));
+        let forever = |item: &&Item| matches!(item.kind.as_str(), "image" | "build cache");
+        let for_good = self.items.iter().filter(forever).count();
+        if self.undo_window > 0 && for_good < self.items.len() {
+            let program = &session.program;
+            text.push_str(&format!(
+                "'{program} undo' brings it back within {}; the space is free after that, or with '{program} undo --forget'.\n",
+                span(self.undo_window)
+            ));
+            if for_good > 0 {
+                text.push_str(
+                    "Images and build cache cannot be brought back: their space is free at once.\n",
+                );
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// `24 hours`, `90 minutes`, `10 seconds`.
+pub(super) fn span(seconds: i64) -> String {
+    let plural = |number: i64, unit: &str| match number {
+        1 => format!("1 {unit}"),
+        number => format!("{number} {unit}s"),
+    };
+    match seconds {
+        seconds if seconds >= 7200 && seconds % 3600 == 0 => plural(seconds / 3600, "hour"),
+        seconds if seconds >= 120 => plural(seconds / 60, "minute"),
+        seconds => plural(seconds, "second"),
+    }
+}
