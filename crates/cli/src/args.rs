@@ -3,6 +3,7 @@
 //! A declaration is a clap argument struct plus its [`Shape`]: the words Docker uses about the command.
 
 pub(crate) mod builder;
+pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod daemon;
@@ -13,6 +14,7 @@ pub(crate) mod logout;
 pub(crate) mod network;
 pub(crate) mod search;
 pub(crate) mod system;
+pub(crate) mod undo;
 pub(crate) mod version;
 pub(crate) mod volume;
 
@@ -40,7 +42,8 @@ pub(crate) struct Shape {
     pub(crate) operands: Operands,
     /// Usage after the command's name: `[OPTIONS] IMAGE [COMMAND] [ARG...]`.
     pub(crate) usage: &'static str,
-    /// One line that says what the command does.
+    /// What the command does: a line, and where there is more to say, paragraphs below it. `{program}` stands for the
+    /// name this program is called by.
     pub(crate) about: &'static str,
     /// All names of the command as printed under `Aliases:`; empty when there is one only.
     pub(crate) aliases: &'static [&'static str],

@@ -73,6 +73,9 @@ const COMMON: [&str; 12] = [
     "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info",
 ];
 
+/// A command for programs: it is in no list.
+const HIDDEN: &str = "dial-stdio";
+
 /// Commands of Docker that do not exist here.
 const ABSENT: [&str; 15] = [
     "buildx",
@@ -156,12 +159,14 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["stop", "container stop"] => args::container::stop::Stop, commands::container::lifecycle::stop;
     ["tag", "image tag"] => args::image::tag::Tag, commands::image::tag::tag;
     ["top", "container top"] => args::container::top::Top, commands::container::top::top;
+    ["undo"] => args::undo::Undo, commands::undo::undo;
     ["unpause", "container unpause"] => args::container::unpause::Unpause, commands::container::lifecycle::unpause;
     ["update", "container update"] => args::container::update::Update, commands::container::update::update;
     ["wait", "container wait"] => args::container::wait::Wait, commands::container::wait::wait;
     ["builder prune"] => args::builder::prune::Prune, commands::builder::prune::prune;
     ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;
     ["container prune"] => args::container::prune::Prune, commands::container::prune::prune;
+    ["completion"] => args::completion::Completion, commands::completion::completion;
     ["context create"] => args::context::create::Create, commands::context::create::create;
     ["context export"] => args::context::export::Export, commands::context::export::export;
     ["context import"] => args::context::import::Import, commands::context::import::import;
@@ -198,8 +203,46 @@ fn summary(entry: &Entry) -> &'static str {
     entry.shape.about.lines().next().unwrap_or_default()
 }
 
-fn find(name: &str) -> Option<&'static Entry> {
+impl Entry {
+    /// Its clap tree.
+    pub(crate) fn declaration(&self) -> Declared {
+        let mut declared = (self.declare)();
+        declared.build();
+        declared
+    }
+}
+
+/// The command of that name, group included.
+pub(crate) fn find(name: &str) -> Option<&'static Entry> {
     COMMANDS.iter().find(|entry| entry.names.contains(&name))
+}
+
+/// Whether this is the name of a group.
+pub(crate) fn is_group(name: &str) -> bool {
+    GROUPS.iter().any(|group| group.name == name)
+}
+
+/// Commands and groups that may stand first, with what they do.
+pub(crate) fn top_commands() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let commands = COMMANDS
+        .iter()
+        .map(|entry| (entry.names[0], summary(entry)))
+        .filter(|(name, _)| !name.contains(' '));
+    let groups = GROUPS.iter().map(|group| (group.name, group.about));
+    commands.chain(groups).chain([
+        ("daemon", args::daemon::Daemon::SHAPE.about),
+        ("help", "Help about any command"),
+    ])
+}
+
+/// The commands of a group by all their names, with what they do.
+pub(crate) fn group_commands(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let prefix = format!("{group} ");
+    COMMANDS.iter().flat_map(move |entry| {
+        let names = entry.names.iter().filter_map(|name| name.strip_prefix(&prefix));
+        let names = names.filter(|name| *name != HIDDEN);
+        names.map(|name| (name, summary(entry))).collect::<Vec<_>>()
+    })
 }
 
 /// Runs the command that `words` begin with.
@@ -311,8 +354,7 @@ fn group_help(program: &str, group: &Group) -> String {
         .iter()
         .filter_map(|entry| {
             let name = entry.names.iter().find_map(|name| name.strip_prefix(&prefix))?;
-            // Docker keeps this one for itself.
-            (name != "dial-stdio").then(|| (name, summary(entry)))
+            (name != HIDDEN).then(|| (name, summary(entry)))
         })
         .collect();
     rows.sort_unstable();
@@ -343,18 +385,47 @@ pub(crate) fn top_help(program: &str) -> String {
         listed(&common),
         listed(&groups),
         listed(&others),
-        global_flags(),
+        help::flag_usages(&global_flags(), terminal::columns()),
     )
 }
 
-fn global_flags() -> String {
+/// The global flags as they are typed, with what they do.
+pub(crate) fn global_flag_names() -> impl Iterator<Item = (String, String)> {
+    let names = |flag: help::Flag| {
+        let short = flag.short.map(|short| format!("-{short}"));
+        let help = flag.help;
+        let both = std::iter::once(format!("--{}", flag.long)).chain(short);
+        both.map(|name| (name, help.clone())).collect::<Vec<_>>()
+    };
+    global_flags().into_iter().flat_map(names)
+}
+
+/// The long name of a global flag whose value is the next word.
+pub(crate) fn global_flag_with_value(word: &str) -> Option<&'static str> {
+    const LONG: [(&str, Option<char>); 7] = [
+        ("config", None),
+        ("context", Some('c')),
+        ("host", Some('H')),
+        ("log-level", Some('l')),
+        ("tlscacert", None),
+        ("tlscert", None),
+        ("tlskey", None),
+    ];
+    let found = LONG.iter().find(|(long, short)| match word.strip_prefix("--") {
+        Some(name) => name == *long,
+        None => short.is_some_and(|short| word.ends_with(short)),
+    });
+    found.map(|(long, _)| *long)
+}
+
+fn global_flags() -> Vec<help::Flag> {
     let flag = |short, long: &str, kind: &str, help: &str| help::Flag {
         short,
         long: long.to_owned(),
         kind: kind.to_owned(),
         help: help.to_owned(),
     };
-    let flags = [
+    vec![
         flag(
             None,
             "config",
@@ -396,8 +467,7 @@ fn global_flags() -> String {
         ),
         flag(None, "tlsverify", "", "Use TLS and verify the remote"),
         flag(Some('v'), "version", "", "Print version information and quit"),
-    ];
-    help::flag_usages(&flags, terminal::columns())
+    ]
 }
 
 fn listed(rows: &[(&str, &str)]) -> String {

@@ -1,6 +1,7 @@
 //! What the commands do: each takes its declaration, talks to the engine, and prints.
 
 pub(crate) mod builder;
+pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod image;
@@ -8,9 +9,11 @@ pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod network;
+mod plan;
 mod prompt;
 pub(crate) mod search;
 pub(crate) mod system;
+pub(crate) mod undo;
 pub(crate) mod version;
 pub(crate) mod volume;
 

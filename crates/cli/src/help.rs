@@ -10,9 +10,10 @@ use crate::parse::usage_line;
 
 /// The text of `docker COMMAND --help`.
 pub(crate) fn command(path: &str, shape: &Shape, command: &Command, columns: usize) -> String {
-    let mut text = format!("Usage:  {}\n\n{}\n", usage_line(path, shape), shape.about);
+    let program = path.split(' ').next().unwrap_or_default();
+    let about = shape.about.replace("{program}", program);
+    let mut text = format!("Usage:  {}\n\n{about}\n", usage_line(path, shape));
     if !shape.aliases.is_empty() {
-        let program = path.split(' ').next().unwrap_or_default();
         let names: Vec<String> = shape
             .aliases
             .iter()

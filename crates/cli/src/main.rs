@@ -16,6 +16,7 @@ mod autostart;
 mod catalogue;
 mod client;
 mod commands;
+mod completion;
 mod config_file;
 mod context;
 mod contexts;
@@ -97,9 +98,15 @@ fn client() -> Result<ExitStatus, CliError> {
             .with_writer(std::io::stderr)
             .init();
     }
-    let session = Session::new(program, Settings::resolve(&globals)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    if let Some((first, rest)) = words.split_first()
+        && matches!(first.as_str(), "__complete" | "__completeNoDesc")
+    {
+        runtime.block_on(completion::complete(&program, rest, first == "__complete"));
+        return Ok(ExitStatus::SUCCESS);
+    }
+    let session = Session::new(program, Settings::resolve(&globals)?);
     runtime.block_on(catalogue::dispatch(&session, &words))
 }

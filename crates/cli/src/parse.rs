@@ -161,7 +161,7 @@ impl<'a> FlagWalk<'a> {
 }
 
 /// Whether the value of this flag is the next word.
-fn takes_next_word(command: &Command, word: &str) -> bool {
+pub(crate) fn takes_next_word(command: &Command, word: &str) -> bool {
     let wants = |arg: &&Arg| !arg.is_require_equals_set() && arg.get_action().takes_values();
     if let Some(long) = word.strip_prefix("--") {
         return !long.contains('=')

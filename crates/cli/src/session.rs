@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 
 use crate::autostart::Autostart;
 use crate::client::Client;
-use crate::endpoint::Endpoint;
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -19,6 +18,7 @@ pub(crate) struct Session {
     /// Output.
     pub(crate) printer: Printer,
     client: OnceCell<Client>,
+    operation: OnceCell<String>,
 }
 
 impl Session {
@@ -29,7 +29,16 @@ impl Session {
             settings,
             printer: Printer,
             client: OnceCell::new(),
+            operation: OnceCell::new(),
         }
+    }
+
+    /// Ties together the requests of this invocation: what they remove comes back together.
+    pub(crate) fn operation(&self) -> &str {
+        self.operation.get_or_init(|| {
+            let now = jiff::Timestamp::now().as_nanosecond();
+            format!("{:x}-{now:x}", std::process::id())
+        })
     }
 
     /// The engine the settings name.
@@ -41,17 +50,10 @@ impl Session {
             .settings
             .target()
             .map_err(|error| CliError::Invalid(format!("Failed to initialize: {error}")))?;
-        let tls = match (&target.endpoint, &target.tls) {
-            (Endpoint::Tcp(_), Some(tls)) => Some(tls.config().map_err(|reason| {
-                CliError::Invalid(format!(
-                    "Failed to initialize: failed to retrieve context tls info: {reason}"
-                ))
-            })?),
-            _ => None,
-        };
         let autostart = target.implied.then(Autostart::local);
-        Ok(self
-            .client
-            .get_or_init(|| Client::new(target.endpoint, tls, autostart)))
+        let client = target
+            .client(autostart)
+            .map_err(|error| CliError::Invalid(format!("Failed to initialize: {error}")))?;
+        Ok(self.client.get_or_init(|| client))
     }
 }

@@ -4,6 +4,8 @@ use std::cell::OnceCell;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::autostart::Autostart;
+use crate::client::Client;
 use crate::client::tls::{Material, Tls};
 use crate::config_file::ConfigFile;
 use crate::contexts::{self, Context, Docker, Store};
@@ -34,6 +36,19 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Tls>,
     /// Nobody named it: an engine may be started there.
     pub(crate) implied: bool,
+}
+
+impl Target {
+    /// A client of this engine; certificates that cannot be used are an error before anybody is asked.
+    pub(crate) fn client(self, autostart: Option<Autostart>) -> Result<Client, CliError> {
+        let tls = match (&self.endpoint, &self.tls) {
+            (Endpoint::Tcp(_), Some(tls)) => Some(tls.config().map_err(|reason| {
+                CliError::Invalid(format!("failed to retrieve context tls info: {reason}"))
+            })?),
+            _ => None,
+        };
+        Ok(Client::new(self.endpoint, tls, autostart))
+    }
 }
 
 /// TLS as flags and environment ask for it; the files are not read yet.
