@@ -1,11 +1,11 @@
 //! Bridges: interface, subnet, and what the host must allow for them.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 
@@ -24,6 +24,8 @@ pub(crate) struct Bridge {
     pub(crate) index: u32,
     pub(crate) subnet: Ipv4Net,
     pub(crate) gateway: Ipv4Addr,
+    /// Its IPv6 address with the prefix of the subnet.
+    pub(crate) ipv6: Option<Ipv6Net>,
     pub(crate) mtu: u32,
     /// Whether it was made just now.
     pub(crate) fresh: bool,
@@ -36,7 +38,22 @@ pub(crate) struct Wanted<'a> {
     pub(crate) mtu: Option<u32>,
     /// Published ports are to be reached from the host's 127.0.0.1.
     pub(crate) from_loopback: bool,
+    /// The bridge has no IPv4 address of its own.
+    pub(crate) unnumbered: bool,
+    /// Its IPv6 address with the prefix of the subnet.
+    pub(crate) ipv6: Option<Ipv6Net>,
 }
+
+impl Wanted<'_> {
+    fn ipv6_addresses(&self) -> impl Iterator<Item = IpNet> {
+        let own = self.ipv6.map(|ipv6| [IpNet::V6(ipv6), IpNet::V6(LINK_LOCAL)]);
+        own.into_iter().flatten()
+    }
+}
+
+/// What a bridge with IPv6 is to those on it, whatever its subnet: it asks for its neighbours with this address, at once,
+/// while the one the kernel chooses is still being tried out.
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64);
 
 /// Finds the default bridge or makes it. `remembered` is the subnet of an earlier life, preferred when it is still free;
 /// `reserved` are those of other networks.
@@ -49,6 +66,8 @@ pub(crate) fn ensure_default(
         interface: &config.bridge,
         mtu: config.mtu,
         from_loopback: true,
+        unnumbered: false,
+        ipv6: config.ipv6.map(first_host),
     };
     // From the choice of a subnet until its route is there, no other engine may choose.
     let _turn = turn();
@@ -60,8 +79,15 @@ pub(crate) fn ensure_default(
             .collect();
         let subnet = free_subnet(&pools, routes, reserved)?;
         let gateway = Ipv4Addr::from_bits(subnet.network().to_bits() + 1);
-        Ipv4Net::new(gateway, subnet.prefix_len()).map_err(|_| NetworkError::PoolsExhausted)
+        Ipv4Net::new(gateway, subnet.prefix_len())
+            .map_err(|_| NetworkError::PoolsExhausted { family: "IPv4" })
     })
+}
+
+/// The first address of an IPv6 subnet, with its prefix.
+pub(crate) fn first_host(subnet: Ipv6Net) -> Ipv6Net {
+    let first = Ipv6Addr::from_bits(subnet.network().to_bits() | 1);
+    Ipv6Net::new(first, subnet.prefix_len()).unwrap_or(subnet)
 }
 
 /// Finds a bridge or makes it; `address` says what it gets when it has none.
@@ -87,23 +113,40 @@ pub(crate) fn ensure(
             });
         }
         let addresses = host.addresses().map_err(failed("look for"))?;
-        let address = match addresses.iter().find(|(index, _)| *index == found.index) {
-            Some((_, address)) => *address,
+        let own = |net: &IpNet| {
+            let mut own = addresses.iter().filter(|(index, _)| *index == found.index);
+            own.any(|(_, address)| address == net)
+        };
+        let known = addresses.iter().find_map(|(index, address)| match address {
+            IpNet::V4(address) if *index == found.index => Some(*address),
+            _ => None,
+        });
+        let address = match known {
+            Some(address) => address,
             None => {
                 let address = address(&routes)?;
-                host.execute(vec![
-                    netlink::set_up(found.index),
-                    netlink::add_address(found.index, address),
-                ])
-                .map_err(failed("give an address to"))?;
+                let mut requests = vec![netlink::set_up(found.index)];
+                if !wanted.unnumbered {
+                    requests.push(netlink::add_address(found.index, address.into()));
+                }
+                host.execute(requests).map_err(failed("give an address to"))?;
                 address
             }
         };
         allow(wanted)?;
+        let missing: Vec<_> = wanted
+            .ipv6_addresses()
+            .filter(|address| !own(address))
+            .map(|address| netlink::add_address(found.index, address))
+            .collect();
+        if !missing.is_empty() {
+            host.execute(missing).map_err(failed("give an IPv6 address to"))?;
+        }
         return Ok(Bridge {
             index: found.index,
             subnet: address.trunc(),
             gateway: address.addr(),
+            ipv6: wanted.ipv6,
             mtu: found.mtu,
             fresh: false,
         });
@@ -121,10 +164,18 @@ pub(crate) fn ensure(
         let index = netlink::link_index(name)
             .and_then(|index| index.ok_or_else(|| io::ErrorKind::NotFound.into()))
             .map_err(failed("find"))?;
-        Connection::open()
-            .and_then(|mut host| host.execute(vec![netlink::add_address(index, address)]))
-            .map_err(failed("give an address to"))?;
+        // A bridge takes IPv6 addresses only after it was allowed to have any.
         allow(wanted)?;
+        let numbered = (!wanted.unnumbered).then_some(IpNet::V4(address));
+        let addresses = numbered.into_iter().chain(wanted.ipv6_addresses());
+        let requests: Vec<_> = addresses
+            .map(|address| netlink::add_address(index, address))
+            .collect();
+        if !requests.is_empty() {
+            Connection::open()
+                .and_then(|mut host| host.execute(requests))
+                .map_err(failed("give an address to"))?;
+        }
         Ok(index)
     };
     match finish() {
@@ -132,6 +183,7 @@ pub(crate) fn ensure(
             index,
             subnet: address.trunc(),
             gateway: address.addr(),
+            ipv6: wanted.ipv6,
             mtu,
             fresh: true,
         }),
@@ -152,8 +204,32 @@ pub(crate) fn choose_subnet(pools: &[Ipv4Net], reserved: &[Ipv4Net]) -> Result<I
     free_subnet(pools, &routes, reserved)
 }
 
+/// An IPv6 subnet of the pools that neither a route of the host overlaps nor one of the `reserved` networks.
+pub(crate) fn choose_ipv6_subnet(pools: &[Ipv6Net], reserved: &[Ipv6Net]) -> Result<Ipv6Net, NetworkError> {
+    let routes = connection()?.routes().map_err(|source| NetworkError::Netlink {
+        action: "list",
+        object: "routes".to_owned(),
+        source,
+    })?;
+    let mut taken: Vec<_> = routes
+        .iter()
+        .filter_map(|route| match route.destination {
+            IpNet::V6(net) => Some(net),
+            IpNet::V4(_) => None,
+        })
+        .collect();
+    taken.extend(reserved);
+    pool::choose_ipv6(pools, &taken)
+}
+
 fn free_subnet(pools: &[Ipv4Net], routes: &[Route], reserved: &[Ipv4Net]) -> Result<Ipv4Net, NetworkError> {
-    let mut taken: Vec<_> = routes.iter().map(|route| route.destination).collect();
+    let mut taken: Vec<_> = routes
+        .iter()
+        .filter_map(|route| match route.destination {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        })
+        .collect();
     taken.extend(reserved);
     // A name server may lie behind the default route, inside a pool: the bridge would hide it.
     let resolv = crate::files::host_resolv_conf();
@@ -201,25 +277,57 @@ fn uplink_mtu(links: &[Link], routes: &[Route]) -> u32 {
 /// Forwarding, and 127.0.0.1 as a source on the bridge: what reaches a published port from the host's own 127.0.0.1 is
 /// only rerouted if the bridge may carry it. The table's guard keeps containers from using it the other way.
 fn allow(wanted: &Wanted<'_>) -> Result<(), NetworkError> {
-    turn_on("/proc/sys/net/ipv4/ip_forward")?;
+    let name = wanted.interface;
+    set("/proc/sys/net/ipv4/ip_forward", "1")?;
     if wanted.from_loopback {
-        turn_on(&format!(
-            "/proc/sys/net/ipv4/conf/{}/route_localnet",
-            wanted.interface
-        ))?;
+        set(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"), "1")?;
+    }
+    let ipv6 = format!("/proc/sys/net/ipv6/conf/{name}");
+    match fs::exists(&ipv6) {
+        Ok(true) => {}
+        _ if wanted.ipv6.is_some() => return Err(NetworkError::Ipv6Missing),
+        _ => return Ok(()),
+    }
+    // A container is not to tell the host what its routers are.
+    set(&format!("{ipv6}/accept_ra"), "0")?;
+    if wanted.ipv6.is_some() {
+        set(&format!("{ipv6}/disable_ipv6"), "0")?;
+        forward_ipv6()?;
     }
     Ok(())
 }
 
-fn turn_on(path: &str) -> Result<(), NetworkError> {
-    let set = || {
-        if fs::read_to_string(path)?.trim() == "1" {
+/// Turns forwarding on for IPv6. An interface that learns its addresses and routes from a router would stop listening to
+/// it: it is told to go on.
+fn forward_ipv6() -> Result<(), NetworkError> {
+    const ALL: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+    if fs::read_to_string(ALL).is_ok_and(|value| value.trim() == "1") {
+        return Ok(());
+    }
+    let interfaces = fs::read_dir("/proc/sys/net/ipv6/conf")
+        .into_iter()
+        .flatten()
+        .flatten();
+    for interface in interfaces {
+        let name = interface.file_name();
+        let path = interface.path().join("accept_ra");
+        if name != "all" && fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1") {
+            set(&path.to_string_lossy(), "2")?;
+        }
+    }
+    set(ALL, "1")
+}
+
+/// Writes a setting unless it has the value already.
+pub(crate) fn set(path: &str, value: &str) -> Result<(), NetworkError> {
+    let write = || {
+        if fs::read_to_string(path)?.trim() == value {
             return Ok(());
         }
-        fs::write(path, "1")
+        fs::write(path, value)
     };
     let name = path.trim_start_matches("/proc/sys/").replace('/', ".");
-    set().map_err(|source| NetworkError::Sysctl { name, source })
+    write().map_err(|source| NetworkError::Sysctl { name, source })
 }
 
 /// Waits for the right to choose a subnet on this host. The lock is an abstract socket's name: it belongs to the network

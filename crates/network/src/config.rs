@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 /// The longest interface name the kernel takes, in bytes (IFNAMSIZ without its terminating zero).
 pub(crate) const INTERFACE_NAME_MAX: usize = 15;
@@ -11,15 +11,19 @@ pub(crate) const INTERFACE_NAME_MAX: usize = 15;
 /// Settings of one engine's network. Engines with different `bridge` and `table` names live beside each other.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
-    /// Directory of this crate's own state: `bridge.json`, `endpoints/`, `netns/`. Made when missing.
+    /// Directory of this crate's own state: records and `netns/`. Made when missing.
     /// `netns/` holds bind mounts, so it must lie in the mount namespace the shims see.
     pub state_dir: PathBuf,
     /// Name of the default bridge's interface, at most 15 bytes.
     pub bridge: String,
-    /// Name of the nftables table (family `ip`) that holds every rule of this engine.
+    /// Name of the nftables table (family `inet`) that holds every rule of this engine.
     pub table: String,
     /// Subnets to try for the default bridge, in order; the first that no route of the host overlaps is taken.
     pub pools: Vec<Ipv4Net>,
+    /// Where networks with IPv6 that name no subnet get one of 64 bits.
+    pub ipv6_pools: Vec<Ipv6Net>,
+    /// The default bridge's IPv6 subnet. `None`: it has no IPv6.
+    pub ipv6: Option<Ipv6Net>,
     /// MTU of the bridge and of containers; `None`: the uplink's, at most 1500.
     pub mtu: Option<u32>,
 }
@@ -32,6 +36,8 @@ impl NetworkConfig {
             bridge: "havre0".to_owned(),
             table: "havre".to_owned(),
             pools: default_pools(),
+            ipv6_pools: Vec::new(),
+            ipv6: None,
             mtu: None,
         }
     }

@@ -1,11 +1,11 @@
 //! Endpoints: a container's place on a network, as asked for and as made.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 /// Transport protocol of a published port.
@@ -47,8 +47,8 @@ pub struct ParseProtocolError(String);
 pub struct PortRequest {
     pub container_port: u16,
     pub protocol: Protocol,
-    /// Address of the host to listen on; `0.0.0.0` means all of them.
-    pub host_ip: Ipv4Addr,
+    /// Addresses of the host to listen on, all at the same port; `0.0.0.0` and `::` mean all of their family.
+    pub host_ips: Vec<IpAddr>,
     /// Ports of the host to choose from, the first free one is taken. `None`: any free port.
     pub host_ports: Option<RangeInclusive<u16>>,
 }
@@ -58,52 +58,165 @@ pub struct PortRequest {
 pub struct PortBinding {
     pub container_port: u16,
     pub protocol: Protocol,
-    pub host_ip: Ipv4Addr,
+    pub host_ip: IpAddr,
     pub host_port: u16,
 }
 
 /// Key of the default bridge among the networks.
 pub const DEFAULT_NETWORK: &str = "bridge";
 
-/// A user-defined network: a bridge of its own.
+/// The addresses of a network, in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgeNetwork {
+pub struct Pool<N, A> {
+    pub subnet: N,
+    /// Of a bridge, its own address; elsewhere that of a router which is there already.
+    pub gateway: A,
+    /// Addresses are given from this part of the subnet; `None`: all of it.
+    pub range: Option<N>,
+    /// Addresses that no container gets.
+    pub reserved: Vec<A>,
+}
+
+pub type Ipv4Pool = Pool<Ipv4Net, Ipv4Addr>;
+pub type Ipv6Pool = Pool<Ipv6Net, Ipv6Addr>;
+
+/// A user-defined network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNetwork {
     /// The key by which endpoints name it.
     pub id: String,
     /// Among networks of equal priority the first name gives the default route.
     pub name: String,
-    /// Name of the bridge's interface, at most 15 bytes.
-    pub interface: String,
-    pub subnet: Ipv4Net,
-    /// The bridge's own address.
-    pub gateway: Ipv4Addr,
-    /// Addresses are given from this part of the subnet; `None`: all of it.
-    pub range: Option<Ipv4Net>,
-    /// Addresses that no container gets.
-    pub reserved: Vec<Ipv4Addr>,
+    pub ipv4: Ipv4Pool,
+    pub ipv6: Option<Ipv6Pool>,
     /// No way out and no way in, but to and from the host itself.
     pub internal: bool,
+    /// `None`: the uplink's, at most 1500; of a parent, its own.
+    pub mtu: Option<u32>,
+    /// Begins the names of interfaces in containers: `eth`.
+    pub prefix: String,
+    pub driver: Driver,
+}
+
+/// What carries a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Driver {
+    Bridge(BridgeDriver),
+    Parent(ParentDriver),
+}
+
+/// A bridge of the network's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeDriver {
+    /// Name of the bridge's interface, at most 15 bytes.
+    pub interface: String,
     /// Containers reach each other at every port, not only at published ones.
     pub neighbours: bool,
     pub masquerade: bool,
-    /// `None`: the uplink's, at most 1500.
-    pub mtu: Option<u32>,
+    /// The bridge itself has no IPv4 address.
+    pub unnumbered: bool,
+}
+
+/// Containers share an interface of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentDriver {
+    /// Name of the interface. One that doesn't exist is made, and removed with the network: `eth0.10` as VLAN 10 of `eth0`,
+    /// any other name as an interface that leads nowhere if the network is internal.
+    pub parent: String,
+    pub sharing: Sharing,
+}
+
+/// How an interface of the host is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Every container has a hardware address of its own.
+    Macvlan(MacvlanMode),
+    /// All have the parent's hardware address.
+    Ipvlan(IpvlanMode, IpvlanFlag),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MacvlanMode {
+    #[default]
+    Bridge,
+    Vepa,
+    Private,
+    Passthru,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpvlanMode {
+    #[default]
+    L2,
+    L3,
+    L3s,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpvlanFlag {
+    #[default]
+    Bridge,
+    Private,
+    Vepa,
+}
+
+impl UserNetwork {
+    pub(crate) fn bridge(&self) -> Option<&BridgeDriver> {
+        match &self.driver {
+            Driver::Bridge(bridge) => Some(bridge),
+            Driver::Parent(_) => None,
+        }
+    }
+
+    pub(crate) fn parent(&self) -> Option<&ParentDriver> {
+        match &self.driver {
+            Driver::Bridge(_) => None,
+            Driver::Parent(parent) => Some(parent),
+        }
+    }
 }
 
 /// What a container wants of a network.
 #[derive(Clone, Debug)]
 pub struct EndpointRequest {
-    /// [`DEFAULT_NETWORK`] or the id of a [`BridgeNetwork`].
+    /// [`DEFAULT_NETWORK`] or the id of a [`UserNetwork`].
     pub network: String,
     /// Id of the container: the key under which the endpoint is found again.
     pub container: String,
+    /// Ignored where containers share an interface of the host: they are reached without.
     pub ports: Vec<PortRequest>,
-    /// A fixed address inside the bridge's subnet; `None`: the lowest free one.
+    /// A fixed address inside the network's subnet; `None`: the lowest free one.
     pub ip: Option<Ipv4Addr>,
+    /// The same in IPv6. Only for networks that have it.
+    pub ip6: Option<Ipv6Addr>,
+    /// Addresses the interface has besides.
+    pub link_local: Vec<IpAddr>,
     /// A fixed hardware address; `None`: derived from the IP address.
     pub mac: Option<MacAddress>,
+    /// Name of the interface in the container; `None`: the next free one.
+    pub interface: Option<String>,
+    /// Settings beneath `/proc/sys/net` with their values, such as `ipv4/conf/IFNAME/log_martians`.
+    pub settings: Vec<(String, String)>,
     /// The network of the highest priority gives the default route, and its endpoint the published ports.
     pub priority: i64,
+}
+
+impl EndpointRequest {
+    /// A container that wants nothing in particular.
+    pub fn new(network: &str, container: &str) -> Self {
+        Self {
+            network: network.to_owned(),
+            container: container.to_owned(),
+            ports: Vec::new(),
+            ip: None,
+            ip6: None,
+            link_local: Vec::new(),
+            mac: None,
+            interface: None,
+            settings: Vec::new(),
+            priority: 0,
+        }
+    }
 }
 
 /// A container's place on a network.
@@ -118,8 +231,10 @@ pub struct Endpoint {
     /// Length of the subnet's prefix, 0 to 32.
     pub prefix: u8,
     pub gateway: Ipv4Addr,
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Place>,
     pub mac: MacAddress,
-    /// Name of the host's end of the veth pair.
+    /// Name of the host's end of the veth pair; empty where an interface of the host is shared.
     pub host_interface: String,
     /// Name of the container's end.
     #[serde(default = "first_interface")]
@@ -128,6 +243,44 @@ pub struct Endpoint {
     pub priority: i64,
     /// Of all endpoints of a container only that with the default route has them.
     pub ports: Vec<PortBinding>,
+}
+
+/// The IPv6 side of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Place {
+    pub ip: Ipv6Addr,
+    /// Length of the subnet's prefix, 0 to 128.
+    pub prefix: u8,
+    pub gateway: Ipv6Addr,
+}
+
+impl Endpoint {
+    /// Its published ports that the firewall cannot pass on, and a process of the host has to: those on IPv6 when the
+    /// container has no such address, and those on the host's `::1`, which the kernel takes for nobody else's.
+    pub fn relayed(&self) -> Vec<PortBinding> {
+        let ports = self.ports.iter().copied();
+        ports
+            .filter(|binding| match binding.host_ip {
+                IpAddr::V4(_) => false,
+                IpAddr::V6(ip) => self.ipv6.is_none() || ip.is_unspecified() || ip.is_loopback(),
+            })
+            .collect()
+    }
+
+    /// Its addresses, the one to be tried first in front.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let ipv6 = self.ipv6.map(|place| IpAddr::V6(place.ip));
+        ipv6.into_iter().chain([IpAddr::V4(self.ip)]).collect()
+    }
+
+    /// Where a binding leads when the firewall passes it on.
+    pub(crate) fn target(&self, binding: &PortBinding) -> Option<IpAddr> {
+        match binding.host_ip {
+            IpAddr::V4(_) => Some(IpAddr::V4(self.ip)),
+            IpAddr::V6(ip) if ip.is_loopback() => None,
+            IpAddr::V6(_) => self.ipv6.map(|place| IpAddr::V6(place.ip)),
+        }
+    }
 }
 
 fn default_network() -> String {
@@ -142,8 +295,9 @@ fn first_interface() -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeInfo {
     pub interface: String,
-    pub subnet: ipnet::Ipv4Net,
+    pub subnet: Ipv4Net,
     pub gateway: Ipv4Addr,
+    pub ipv6: Option<Ipv6Net>,
     pub mtu: u32,
     /// Ordered by container id.
     pub endpoints: Vec<Endpoint>,

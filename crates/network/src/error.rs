@@ -1,10 +1,10 @@
 //! What can go wrong between a container and the world.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::endpoint::Protocol;
 
@@ -13,47 +13,51 @@ use crate::endpoint::Protocol;
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// Another container of this engine publishes the port.
-    #[error("Bind for {ip}:{port} failed: port is already allocated")]
+    #[error("Bind for {} failed: port is already allocated", SocketAddr::new(*ip, *port))]
     PortAllocated {
-        ip: Ipv4Addr,
+        ip: IpAddr,
         port: u16,
         protocol: Protocol,
     },
     /// A process of the host holds the port.
-    #[error("failed to bind host port {ip}:{port}/{protocol}: address already in use")]
+    #[error("failed to bind host port {}/{protocol}: address already in use", SocketAddr::new(*ip, *port))]
     PortInUse {
-        ip: Ipv4Addr,
+        ip: IpAddr,
         port: u16,
         protocol: Protocol,
     },
     /// The host refuses the port: not one of its addresses, or not permitted.
-    #[error("failed to bind host port {ip}:{port}/{protocol}")]
+    #[error("failed to bind host port {}/{protocol}", SocketAddr::new(*ip, *port))]
     PortRefused {
-        ip: Ipv4Addr,
+        ip: IpAddr,
         port: u16,
         protocol: Protocol,
         #[source]
         source: io::Error,
     },
     /// Every port of a range is taken.
-    #[error("Bind for {ip}:{first}-{last} failed: all ports are allocated")]
+    #[error("Bind for {}-{last} failed: all ports are allocated", SocketAddr::new(*ip, *first))]
     PortRangeExhausted {
-        ip: Ipv4Addr,
+        ip: IpAddr,
         first: u16,
         last: u16,
         protocol: Protocol,
     },
 
     #[error("address {ip} is already in use")]
-    AddressInUse { ip: Ipv4Addr },
-    #[error("address {ip} is not a host address of the bridge's subnet {subnet}")]
-    AddressOutside { ip: Ipv4Addr, subnet: Ipv4Net },
+    AddressInUse { ip: IpAddr },
+    #[error("address {ip} is not a host address of the network's subnet {subnet}")]
+    AddressOutside { ip: IpAddr, subnet: IpNet },
     #[error("no free address left in the subnet {subnet}")]
-    AddressesExhausted { subnet: Ipv4Net },
+    AddressesExhausted { subnet: IpNet },
     #[error(
-        "could not find an available, non-overlapping IPv4 address pool: every pool overlaps a route of this host"
+        "could not find an available, non-overlapping {family} address pool: every pool overlaps a route of this host"
     )]
-    PoolsExhausted,
+    PoolsExhausted { family: &'static str },
+    #[error("network {network} has no IPv6 addresses")]
+    NoIpv6 { network: String },
+    #[error("the kernel has no IPv6: networks with it cannot be made")]
+    Ipv6Missing,
 
     #[error("invalid interface name {name:?}: 1 to 15 letters, digits, '-', '_' or '.'")]
     InvalidInterfaceName { name: String },
@@ -65,6 +69,13 @@ pub enum NetworkError {
     EndpointExists { container: String, network: String },
     #[error("network {network} is not known")]
     UnknownNetwork { network: String },
+    #[error("container {container} has an interface {name} already: choose another name")]
+    InterfaceTaken { container: String, name: String },
+    /// What containers are to share does not exist, and its name does not say how to make it.
+    #[error(
+        "parent interface {name} does not exist: give one of the host's, or a VLAN of one, such as eth0.10 for VLAN 10 of eth0"
+    )]
+    ParentMissing { name: String },
     #[error("interface {name} exists already: choose another name for the bridge")]
     InterfaceExists { name: String },
     #[error("interface {name} exists and is no bridge: remove it or choose another bridge name")]

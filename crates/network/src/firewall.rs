@@ -2,17 +2,20 @@
 //! added and removed in process ([`elements`]).
 //!
 //! ```text
-//! table ip NAME
+//! table inet NAME
 //!   map  tcp_any, udp_any      host port → container address . port          (host IP 0.0.0.0)
 //!   map  tcp_one, udp_one      host IP . host port → container address . port
+//!   map  tcp6_any … udp6_one   the same in IPv6
 //!   chain guard        prerouting, raw    containers never reach the host's 127.0.0.0/8 through the bridge
-//!   chain publish                         the four look-ups
+//!   chain publish                         the eight look-ups
 //!   chain prerouting   nat                from elsewhere and from containers → publish
 //!   chain output       nat                from the host itself, 127.0.0.1 included → publish
 //!   chain postrouting  nat                masquerade what leaves a subnet, what comes from 127.0.0.0/8, and hairpins
 //!   chain forward      filter             into a bridge only answers, neighbours and published ports; nothing at all
 //!                                         into and out of an internal one
 //! ```
+//!
+//! What the host sends to its own `::1` is not looked up: unlike 127.0.0.1, the kernel takes no answer for it from elsewhere.
 //!
 //! Accepting here does not override another table that drops. Where iptables drops what is forwarded (a running dockerd,
 //! or its policy), [`Foreign`] adds exceptions to it and takes them away again.
@@ -24,7 +27,7 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 pub(crate) use elements::Element;
 pub(crate) use foreign::Foreign;
@@ -36,6 +39,7 @@ use crate::error::NetworkError;
 pub(crate) struct Zone {
     pub(crate) bridge: String,
     pub(crate) subnet: Ipv4Net,
+    pub(crate) ipv6: Option<Ipv6Net>,
     /// Nothing gets in or out but to and from the host itself.
     pub(crate) internal: bool,
     /// Its containers reach each other at every port, not only at published ones.
@@ -66,7 +70,7 @@ impl Firewall {
     /// Removes the table. There being none is no error.
     pub(crate) fn remove(&self) -> Result<(), NetworkError> {
         let table = &self.table;
-        self.run_nft(&format!("add table ip {table}\ndelete table ip {table}\n"))
+        self.run_nft(&format!("add table inet {table}\ndelete table inet {table}\n"))
     }
 
     /// Whether the table is there: somebody may have flushed the ruleset.
@@ -131,21 +135,40 @@ impl Firewall {
                 format!("elements = {{ {} }}", elements.join(", "))
             }
         };
-        let [tcp_any, udp_any, tcp_one, udp_one] = ["tcp_any", "udp_any", "tcp_one", "udp_one"].map(contents);
+        let maps: String = [("", "ipv4_addr"), ("6", "ipv6_addr")]
+            .into_iter()
+            .flat_map(|(number, address)| {
+                let (any, one) = ("inet_service".to_owned(), format!("{address} . inet_service"));
+                ["tcp", "udp"].map(|protocol| {
+                    let lines = [("any", &any), ("one", &one)].map(|(kind, key)| {
+                        let map = format!("{protocol}{number}_{kind}");
+                        let contents = contents(&map);
+                        format!("    map {map} {{ type {key} : {one}; {contents} }}\n")
+                    });
+                    lines.concat()
+                })
+            })
+            .collect();
         let each = |rules: &dyn Fn(&Zone) -> String| zones.iter().map(rules).collect::<String>();
         let guard =
             each(&|Zone { bridge, .. }| format!("        iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n"));
         let postrouting = each(&|zone| {
-            let Zone { bridge, subnet, .. } = zone;
+            let Zone {
+                bridge, subnet, ipv6, ..
+            } = zone;
             let mut rules = String::new();
             if zone.internal {
                 return rules;
             }
-            if zone.masquerade {
-                rules += &format!("        ip saddr {subnet} oifname != \"{bridge}\" masquerade\n");
+            let ipv6 = ipv6.map(|subnet| format!("ip6 saddr {subnet}"));
+            let from: Vec<_> = [format!("ip saddr {subnet}")].into_iter().chain(ipv6).collect();
+            for from in &from {
+                if zone.masquerade {
+                    rules += &format!("        {from} oifname != \"{bridge}\" masquerade\n");
+                }
+                rules += &format!("        {from} oifname \"{bridge}\" ct status dnat masquerade\n");
             }
             rules += &format!("        ip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade\n");
-            rules += &format!("        ip saddr {subnet} oifname \"{bridge}\" ct status dnat masquerade\n");
             rules
         });
         let closed = each(&|Zone { bridge, internal, .. }| match internal {
@@ -167,21 +190,21 @@ impl Firewall {
             false => format!("        oifname != {{ {} }} accept\n", ours.join(", ")),
         };
         format!(
-            r#"add table ip {table}
-delete table ip {table}
-table ip {table} {{
-    map tcp_any {{ type inet_service : ipv4_addr . inet_service; {tcp_any} }}
-    map udp_any {{ type inet_service : ipv4_addr . inet_service; {udp_any} }}
-    map tcp_one {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; {tcp_one} }}
-    map udp_one {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; {udp_one} }}
-    chain guard {{
+            r#"add table inet {table}
+delete table inet {table}
+table inet {table} {{
+{maps}    chain guard {{
         type filter hook prerouting priority raw; policy accept;
 {guard}    }}
     chain publish {{
         dnat ip to ip daddr . tcp dport map @tcp_one
         dnat ip to ip daddr . udp dport map @udp_one
-        dnat ip to tcp dport map @tcp_any
-        dnat ip to udp dport map @udp_any
+        meta nfproto ipv4 dnat ip to tcp dport map @tcp_any
+        meta nfproto ipv4 dnat ip to udp dport map @udp_any
+        dnat ip6 to ip6 daddr . tcp dport map @tcp6_one
+        dnat ip6 to ip6 daddr . udp dport map @udp6_one
+        meta nfproto ipv6 dnat ip6 to tcp dport map @tcp6_any
+        meta nfproto ipv6 dnat ip6 to udp dport map @udp6_any
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
@@ -190,6 +213,7 @@ table ip {table} {{
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
+        ip6 daddr ::1 return
         fib daddr type local jump publish
     }}
     chain postrouting {{

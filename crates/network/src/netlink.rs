@@ -1,17 +1,19 @@
 //! Requests to the kernel's routing netlink: links, addresses, routes. One connection talks to the namespace of the
 //! thread that opened it, for as long as it lives.
 
+mod shared;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
     LinkInfo, LinkMessage, State,
@@ -22,6 +24,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+
+pub(crate) use shared::{add_dummy, add_shared, add_vlan};
 
 use crate::endpoint::MacAddress;
 
@@ -45,7 +49,7 @@ pub(crate) struct Link {
 /// A route's destination and the link it leaves by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    pub(crate) destination: Ipv4Net,
+    pub(crate) destination: IpNet,
     pub(crate) link: Option<u32>,
 }
 
@@ -144,10 +148,9 @@ impl Connection {
         }
     }
 
-    /// Every IPv4 address of the namespace with its prefix, and the link it belongs to.
-    pub(crate) fn addresses(&mut self) -> io::Result<Vec<(u32, Ipv4Net)>> {
-        let mut query = AddressMessage::default();
-        query.header.family = AddressFamily::Inet;
+    /// Every address of the namespace with its prefix, and the link it belongs to.
+    pub(crate) fn addresses(&mut self) -> io::Result<Vec<(u32, IpNet)>> {
+        let query = AddressMessage::default();
         let answers = self.dump(RouteNetlinkMessage::GetAddress(query))?;
         Ok(answers
             .into_iter()
@@ -155,30 +158,34 @@ impl Connection {
                 let RouteNetlinkMessage::NewAddress(message) = answer else {
                     return None;
                 };
-                let local = message.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+                // IPv6 addresses have no local side unless there is another one.
+                let own = |attribute: &AddressAttribute| match attribute {
+                    AddressAttribute::Local(ip) => Some(*ip),
+                    AddressAttribute::Address(ip @ IpAddr::V6(_)) => Some(*ip),
                     _ => None,
-                })?;
+                };
+                let local = message.attributes.iter().find_map(own)?;
                 Some((
                     message.header.index,
-                    Ipv4Net::new(local, message.header.prefix_len).ok()?,
+                    IpNet::new(local, message.header.prefix_len).ok()?,
                 ))
             })
             .collect())
     }
 
-    /// Every IPv4 route of the namespace, in all tables. A default route has the destination 0.0.0.0/0.
+    /// Every route of the namespace, in all tables, those of IPv4 first. A default route has a prefix of no length.
     pub(crate) fn routes(&mut self) -> io::Result<Vec<Route>> {
-        let mut query = RouteMessage::default();
-        query.header.address_family = AddressFamily::Inet;
-        let answers = self.dump(RouteNetlinkMessage::GetRoute(query))?;
-        Ok(answers
-            .into_iter()
-            .filter_map(|answer| match answer {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut query = RouteMessage::default();
+            query.header.address_family = family;
+            let answers = self.dump(RouteNetlinkMessage::GetRoute(query))?;
+            routes.extend(answers.into_iter().filter_map(|answer| match answer {
                 RouteNetlinkMessage::NewRoute(message) => route(&message),
                 _ => None,
-            })
-            .collect())
+            }));
+        }
+        Ok(routes)
     }
 
     fn dump(&mut self, query: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
@@ -262,17 +269,21 @@ fn link(message: &LinkMessage) -> Option<Link> {
 }
 
 fn route(message: &RouteMessage) -> Option<Route> {
-    let mut address = Ipv4Addr::UNSPECIFIED;
+    let mut address: IpAddr = match message.header.address_family {
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    };
     let mut link = None;
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = *ip,
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = (*ip).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = (*ip).into(),
             RouteAttribute::Oif(index) => link = Some(*index),
             RouteAttribute::MultiPath(hops) => link = hops.first().map(|hop| hop.interface_index),
             _ => {}
         }
     }
-    let destination = Ipv4Net::new(address, message.header.destination_prefix_length).ok()?;
+    let destination = IpNet::new(address, message.header.destination_prefix_length).ok()?;
     Some(Route { destination, link })
 }
 
@@ -432,39 +443,75 @@ pub(crate) fn set_up(index: u32) -> Request {
     }
 }
 
-/// An address with its subnet's prefix and broadcast address.
-pub(crate) fn add_address(link: u32, address: Ipv4Net) -> Request {
+/// An address with its subnet's prefix. Nobody is asked whether an IPv6 address is free: it is, and can be used at once.
+pub(crate) fn add_address(link: u32, address: IpNet) -> Request {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
     message.header.prefix_len = address.prefix_len();
     message.header.scope = AddressScope::Universe;
     message.header.index = link;
     message.attributes = vec![
-        AddressAttribute::Local(IpAddr::V4(address.addr())),
-        AddressAttribute::Address(IpAddr::V4(address.addr())),
-        AddressAttribute::Broadcast(address.broadcast()),
+        AddressAttribute::Local(address.addr()),
+        AddressAttribute::Address(address.addr()),
     ];
+    match address {
+        IpNet::V4(address) => {
+            message.header.family = AddressFamily::Inet;
+            message
+                .attributes
+                .push(AddressAttribute::Broadcast(address.broadcast()));
+        }
+        IpNet::V6(_) => {
+            message.header.family = AddressFamily::Inet6;
+            message.header.flags = AddressHeaderFlags::Nodad;
+        }
+    }
     Request {
         message: RouteNetlinkMessage::NewAddress(message),
         flags: NLM_F_CREATE | NLM_F_EXCL,
     }
 }
 
-/// The default route, in place of another one.
-pub(crate) fn set_default_route(link: u32, gateway: Ipv4Addr) -> Request {
+/// Where a default route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    Gateway(IpAddr),
+    /// Everybody is on the link: for IPv6 or not.
+    Link {
+        ipv6: bool,
+    },
+}
+
+impl Hop {
+    pub(crate) fn is_ipv6(self) -> bool {
+        match self {
+            Self::Gateway(gateway) => gateway.is_ipv6(),
+            Self::Link { ipv6 } => ipv6,
+        }
+    }
+}
+
+/// The default route, in place of another one of its family.
+pub(crate) fn set_default_route(link: u32, hop: Hop) -> Request {
     let mut message = RouteMessage::default();
+    let ipv6 = hop.is_ipv6();
     message.header = RouteHeader {
-        address_family: AddressFamily::Inet,
+        address_family: match ipv6 {
+            true => AddressFamily::Inet6,
+            false => AddressFamily::Inet,
+        },
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Boot,
-        scope: RouteScope::Universe,
+        scope: match hop {
+            Hop::Link { ipv6: false } => RouteScope::Link,
+            _ => RouteScope::Universe,
+        },
         kind: RouteType::Unicast,
         ..RouteHeader::default()
     };
-    message.attributes = vec![
-        RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
-        RouteAttribute::Oif(link),
-    ];
+    message.attributes = vec![RouteAttribute::Oif(link)];
+    if let Hop::Gateway(gateway) = hop {
+        message.attributes.push(RouteAttribute::Gateway(gateway.into()));
+    }
     Request {
         message: RouteNetlinkMessage::NewRoute(message),
         flags: NLM_F_CREATE | NLM_F_REPLACE,

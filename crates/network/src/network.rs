@@ -2,20 +2,24 @@
 
 mod bridges;
 mod gateway;
+mod ground;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
+use ground::Ground;
 use havre_sys::netns;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::bridge::Bridge;
 use crate::config::{INTERFACE_NAME_MAX, NetworkConfig};
-use crate::endpoint::{BridgeNetwork, DEFAULT_NETWORK, Endpoint, EndpointRequest, MacAddress};
+use crate::endpoint::{
+    DEFAULT_NETWORK, Endpoint, EndpointRequest, Ipv6Place, MacAddress, PortBinding, Sharing, UserNetwork,
+};
 use crate::error::NetworkError;
 use crate::firewall::{self, Element, Firewall};
 use crate::netlink::{self, Connection, Veth};
@@ -48,11 +52,11 @@ pub struct Network {
 /// Which networks there are, and who is on them.
 #[derive(Default)]
 struct Table {
-    networks: BTreeMap<String, BridgeNetwork>,
+    networks: BTreeMap<String, UserNetwork>,
     /// By container, then network.
     held: BTreeMap<String, BTreeMap<String, Held>>,
     /// By network; known once its subnet is.
-    addresses: BTreeMap<String, Addresses>,
+    addresses: BTreeMap<String, Given>,
     /// Ports on their way out of the firewall: publishing one of them anew has to wait, or it would be withdrawn too.
     withdrawing: Vec<Element>,
 }
@@ -68,6 +72,22 @@ impl Table {
     fn of(&self, container: &str) -> impl Iterator<Item = &Endpoint> {
         let held = self.held.get(container).into_iter().flat_map(BTreeMap::values);
         held.map(|held| &held.endpoint)
+    }
+}
+
+/// The addresses of a network that are given away.
+struct Given {
+    ipv4: Addresses,
+    ipv6: Option<Addresses>,
+}
+
+impl Given {
+    fn release(&mut self, ip: IpAddr) {
+        match (ip, &mut self.ipv6) {
+            (IpAddr::V4(_), _) => self.ipv4.release(ip),
+            (IpAddr::V6(_), Some(ipv6)) => ipv6.release(ip),
+            (IpAddr::V6(_), None) => {}
+        }
     }
 }
 
@@ -111,9 +131,9 @@ impl Network {
                 Removed::Published(elements) => {
                     table.withdrawing.retain(|element| !elements.contains(element))
                 }
-                Removed::Address(network, address) => {
-                    if let Some(addresses) = table.addresses.get_mut(&network) {
-                        addresses.release(address);
+                Removed::Addresses(network, addresses) => {
+                    if let Some(given) = table.addresses.get_mut(&network) {
+                        addresses.into_iter().for_each(|ip| given.release(ip));
                     }
                 }
             }
@@ -190,10 +210,10 @@ impl Network {
     pub fn connect(&self, request: &EndpointRequest) -> Result<Endpoint, NetworkError> {
         let container = &request.container;
         check_container(container)?;
-        let bridge = self.bridge(&request.network)?;
-        let endpoint = self.allocate(request, &bridge)?;
+        let ground = self.ground(&request.network)?;
+        let endpoint = self.allocate(request, &ground)?;
         let built = self
-            .build(&endpoint, &bridge)
+            .build(&endpoint, &ground, request)
             .and_then(|()| self.settle_gateway(container));
         match built {
             Ok(()) => Ok(self.endpoint_on(container, &request.network).unwrap_or(endpoint)),
@@ -251,10 +271,16 @@ impl Network {
         let mut failures = Vec::new();
         failures.extend(self.records.forget(container, network).err());
         let ports = endpoint.ports.clone();
-        let gone = Connection::open()
-            .and_then(|mut host| host.execute(vec![netlink::delete_link(&endpoint.host_interface)]));
+        let delete = |name: &str| Connection::open()?.execute(vec![netlink::delete_link(name)]);
+        let gone = match endpoint.host_interface.as_str() {
+            "" => netns::within(&self.records.namespace_path(container), || {
+                delete(&endpoint.interface)
+            }),
+            host_interface => delete(host_interface),
+        };
         if let Err(error) = gone
             && error.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error())
+            && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(%error, container, "an interface goes later");
         }
@@ -269,8 +295,14 @@ impl Network {
     fn condemn(&self, endpoint: Endpoint) {
         self.reaper.send(Job::Endpoint(Condemned {
             published: elements(&endpoint),
+            addresses: Some((endpoint.network.clone(), endpoint.addresses())),
+            inside: endpoint.host_interface.is_empty().then(|| {
+                (
+                    self.records.namespace_path(&endpoint.container),
+                    endpoint.interface,
+                )
+            }),
             interface: endpoint.host_interface,
-            address: Some((endpoint.network, endpoint.ip)),
         }));
     }
 
@@ -314,6 +346,7 @@ impl Network {
             .map(|endpoint| endpoint.host_interface.as_str())
             .collect();
         failures.extend(self.sweep_bridges(&links).err());
+        failures.extend(self.sweep_parents().err());
         let ours: BTreeSet<String> = self.interfaces().into_iter().collect();
         let ours: BTreeSet<u32> = links
             .iter()
@@ -330,7 +363,11 @@ impl Network {
             }
         }
         for endpoint in &endpoints {
-            let reservation = ports::reserve_again(&endpoint.ports);
+            // What is relayed is somebody else's to keep, who outlived the earlier daemon.
+            let relayed = endpoint.relayed();
+            let mut ports = endpoint.ports.clone();
+            ports.retain(|binding| !relayed.contains(binding));
+            let reservation = ports::reserve_again(&ports);
             let mut table = lock(&self.table);
             let held = table.held.get_mut(&endpoint.container);
             if let Some(held) = held.and_then(|held| held.get_mut(&endpoint.network)) {
@@ -343,11 +380,12 @@ impl Network {
             .map(|endpoint| endpoint.network.as_str())
             .collect();
         for network in used {
-            failures.extend(self.bridge(network).err());
+            failures.extend(self.ground(network).err());
         }
         let gone = |endpoint: &&Endpoint| {
             !netns::is_kept(&self.records.namespace_path(&endpoint.container))
-                || !links.iter().any(|link| link.name == endpoint.host_interface)
+                || !endpoint.host_interface.is_empty()
+                    && !links.iter().any(|link| link.name == endpoint.host_interface)
         };
         let lost: BTreeSet<String> = endpoints
             .iter()
@@ -377,6 +415,32 @@ impl Network {
         lock(&self.table).of(container).cloned().collect()
     }
 
+    /// The published ports of a container that somebody has to relay, and the addresses they lead to. Their places are
+    /// held until [`Network::relayed`] says that somebody listens.
+    pub fn relays(&self, container: &str) -> (Vec<PortBinding>, Vec<IpAddr>) {
+        let table = lock(&self.table);
+        let publishing = table
+            .of(container)
+            .find(|endpoint| !endpoint.relayed().is_empty() && !endpoint.host_interface.is_empty());
+        publishing.map_or_else(Default::default, |endpoint| {
+            (endpoint.relayed(), endpoint.addresses())
+        })
+    }
+
+    /// Somebody listens at all ports of a container that are to be relayed.
+    pub fn relayed(&self, container: &str) {
+        let mut table = lock(&self.table);
+        for held in table
+            .held
+            .get_mut(container)
+            .into_iter()
+            .flat_map(BTreeMap::values_mut)
+        {
+            let relayed = held.endpoint.relayed();
+            held.reservation.release(&relayed);
+        }
+    }
+
     /// Waits until everything handed to the background is gone.
     pub fn flush(&self) {
         self.reaper.flush();
@@ -387,8 +451,8 @@ impl Network {
         &self.config.state_dir
     }
 
-    /// Takes an address and ports, and enters the endpoint.
-    fn allocate(&self, request: &EndpointRequest, bridge: &Bridge) -> Result<Endpoint, NetworkError> {
+    /// Takes addresses and ports, and enters the endpoint.
+    fn allocate(&self, request: &EndpointRequest, ground: &Ground) -> Result<Endpoint, NetworkError> {
         let mut table = lock(&self.table);
         let (container, network) = (request.container.clone(), request.network.clone());
         if table.of(&container).any(|endpoint| endpoint.network == network) {
@@ -398,31 +462,67 @@ impl Network {
             .endpoints()
             .flat_map(|endpoint| endpoint.ports.iter().copied())
             .collect();
-        let publishes = self.gives_route(&table, request)
+        let publishes = ground.sharing.is_none()
+            && self.gives_route(&table, request)
             && table.of(&container).all(|endpoint| endpoint.ports.is_empty());
         let wanted = if publishes { &request.ports[..] } else { &[] };
-        let (ports, reservation) = ports::reserve(wanted, &taken)?;
-        let interface = (0..)
-            .map(|number| format!("{CONTAINER_INTERFACE}{number}"))
-            .find(|name| table.of(&container).all(|endpoint| endpoint.interface != *name))
-            .unwrap_or_default();
-        let addresses = table
+        let relayed = |ip: IpAddr| match ip {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(ip) => ground.ipv6.is_none() || ip.is_unspecified() || ip.is_loopback(),
+        };
+        let (ports, reservation) = ports::reserve(wanted, &taken, relayed)?;
+        let interface = self.interface_for(&table, request)?;
+        let given = table
             .addresses
             .entry(network.clone())
-            .or_insert_with(|| Addresses::new(bridge.subnet, bridge.gateway));
+            .or_insert_with(|| ground.given());
+        let mut ipv6 = None;
+        if let Some(subnet) = ground.ipv6 {
+            let addresses = given.ipv6.get_or_insert_with(|| ground.given_ipv6(subnet));
+            let ip = match request.ip6 {
+                Some(ip) => addresses.claim(ip).map(|()| ip)?,
+                None => match addresses.allocate()? {
+                    IpAddr::V6(ip) => ip,
+                    IpAddr::V4(_) => return Err(NetworkError::NoIpv6 { network }),
+                },
+            };
+            ipv6 = Some(Ipv6Place {
+                ip,
+                prefix: subnet.prefix_len(),
+                gateway: subnet.addr(),
+            });
+        } else if request.ip6.is_some() {
+            return Err(NetworkError::NoIpv6 { network });
+        }
         let ip = match request.ip {
-            Some(ip) => addresses.claim(ip).map(|()| ip)?,
-            None => addresses.allocate()?,
+            Some(ip) => given.ipv4.claim(ip).map(|()| IpAddr::V4(ip)),
+            None => given.ipv4.allocate(),
+        };
+        let ip = match ip {
+            Ok(IpAddr::V4(ip)) => ip,
+            outcome => {
+                if let Some(place) = ipv6 {
+                    given.release(place.ip.into());
+                }
+                let subnet = ground.subnet.into();
+                return Err(outcome
+                    .err()
+                    .unwrap_or(NetworkError::AddressesExhausted { subnet }));
+            }
         };
         let id = random_id();
         let endpoint = Endpoint {
-            host_interface: format!("{HOST_INTERFACE_PREFIX}{}", &id[..10]),
+            host_interface: match ground.sharing {
+                None => format!("{HOST_INTERFACE_PREFIX}{}", &id[..10]),
+                Some(_) => String::new(),
+            },
             id,
             network: network.clone(),
             container: container.clone(),
             ip,
-            prefix: bridge.subnet.prefix_len(),
-            gateway: bridge.gateway,
+            prefix: ground.subnet.prefix_len(),
+            gateway: ground.gateway,
+            ipv6,
             mac: request.mac.unwrap_or_else(|| MacAddress::from_ip(ip)),
             interface,
             priority: request.priority,
@@ -436,8 +536,33 @@ impl Network {
         Ok(endpoint)
     }
 
+    /// The name of a new interface in a container.
+    fn interface_for(&self, table: &Table, request: &EndpointRequest) -> Result<String, NetworkError> {
+        let container = &request.container;
+        let is_free = |name: &str| table.of(container).all(|endpoint| endpoint.interface != name);
+        if let Some(name) = &request.interface {
+            return match (is_interface_name(name), is_free(name) && name != "lo") {
+                (false, _) => Err(NetworkError::InvalidInterfaceName { name: name.clone() }),
+                (true, false) => Err(NetworkError::InterfaceTaken {
+                    container: container.clone(),
+                    name: name.clone(),
+                }),
+                (true, true) => Ok(name.clone()),
+            };
+        }
+        let known = table.networks.get(&request.network);
+        let prefix = known.map_or(CONTAINER_INTERFACE, |network| network.prefix.as_str());
+        let mut names = (0..).map(|number| format!("{prefix}{number}"));
+        Ok(names.find(|name| is_free(name)).unwrap_or_default())
+    }
+
     /// Makes in the kernel what was entered.
-    fn build(&self, endpoint: &Endpoint, bridge: &Bridge) -> Result<(), NetworkError> {
+    fn build(
+        &self,
+        endpoint: &Endpoint,
+        ground: &Ground,
+        request: &EndpointRequest,
+    ) -> Result<(), NetworkError> {
         let path = self.records.namespace_path(&endpoint.container);
         let failed = |action| {
             move |source| NetworkError::Netlink {
@@ -453,19 +578,33 @@ impl Network {
         })?;
         self.records.save(endpoint)?;
 
-        let mut requests = vec![netlink::add_veth(&Veth {
-            host_name: &endpoint.host_interface,
-            bridge: bridge.index,
-            namespace: namespace.as_fd(),
-            container_name: &endpoint.interface,
-            mac: endpoint.mac,
-            mtu: bridge.mtu,
-        })];
-        if !endpoint.ports.is_empty() {
-            requests.push(netlink::set_hairpin(&endpoint.host_interface));
-        }
-        if !self.has_neighbours(&endpoint.network) {
-            requests.push(netlink::set_isolated(&endpoint.host_interface));
+        let mut requests = Vec::new();
+        match ground.sharing {
+            Some(sharing) => requests.push(netlink::add_shared(
+                ground.index,
+                sharing,
+                namespace.as_fd(),
+                &endpoint.interface,
+                // Those who share a hardware address have none to be set.
+                matches!(sharing, Sharing::Macvlan(_)).then_some(endpoint.mac),
+                ground.mtu,
+            )),
+            None => {
+                requests.push(netlink::add_veth(&Veth {
+                    host_name: &endpoint.host_interface,
+                    bridge: ground.index,
+                    namespace: namespace.as_fd(),
+                    container_name: &endpoint.interface,
+                    mac: endpoint.mac,
+                    mtu: ground.mtu.unwrap_or(u32::from(u16::MAX)),
+                }));
+                if !endpoint.ports.is_empty() {
+                    requests.push(netlink::set_hairpin(&endpoint.host_interface));
+                }
+                if !self.has_neighbours(&endpoint.network) {
+                    requests.push(netlink::set_isolated(&endpoint.host_interface));
+                }
+            }
         }
         let routes =
             lock(&self.table).of(&endpoint.container).count() == 1 && !self.is_internal(&endpoint.network);
@@ -473,24 +612,62 @@ impl Network {
             .and_then(|mut host| host.execute(requests))
             .map_err(failed("create"))?;
 
-        let address =
-            Ipv4Net::new(endpoint.ip, endpoint.prefix).map_err(|_| NetworkError::AddressOutside {
-                ip: endpoint.ip,
-                subnet: bridge.subnet,
-            })?;
+        let outside = || NetworkError::AddressOutside {
+            ip: endpoint.ip.into(),
+            subnet: ground.subnet.into(),
+        };
+        let mut addresses = vec![IpNet::V4(
+            Ipv4Net::new(endpoint.ip, endpoint.prefix).map_err(|_| outside())?,
+        )];
+        if let Some(place) = endpoint.ipv6 {
+            let address = Ipv6Net::new(place.ip, place.prefix).map_err(|_| outside())?;
+            addresses.push(address.into());
+        }
+        for ip in &request.link_local {
+            let prefix = if ip.is_ipv4() { 16 } else { 64 };
+            addresses.push(IpNet::new(*ip, prefix).map_err(|_| outside())?);
+        }
+        let hops = if routes { self.hops(endpoint) } else { Vec::new() };
         let name = endpoint.interface.as_str();
+        let host_side = ground.sharing.is_none();
         netns::within(&path, || {
             let index = netlink::link_index(name)?.ok_or(std::io::ErrorKind::NotFound)?;
-            let mut inside = Connection::open()?;
-            let mut requests = vec![netlink::set_up(index), netlink::add_address(index, address)];
-            // Among several networks it is settled when all is there.
-            if routes {
-                requests.push(netlink::set_default_route(index, endpoint.gateway));
+            if addresses.iter().any(|address| matches!(address, IpNet::V6(_))) {
+                // Routers are those of the network, nobody in it says others; and nobody else has an address of it.
+                let own: &[_] = match host_side {
+                    true => &["accept_ra", "accept_dad", "disable_ipv6"],
+                    false => &["disable_ipv6"],
+                };
+                for setting in own {
+                    fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{setting}"), "0")?;
+                }
             }
+            for (setting, value) in &request.settings {
+                fs::write(
+                    format!("/proc/sys/net/{}", setting.replace("IFNAME", name)),
+                    value,
+                )?;
+            }
+            let mut inside = Connection::open()?;
+            let mut requests = vec![netlink::set_up(index)];
+            requests.extend(
+                addresses
+                    .iter()
+                    .map(|address| netlink::add_address(index, *address)),
+            );
+            // Among several networks it is settled when all is there.
+            requests.extend(hops.iter().map(|hop| netlink::set_default_route(index, *hop)));
             inside.execute(requests)?;
-            inside.await_operation(&[name])
+            match host_side {
+                true => inside.await_operation(&[name]),
+                // A parent without a carrier is nobody's fault.
+                false => Ok(()),
+            }
         })
         .map_err(failed("configure"))?;
+        if !host_side {
+            return Ok(());
+        }
         self.publish(&elements(endpoint))?;
         let bridge = self.interface_of(&endpoint.network);
         Connection::open()
@@ -523,13 +700,18 @@ impl Network {
     }
 }
 
+/// What the firewall passes on to an endpoint.
 fn elements(endpoint: &Endpoint) -> Vec<Element> {
-    endpoint
-        .ports
-        .iter()
-        .map(|binding| Element {
-            binding: *binding,
-            container: endpoint.ip,
+    if endpoint.host_interface.is_empty() {
+        return Vec::new();
+    }
+    let ports = endpoint.ports.iter();
+    ports
+        .filter_map(|binding| {
+            Some(Element {
+                binding: *binding,
+                container: endpoint.target(binding)?,
+            })
         })
         .collect()
 }

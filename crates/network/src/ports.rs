@@ -1,46 +1,61 @@
 //! Ports of the host: reserved by sockets that are bound, and for TCP listening, but never served.
 //!
 //! The firewall takes published traffic away before it reaches a socket, so these only keep other programs from taking
-//! the port, and find out when another program already has it.
+//! the port, and find out when another program already has it. What the firewall cannot pass on is served by a socket of
+//! somebody else (see [`Endpoint::relayed`](crate::Endpoint::relayed)): for those only a place is held until it is there.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
 
 use crate::endpoint::{PortBinding, PortRequest, Protocol};
 use crate::error::NetworkError;
 
+/// Other ports that are tried when the one the kernel chose for the first address is taken on another one.
+const ATTEMPTS: usize = 32;
+
 /// Keeps ports of the host until dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Reservation {
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<(PortBinding, OwnedFd)>,
 }
 
-/// Reserves a host port for every request; `taken` are the bindings of this engine's other containers.
+impl Reservation {
+    /// Lets go of ports that somebody else has taken over.
+    pub(crate) fn release(&mut self, bindings: &[PortBinding]) {
+        self.sockets.retain(|(binding, _)| !bindings.contains(binding));
+    }
+}
+
+/// Whether this host can listen on IPv6 addresses.
+pub fn has_ipv6() -> bool {
+    static KNOWN: LazyLock<bool> =
+        LazyLock::new(|| open(Protocol::Tcp, Ipv6Addr::LOCALHOST.into(), 0, false).is_ok());
+    *KNOWN
+}
+
+/// Reserves a host port for every request; `taken` are the bindings of this engine's other containers, `relayed` says which
+/// bindings somebody else will listen on.
 pub(crate) fn reserve(
     requests: &[PortRequest],
     taken: &[PortBinding],
+    relayed: impl Fn(IpAddr) -> bool,
 ) -> Result<(Vec<PortBinding>, Reservation), NetworkError> {
-    let mut bindings: Vec<PortBinding> = Vec::with_capacity(requests.len());
-    let mut sockets = Vec::with_capacity(requests.len());
+    let mut sockets: Vec<(PortBinding, OwnedFd)> = Vec::with_capacity(requests.len());
     for request in requests {
-        let (host_port, socket) = reserve_one(request, |port| {
+        let reserved = reserve_one(request, &relayed, |ip, port| {
             taken
                 .iter()
-                .chain(&bindings)
-                .any(|binding| conflicts(binding, request, port))
+                .chain(sockets.iter().map(|(binding, _)| binding))
+                .any(|binding| conflicts(binding, request.protocol, ip, port))
         })?;
-        sockets.push(socket);
-        bindings.push(PortBinding {
-            container_port: request.container_port,
-            protocol: request.protocol,
-            host_ip: request.host_ip,
-            host_port,
-        });
+        sockets.extend(reserved);
     }
-    Ok((bindings, Reservation { _sockets: sockets }))
+    let bindings = sockets.iter().map(|(binding, _)| *binding).collect();
+    Ok((bindings, Reservation { sockets }))
 }
 
 /// Reserves again what an earlier daemon had reserved. A port that another program took meanwhile stays published, since
@@ -48,35 +63,38 @@ pub(crate) fn reserve(
 pub(crate) fn reserve_again(bindings: &[PortBinding]) -> Reservation {
     let sockets = bindings
         .iter()
-        .filter_map(|binding| match open(binding.protocol, binding.host_ip, binding.host_port) {
-            Ok((_, socket)) => Some(socket),
-            Err(error) => {
-                let PortBinding { host_ip, host_port, protocol, .. } = binding;
-                tracing::warn!(%error, "published port {host_ip}:{host_port}/{protocol} could not be reserved again");
-                None
-            }
-        })
+        .filter_map(
+            |binding| match open(binding.protocol, binding.host_ip, binding.host_port, false) {
+                Ok((_, socket)) => Some((*binding, socket)),
+                Err(error) => {
+                    let address = SocketAddr::new(binding.host_ip, binding.host_port);
+                    let protocol = binding.protocol;
+                    tracing::warn!(%error, "published port {address}/{protocol} could not be reserved again");
+                    None
+                }
+            },
+        )
         .collect();
-    Reservation { _sockets: sockets }
+    Reservation { sockets }
 }
 
-fn conflicts(binding: &PortBinding, request: &PortRequest, port: u16) -> bool {
-    let same_address = binding.host_ip == request.host_ip
-        || binding.host_ip.is_unspecified()
-        || request.host_ip.is_unspecified();
-    binding.host_port == port && binding.protocol == request.protocol && same_address
+fn conflicts(binding: &PortBinding, protocol: Protocol, ip: IpAddr, port: u16) -> bool {
+    let same_address = binding.host_ip == ip
+        || binding.host_ip.is_ipv4() == ip.is_ipv4()
+            && (binding.host_ip.is_unspecified() || ip.is_unspecified());
+    binding.host_port == port && binding.protocol == protocol && same_address
 }
 
 fn reserve_one(
     request: &PortRequest,
-    allocated: impl Fn(u16) -> bool,
-) -> Result<(u16, OwnedFd), NetworkError> {
-    let PortRequest {
-        protocol,
-        host_ip: ip,
-        ..
-    } = *request;
-    let refused = |port: u16, error: io::Error| match error.kind() {
+    relayed: &impl Fn(IpAddr) -> bool,
+    allocated: impl Fn(IpAddr, u16) -> bool,
+) -> Result<Vec<(PortBinding, OwnedFd)>, NetworkError> {
+    let PortRequest { protocol, .. } = *request;
+    let Some(first_ip) = request.host_ips.first().copied() else {
+        return Ok(Vec::new());
+    };
+    let refused = |ip: IpAddr, port: u16, error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => NetworkError::PortInUse { ip, port, protocol },
         _ => NetworkError::PortRefused {
             ip,
@@ -85,62 +103,108 @@ fn reserve_one(
             source: error,
         },
     };
+    // The same port on all addresses, or none.
+    let take = |wanted: u16| -> Result<Vec<(PortBinding, OwnedFd)>, (IpAddr, u16, io::Error)> {
+        let mut port = wanted;
+        let mut sockets = Vec::with_capacity(request.host_ips.len());
+        for ip in &request.host_ips {
+            let (bound, socket) =
+                open(protocol, *ip, port, relayed(*ip)).map_err(|error| (*ip, port, error))?;
+            port = bound;
+            let binding = PortBinding {
+                container_port: request.container_port,
+                protocol,
+                host_ip: *ip,
+                host_port: port,
+            };
+            sockets.push((binding, socket));
+        }
+        Ok(sockets)
+    };
     let Some(range) = request.host_ports.clone().filter(|range| *range != (0..=0)) else {
-        return open(protocol, ip, 0).map_err(|error| refused(0, error));
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match take(0) {
+                Ok(sockets) => return Ok(sockets),
+                Err((ip, _, error))
+                    if error.kind() == io::ErrorKind::AddrInUse && ip != first_ip && attempts < ATTEMPTS => {}
+                Err((ip, port, error)) => return Err(refused(ip, port, error)),
+            }
+        }
     };
     let (first, last) = (*range.start(), *range.end());
     for port in range {
         if port == 0 {
             continue;
         }
-        if allocated(port) {
+        if let Some(ip) = request.host_ips.iter().copied().find(|ip| allocated(*ip, port)) {
             if first == last {
                 return Err(NetworkError::PortAllocated { ip, port, protocol });
             }
             continue;
         }
-        match open(protocol, ip, port) {
+        match take(port) {
             Ok(reserved) => return Ok(reserved),
-            Err(error) if first == last || error.kind() != io::ErrorKind::AddrInUse => {
-                return Err(refused(port, error));
+            Err((ip, port, error)) if first == last || error.kind() != io::ErrorKind::AddrInUse => {
+                return Err(refused(ip, port, error));
             }
             Err(_) => {}
         }
     }
     Err(NetworkError::PortRangeExhausted {
-        ip,
+        ip: first_ip,
         first,
         last,
         protocol,
     })
 }
 
-fn open(protocol: Protocol, ip: Ipv4Addr, port: u16) -> io::Result<(u16, OwnedFd)> {
+/// A socket at the port, or at any when it is 0. `place`: another socket will listen there while this one still is.
+fn open(protocol: Protocol, ip: IpAddr, port: u16, place: bool) -> io::Result<(u16, OwnedFd)> {
     let kind = match protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
     };
-    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    let family = match ip {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if ip.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     // Without SO_REUSEADDR, connections of an earlier life in TIME_WAIT would refuse the port for a minute. It lets
     // nobody share a port on which somebody listens.
     if protocol == Protocol::Tcp {
-        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
     }
-    bind(&socket, &SocketAddrV4::new(ip, port))?;
-    if protocol == Protocol::Tcp {
+    bind(&socket, &SocketAddr::new(ip, port))?;
+    if protocol == Protocol::Tcp && !place {
         listen(&socket, 1)?;
     }
-    let bound = SocketAddrV4::try_from(getsockname(&socket)?)?;
+    if protocol == Protocol::Udp && place {
+        // Only now: bound with it, the port could be somebody else's already.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    let bound = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok((bound.port(), socket))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
     use super::*;
 
     const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    fn reserve(
+        requests: &[PortRequest],
+        taken: &[PortBinding],
+    ) -> Result<(Vec<PortBinding>, Reservation), NetworkError> {
+        super::reserve(requests, taken, |_| false)
+    }
 
     fn request(
         protocol: Protocol,
@@ -150,7 +214,7 @@ mod tests {
         PortRequest {
             container_port: 80,
             protocol,
-            host_ip,
+            host_ips: vec![host_ip.into()],
             host_ports: ports,
         }
     }
@@ -190,7 +254,7 @@ mod tests {
         let binding = PortBinding {
             container_port: 1,
             protocol: Protocol::Tcp,
-            host_ip: Ipv4Addr::UNSPECIFIED,
+            host_ip: Ipv4Addr::UNSPECIFIED.into(),
             host_port: port,
         };
         let error = reserve(&wanted, &[binding]).expect_err("taken by a container");
@@ -223,6 +287,61 @@ mod tests {
         let error =
             reserve(&[request(Protocol::Tcp, LOCAL, Some(first..=first))], &bindings).expect_err("allocated");
         assert!(matches!(error, NetworkError::PortAllocated { .. }), "{error}");
+    }
+
+    #[test]
+    fn both_families_get_the_same_port() {
+        let any = PortRequest {
+            host_ips: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            ..request(Protocol::Tcp, LOCAL, None)
+        };
+        let (bindings, kept) = reserve(std::slice::from_ref(&any), &[]).expect("a port");
+        assert_eq!(bindings.len(), 2);
+        assert_eq!(bindings[0].host_port, bindings[1].host_port);
+        let port = bindings[0].host_port;
+        let one = PortRequest {
+            host_ips: vec![Ipv6Addr::LOCALHOST.into()],
+            host_ports: Some(port..=port),
+            ..any
+        };
+        let error = reserve(std::slice::from_ref(&one), &bindings).expect_err("allocated");
+        assert_eq!(
+            error.to_string(),
+            format!("Bind for [::1]:{port} failed: port is already allocated")
+        );
+        drop(kept);
+        reserve(&[one], &[]).expect("free again");
+    }
+
+    #[test]
+    fn a_place_is_held_for_the_socket_that_will_serve() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let wanted = PortRequest {
+                host_ips: vec![Ipv6Addr::LOCALHOST.into()],
+                ..request(protocol, LOCAL, None)
+            };
+            let (bindings, mut kept) = super::reserve(&[wanted], &[], |_| true).expect("a port");
+            let address = SocketAddr::new(bindings[0].host_ip, bindings[0].host_port);
+            if protocol == Protocol::Udp {
+                assert!(
+                    UdpSocket::bind(address).is_err(),
+                    "somebody who does not know of it"
+                );
+            }
+            let kind = match protocol {
+                Protocol::Tcp => SocketType::STREAM,
+                Protocol::Udp => SocketType::DGRAM,
+            };
+            let serving =
+                socket_with(AddressFamily::INET6, kind, SocketFlags::CLOEXEC, None).expect("socket");
+            sockopt::set_socket_reuseaddr(&serving, true).expect("option");
+            bind(&serving, &address).expect("the place is free for it");
+            if protocol == Protocol::Tcp {
+                listen(&serving, 1).expect("listen");
+            }
+            kept.release(&bindings);
+            assert!(kept.sockets.is_empty());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! once, so that a hundred containers cost little more than one.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +22,13 @@ const ROUND: usize = 64;
 /// An endpoint to remove.
 #[derive(Debug, Default)]
 pub(crate) struct Condemned {
+    /// Of the host; empty when it has none.
     pub(crate) interface: String,
-    /// Network and address, free when the interface is gone.
-    pub(crate) address: Option<(String, Ipv4Addr)>,
+    /// An interface in a namespace: left to that, the kernel would remove it some time later, and its hardware address
+    /// would be in use until then.
+    pub(crate) inside: Option<(PathBuf, String)>,
+    /// Network and addresses, free when the interface is gone.
+    pub(crate) addresses: Option<(String, Vec<IpAddr>)>,
     pub(crate) published: Vec<Element>,
 }
 
@@ -43,7 +47,7 @@ pub(crate) enum Job {
 /// What the reaper tells its owner.
 pub(crate) enum Removed {
     Published(Vec<Element>),
-    Address(String, Ipv4Addr),
+    Addresses(String, Vec<IpAddr>),
 }
 
 /// The thread that removes. It ends when this is dropped, after what it was sent before.
@@ -127,6 +131,14 @@ fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed), c
         removed(Removed::Published(published));
         answer(settled);
 
+        for (path, interface) in endpoints.iter().filter_map(|endpoint| endpoint.inside.as_ref()) {
+            let deleted = netns::within(path, || delete_links(&[interface]));
+            if let Err(error) = deleted
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, interface, "an interface in a namespace could not be removed");
+            }
+        }
         for path in namespaces {
             if let Err(error) = netns::remove(&path) {
                 tracing::warn!(%error, path = %path.display(), "a network namespace could not be removed");
@@ -136,12 +148,13 @@ fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed), c
         let interfaces: Vec<_> = endpoints
             .iter()
             .map(|endpoint| endpoint.interface.as_str())
+            .filter(|interface| !interface.is_empty())
             .collect();
         if let Err(error) = delete_links(&interfaces) {
             tracing::warn!(%error, ?interfaces, "interfaces could not be removed");
         }
-        for (network, address) in endpoints.into_iter().filter_map(|endpoint| endpoint.address) {
-            removed(Removed::Address(network, address));
+        for (network, addresses) in endpoints.into_iter().filter_map(|endpoint| endpoint.addresses) {
+            removed(Removed::Addresses(network, addresses));
         }
         answer(flushed);
     }

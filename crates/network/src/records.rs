@@ -3,6 +3,8 @@
 //! ```text
 //! bridge.json                            {"subnet": "172.17.0.0/16"}: taken again when it is still free
 //! bridges/<interface>                    a bridge of a user-defined network: nobody else's is ever removed
+//! parents/<interface>                    an interface made to be shared: nobody else's is ever removed
+//! admitted/<bridge>                      a bridge for which somebody else's firewall got exceptions
 //! endpoints/<container>.json             its endpoint on the default bridge
 //! endpoints/<container>@<network>.json   its endpoint on another network
 //! netns/<container>                      the container's namespace (bind mount)
@@ -33,7 +35,7 @@ pub(crate) struct Records {
 impl Records {
     /// Makes the directories where missing.
     pub(crate) fn open(dir: &Path) -> Result<Self, NetworkError> {
-        for part in ["bridges", "endpoints", "netns"] {
+        for part in ["admitted", "bridges", "endpoints", "netns", "parents"] {
             fs::create_dir_all(dir.join(part)).map_err(NetworkError::State)?;
         }
         Ok(Self {
@@ -80,6 +82,37 @@ impl Records {
     /// The interfaces that are bridges of ours.
     pub(crate) fn bridges(&self) -> Result<Vec<String>, NetworkError> {
         names_in(&self.dir.join("bridges"))
+    }
+
+    /// Notes that an interface is about to be made for containers to share.
+    pub(crate) fn own_parent(&self, interface: &str) -> Result<(), NetworkError> {
+        fs::write(self.dir.join("parents").join(interface), "").map_err(NetworkError::State)
+    }
+
+    pub(crate) fn disown_parent(&self, interface: &str) -> Result<(), NetworkError> {
+        remove(&self.dir.join("parents").join(interface))
+    }
+
+    /// The interfaces that were made to be shared.
+    pub(crate) fn parents(&self) -> Result<Vec<String>, NetworkError> {
+        names_in(&self.dir.join("parents"))
+    }
+
+    /// Notes that somebody else's firewall is about to get exceptions for a bridge.
+    pub(crate) fn admit(&self, bridge: &str) -> Result<(), NetworkError> {
+        fs::write(self.dir.join("admitted").join(bridge), "").map_err(NetworkError::State)
+    }
+
+    /// Forgets that; whether it was known.
+    pub(crate) fn withdraw(&self, bridge: &str) -> Result<bool, NetworkError> {
+        let path = self.dir.join("admitted").join(bridge);
+        let known = path.exists();
+        remove(&path).map(|()| known)
+    }
+
+    /// The bridges for which there are exceptions.
+    pub(crate) fn admitted(&self) -> Result<Vec<String>, NetworkError> {
+        names_in(&self.dir.join("admitted"))
     }
 
     /// All endpoints. A file that cannot be read as one (torn by a power cut) is removed, and said so in the log.
@@ -173,6 +206,7 @@ mod tests {
             ip,
             prefix: 16,
             gateway: Ipv4Addr::new(172, 17, 0, 1),
+            ipv6: None,
             mac: MacAddress::from_ip(ip),
             host_interface: "hv01234567".to_owned(),
             network: DEFAULT_NETWORK.to_owned(),

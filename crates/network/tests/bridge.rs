@@ -116,7 +116,7 @@ fn publish(container_port: u16, protocol: Protocol, host_ip: Ipv4Addr, host_port
     PortRequest {
         container_port,
         protocol,
-        host_ip,
+        host_ips: vec![host_ip.into()],
         host_ports: (host_port != 0).then_some(host_port..=host_port),
     }
 }
@@ -128,12 +128,8 @@ fn start(network: &Network, container: &str, ports: &[PortRequest]) -> Endpoint 
 
 fn connect(network: &Network, container: &str, ports: &[PortRequest]) -> Result<Endpoint, NetworkError> {
     network.connect(&EndpointRequest {
-        network: havre_network::DEFAULT_NETWORK.to_owned(),
-        priority: 0,
-        container: container.to_owned(),
         ports: ports.to_vec(),
-        ip: None,
-        mac: None,
+        ..EndpointRequest::new(havre_network::DEFAULT_NETWORK, container)
     })
 }
 
@@ -259,7 +255,7 @@ fn a_port_moves_to_the_next_container_at_once() {
             let name = format!("web{round}");
             let endpoint = start(&network, &name, &port);
             serve_tcp(&network.sandbox_path(&name), 80);
-            let elements = output_of("nft", "list map ip table_a tcp_any");
+            let elements = output_of("nft", "list map inet table_a tcp_any");
             assert!(
                 elements.contains(&format!("8080 : {} . 80", endpoint.ip)),
                 "{elements}"
@@ -268,7 +264,7 @@ fn a_port_moves_to_the_next_container_at_once() {
             network.sandbox_remove(&name).expect("remove");
         }
         network.flush();
-        assert!(!output_of("nft", "list map ip table_a tcp_any").contains("8080"));
+        assert!(!output_of("nft", "list map inet table_a tcp_any").contains("8080"));
         let links = output_of("ip", "-o link show master a0");
         assert_eq!(links, "", "no interface is left");
     });
@@ -422,12 +418,9 @@ fn a_fixed_address_and_hardware_address_are_given() {
         let network = world.open("a");
         network.sandbox_create("c1").expect("sandbox");
         let request = EndpointRequest {
-            network: havre_network::DEFAULT_NETWORK.to_owned(),
-            priority: 0,
-            container: "c1".to_owned(),
-            ports: Vec::new(),
             ip: Some(Ipv4Addr::new(172, 17, 5, 5)),
             mac: Some("02:00:00:00:00:05".parse().expect("address")),
+            ..EndpointRequest::new(havre_network::DEFAULT_NETWORK, "c1")
         };
         network.connect(&request).expect("connect");
         let inside =
@@ -439,8 +432,6 @@ fn a_fixed_address_and_hardware_address_are_given() {
         .expect("ip");
         assert!(link.contains("02:00:00:00:00:05"), "{link}");
         let elsewhere = EndpointRequest {
-            network: havre_network::DEFAULT_NETWORK.to_owned(),
-            priority: 0,
             container: "c2".to_owned(),
             ip: Some(OUTSIDE),
             ..request

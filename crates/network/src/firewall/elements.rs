@@ -2,7 +2,7 @@
 //! microseconds here. Formats: linux/netfilter/nfnetlink.h and nf_tables.h.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
@@ -17,7 +17,7 @@ const NFT_MSG_GETTABLE: u16 = 1;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 const NFT_MSG_DELSETELEM: u16 = 14;
 const NFPROTO_UNSPEC: u8 = 0;
-const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_INET: u8 = 1;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
@@ -37,16 +37,22 @@ const NFTA_DATA_VALUE: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) binding: PortBinding,
-    pub(crate) container: Ipv4Addr,
+    /// Of the same family as the host's.
+    pub(crate) container: IpAddr,
 }
 
 impl Element {
     pub(crate) fn map_name(&self) -> &'static str {
-        match (self.binding.protocol, self.binding.host_ip.is_unspecified()) {
-            (Protocol::Tcp, true) => "tcp_any",
-            (Protocol::Udp, true) => "udp_any",
-            (Protocol::Tcp, false) => "tcp_one",
-            (Protocol::Udp, false) => "udp_one",
+        let ip = self.binding.host_ip;
+        match (self.binding.protocol, ip.is_ipv6(), ip.is_unspecified()) {
+            (Protocol::Tcp, false, true) => "tcp_any",
+            (Protocol::Udp, false, true) => "udp_any",
+            (Protocol::Tcp, false, false) => "tcp_one",
+            (Protocol::Udp, false, false) => "udp_one",
+            (Protocol::Tcp, true, true) => "tcp6_any",
+            (Protocol::Udp, true, true) => "udp6_any",
+            (Protocol::Tcp, true, false) => "tcp6_one",
+            (Protocol::Udp, true, false) => "udp6_one",
         }
     }
 
@@ -88,8 +94,11 @@ impl Element {
 }
 
 /// A concatenation: every part fills up to four bytes.
-fn address_and_port(address: Ipv4Addr, port: u16) -> Vec<u8> {
-    let mut bytes = address.octets().to_vec();
+fn address_and_port(address: IpAddr, port: u16) -> Vec<u8> {
+    let mut bytes = match address {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
     bytes.extend(port.to_be_bytes());
     bytes.extend([0, 0]);
     bytes
@@ -110,7 +119,7 @@ pub(super) fn table_exists(table: &str) -> io::Result<bool> {
         NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
         NLM_F_REQUEST,
         1,
-        NFPROTO_IPV4,
+        NFPROTO_INET,
         0,
     );
     message.text(NFTA_TABLE_NAME, table);
@@ -137,7 +146,7 @@ fn batch(table: &str, elements: &[Element], kind: u16, flags: u16) -> io::Result
     for element in elements {
         sequence += 1;
         let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
-        let mut message = Message::begin(kind, NLM_F_REQUEST | NLM_F_ACK | flags, sequence, NFPROTO_IPV4, 0);
+        let mut message = Message::begin(kind, NLM_F_REQUEST | NLM_F_ACK | flags, sequence, NFPROTO_INET, 0);
         message.text(NFTA_SET_ELEM_LIST_TABLE, table);
         message.text(NFTA_SET_ELEM_LIST_SET, element.map_name());
         message.nested(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {

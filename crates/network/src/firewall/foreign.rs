@@ -3,82 +3,97 @@
 
 use std::process::{Command, Output, Stdio};
 
+/// The programs that manage such firewalls, one for each family.
+const IPV4: &str = "iptables";
+const IPV6: &str = "ip6tables";
+
 /// The exceptions for one bridge.
 pub(crate) struct Foreign<'a> {
     pub(crate) bridge: &'a str,
+    pub(crate) ipv6: bool,
 }
 
 impl Foreign<'_> {
+    /// Whether somebody drops what this bridge forwards. Looks, and changes nothing.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.programs().any(|program| chain_in_the_way(program).is_some())
+    }
+
     /// Adds the exceptions where they are needed. What fails is only logged: without iptables nobody drops anything.
     pub(crate) fn admit(&self) {
-        let Some(chain) = self.chain_in_the_way() else {
-            return;
-        };
-        for direction in ["-i", "-o"] {
-            if self
-                .rule("-C", chain, direction)
-                .is_some_and(|output| output.status.success())
-            {
+        for program in self.programs() {
+            let Some(chain) = chain_in_the_way(program) else {
                 continue;
-            }
-            match self.rule("-I", chain, direction) {
-                Some(output) if output.status.success() => {
-                    tracing::info!(
-                        "iptables chain {chain} drops forwarded packets: made an exception for {}",
-                        self.bridge
-                    );
+            };
+            for direction in ["-i", "-o"] {
+                let is_there = self.rule(program, "-C", chain, direction);
+                if is_there.is_some_and(|output| output.status.success()) {
+                    continue;
                 }
-                Some(output) => {
-                    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                    tracing::warn!(
-                        reason,
-                        "iptables chain {chain} may drop packets of {}",
-                        self.bridge
-                    );
+                match self.rule(program, "-I", chain, direction) {
+                    Some(output) if output.status.success() => {
+                        tracing::info!(
+                            "{program} chain {chain} drops forwarded packets: made an exception for {}",
+                            self.bridge
+                        );
+                    }
+                    Some(output) => {
+                        let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                        tracing::warn!(
+                            reason,
+                            "{program} chain {chain} may drop packets of {}",
+                            self.bridge
+                        );
+                    }
+                    None => {}
                 }
-                None => {}
             }
         }
     }
 
     /// Takes the exceptions away, wherever they are.
     pub(crate) fn withdraw(&self) {
-        for chain in ["DOCKER-USER", "FORWARD"] {
-            for direction in ["-i", "-o"] {
-                // A second try finds a second copy; more of them nobody makes.
-                for _ in 0..2 {
-                    if !self
-                        .rule("-D", chain, direction)
-                        .is_some_and(|output| output.status.success())
-                    {
-                        break;
+        for program in [IPV4, IPV6] {
+            for chain in ["DOCKER-USER", "FORWARD"] {
+                for direction in ["-i", "-o"] {
+                    // A second try finds a second copy; more of them nobody makes.
+                    for _ in 0..2 {
+                        let deleted = self.rule(program, "-D", chain, direction);
+                        if !deleted.is_some_and(|output| output.status.success()) {
+                            break;
+                        }
                     }
                 }
             }
         }
     }
 
-    /// The chain that has to let our bridge through, when there is one. Looks, and creates nothing.
-    fn chain_in_the_way(&self) -> Option<&'static str> {
-        let docker = iptables(&["-S", "DOCKER-USER"])?;
-        if docker.status.success() {
-            return Some("DOCKER-USER");
-        }
-        let forward = iptables(&["-S", "FORWARD"])?;
-        let drops = String::from_utf8_lossy(&forward.stdout)
-            .lines()
-            .any(|line| line == "-P FORWARD DROP");
-        drops.then_some("FORWARD")
+    fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let ipv6 = self.ipv6.then_some(IPV6);
+        [IPV4].into_iter().chain(ipv6)
     }
 
-    fn rule(&self, action: &str, chain: &str, direction: &str) -> Option<Output> {
-        iptables(&[action, chain, direction, self.bridge, "-j", "ACCEPT"])
+    fn rule(&self, program: &str, action: &str, chain: &str, direction: &str) -> Option<Output> {
+        run(program, &[action, chain, direction, self.bridge, "-j", "ACCEPT"])
     }
 }
 
-/// Runs iptables, waiting for its lock; `None` when there is no iptables.
-fn iptables(arguments: &[&str]) -> Option<Output> {
-    Command::new("iptables")
+/// The chain that has to let our bridges through, when there is one. Looks, and creates nothing.
+fn chain_in_the_way(program: &str) -> Option<&'static str> {
+    let docker = run(program, &["-S", "DOCKER-USER"])?;
+    if docker.status.success() {
+        return Some("DOCKER-USER");
+    }
+    let forward = run(program, &["-S", "FORWARD"])?;
+    let drops = String::from_utf8_lossy(&forward.stdout)
+        .lines()
+        .any(|line| line == "-P FORWARD DROP");
+    drops.then_some("FORWARD")
+}
+
+/// Runs the program, waiting for its lock; `None` when it isn't there.
+fn run(program: &str, arguments: &[&str]) -> Option<Output> {
+    Command::new(program)
         .args(["-w", "5"])
         .args(arguments)
         .stdin(Stdio::null())

@@ -1,14 +1,15 @@
 //! The bridges of the networks: made when somebody needs them, kept by the rules, removed with their network.
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::ground::Ground;
 use super::{HOST_INTERFACE_PREFIX, Network, gathered, is_interface_name, lock};
 use crate::bridge::{self, Bridge, Wanted};
-use crate::endpoint::{BridgeInfo, BridgeNetwork, DEFAULT_NETWORK};
+use crate::endpoint::{BridgeInfo, DEFAULT_NETWORK, Driver, UserNetwork};
 use crate::error::NetworkError;
 use crate::firewall::{Foreign, Zone};
 use crate::netlink::{self, Connection, Link};
-use crate::pool::Addresses;
+use crate::parent;
 use crate::reaper::Job;
 
 impl Network {
@@ -27,6 +28,18 @@ impl Network {
         bridge::choose_subnet(&self.config.pools, &reserved)
     }
 
+    /// The same in IPv6: a subnet of 64 bits.
+    pub fn choose_ipv6_subnet(&self, reserved: &[Ipv6Net]) -> Result<Ipv6Net, NetworkError> {
+        let mut reserved = reserved.to_vec();
+        reserved.extend(self.config.ipv6);
+        bridge::choose_ipv6_subnet(&self.config.ipv6_pools, &reserved)
+    }
+
+    /// The default bridge's IPv6 subnet, when it has one.
+    pub fn default_ipv6_subnet(&self) -> Option<Ipv6Net> {
+        self.config.ipv6
+    }
+
     /// The default bridge's subnet, as far as one is chosen.
     pub fn default_subnet(&self) -> Option<Ipv4Net> {
         let known = lock(&self.bridges)
@@ -37,25 +50,43 @@ impl Network {
 
     /// Makes a network known; its bridge appears with the first endpoint or with [`Network::ensure_network`]. Call it for
     /// every network before [`Network::recover`].
-    pub fn define(&self, network: BridgeNetwork) -> Result<(), NetworkError> {
-        let name = &network.interface;
-        if !is_interface_name(name) || name.starts_with(HOST_INTERFACE_PREFIX) && name.len() == 12 {
+    pub fn define(&self, network: UserNetwork) -> Result<(), NetworkError> {
+        let name = match &network.driver {
+            Driver::Bridge(bridge) => &bridge.interface,
+            Driver::Parent(parent) => &parent.parent,
+        };
+        let ours = name.starts_with(HOST_INTERFACE_PREFIX) && name.len() == 12;
+        // A prefix leaves room for a number.
+        let prefix = is_interface_name(&network.prefix) && network.prefix.len() <= 11;
+        if !is_interface_name(name) || ours {
             return Err(NetworkError::InvalidInterfaceName { name: name.clone() });
+        }
+        if !prefix {
+            return Err(NetworkError::InvalidInterfaceName { name: network.prefix });
         }
         lock(&self.table).networks.insert(network.id.clone(), network);
         Ok(())
     }
 
-    /// Makes the bridge of a network that was defined. `fresh`: an interface of that name must not exist yet.
+    /// Makes what a network that was defined stands on. `fresh`: a bridge of that name must not exist yet.
     pub fn ensure_network(&self, id: &str, fresh: bool) -> Result<(), NetworkError> {
-        if fresh {
+        if fresh && !self.is_shared(id) {
             let name = self.interface_of(id);
             let taken = self.records.bridges()?.contains(&name) || name == self.config.bridge;
             if taken || matches!(netlink::link_index(&name), Ok(Some(_))) {
                 return Err(NetworkError::InterfaceExists { name });
             }
         }
-        self.bridge(id).map(|_| ())
+        self.ground(id).map(|_| ())
+    }
+
+    /// Whether a network's containers share an interface of the host.
+    fn is_shared(&self, id: &str) -> bool {
+        let table = lock(&self.table);
+        table
+            .networks
+            .get(id)
+            .is_some_and(|network| network.parent().is_some())
     }
 
     /// Removes a network's bridge and forgets the network. The caller has seen to it that nobody is on it.
@@ -67,19 +98,62 @@ impl Network {
             return Ok(());
         };
         let mut failures = Vec::new();
-        if self.records.bridges()?.contains(&network.interface) {
-            failures.extend(bridge::remove(&network.interface).err());
-            Foreign {
-                bridge: &network.interface,
+        match &network.driver {
+            Driver::Bridge(driver) if self.records.bridges()?.contains(&driver.interface) => {
+                failures.extend(bridge::remove(&driver.interface).err());
+                failures.extend(self.withdraw(&driver.interface).err());
+                failures.extend(self.records.disown_bridge(&driver.interface).err());
             }
-            .withdraw();
-            failures.extend(self.records.disown_bridge(&network.interface).err());
+            Driver::Bridge(_) => {}
+            Driver::Parent(_) => failures.extend(self.sweep_parents().err()),
         }
         lock(&self.table).addresses.remove(id);
         if bridges.remove(id).is_some() {
             failures.extend(self.install(&bridges).err());
         }
         gathered(|| format!("network {}", network.name), failures)
+    }
+
+    /// Has somebody else's firewall let a bridge through, where it would not.
+    fn admit(&self, interface: &str, ipv6: bool) -> Result<(), NetworkError> {
+        let foreign = Foreign {
+            bridge: interface,
+            ipv6,
+        };
+        if foreign.is_in_the_way() {
+            self.records.admit(interface)?;
+            foreign.admit();
+        }
+        Ok(())
+    }
+
+    /// Takes those exceptions away.
+    fn withdraw(&self, interface: &str) -> Result<(), NetworkError> {
+        if self.records.withdraw(interface)? {
+            Foreign {
+                bridge: interface,
+                ipv6: true,
+            }
+            .withdraw();
+        }
+        Ok(())
+    }
+
+    /// For an orderly end: takes away the exceptions in others' firewalls for the bridges that nobody is on. They are
+    /// made again when they are needed.
+    pub fn rest(&self) -> Result<(), NetworkError> {
+        let used: Vec<String> = self
+            .endpoints()
+            .iter()
+            .map(|endpoint| self.interface_of(&endpoint.network))
+            .collect();
+        let mut failures = Vec::new();
+        for interface in self.records.admitted()? {
+            if !used.contains(&interface) {
+                failures.extend(self.withdraw(&interface).err());
+            }
+        }
+        gathered(|| "exceptions in another firewall".to_owned(), failures)
     }
 
     /// The default bridge and who is on it. Makes the bridge when it isn't there yet.
@@ -91,6 +165,7 @@ impl Network {
             interface: self.config.bridge.clone(),
             subnet: bridge.subnet,
             gateway: bridge.gateway,
+            ipv6: bridge.ipv6,
             mtu: bridge.mtu,
             endpoints,
         })
@@ -111,14 +186,16 @@ impl Network {
         let mut known = lock(&self.bridges);
         failures.extend(self.firewall.remove().err());
         for interface in self.records.bridges()? {
-            Foreign { bridge: &interface }.withdraw();
             failures.extend(bridge::remove(&interface).err());
             failures.extend(self.records.disown_bridge(&interface).err());
         }
-        Foreign {
-            bridge: &self.config.bridge,
+        for interface in self.records.parents()? {
+            failures.extend(parent::remove(&interface).err());
+            failures.extend(self.records.disown_parent(&interface).err());
         }
-        .withdraw();
+        for interface in self.records.admitted()? {
+            failures.extend(self.withdraw(&interface).err());
+        }
         failures.extend(bridge::remove(&self.config.bridge).err());
         failures.extend(self.records.forget_subnet().err());
         known.clear();
@@ -169,25 +246,42 @@ impl Network {
                 .or_else(|| self.records.subnet());
             let reserved: Vec<_> = {
                 let table = lock(&self.table);
-                table.networks.values().map(|network| network.subnet).collect()
+                table
+                    .networks
+                    .values()
+                    .map(|network| network.ipv4.subnet)
+                    .collect()
             };
             return bridge::ensure_default(&self.config, remembered, &reserved);
         }
+        let id = network;
         let unknown = || NetworkError::UnknownNetwork {
-            network: network.to_owned(),
+            network: id.to_owned(),
         };
         let network = lock(&self.table)
             .networks
             .get(network)
             .cloned()
             .ok_or_else(unknown)?;
-        let address = Ipv4Net::new(network.gateway, network.subnet.prefix_len());
-        let address = address.map_err(|_| NetworkError::PoolsExhausted)?;
-        self.records.own_bridge(&network.interface)?;
+        let Some(driver) = network.bridge() else {
+            return Err(unknown());
+        };
+        let address = Ipv4Net::new(network.ipv4.gateway, network.ipv4.subnet.prefix_len());
+        let address = address.map_err(|_| NetworkError::PoolsExhausted { family: "IPv4" })?;
+        let ipv6 = network
+            .ipv6
+            .as_ref()
+            .map(|pool| Ipv6Net::new(pool.gateway, pool.subnet.prefix_len()));
+        let ipv6 = ipv6
+            .transpose()
+            .map_err(|_| NetworkError::PoolsExhausted { family: "IPv6" })?;
+        self.records.own_bridge(&driver.interface)?;
         let wanted = Wanted {
-            interface: &network.interface,
+            interface: &driver.interface,
             mtu: network.mtu.or(self.config.mtu),
             from_loopback: !network.internal,
+            unnumbered: driver.unnumbered,
+            ipv6,
         };
         // Others that choose a subnet meanwhile see its route.
         let _turn = bridge::turn();
@@ -196,27 +290,18 @@ impl Network {
 
     /// Everything around a bridge that was just found or made.
     fn take_in(&self, network: &str, interface: &str, bridge: &Bridge) -> Result<(), NetworkError> {
-        Foreign { bridge: interface }.admit();
+        self.admit(interface, bridge.ipv6.is_some())?;
         if network == DEFAULT_NETWORK {
             self.records.set_subnet(bridge.subnet)?;
         }
-
-        let mut table = lock(&self.table);
-        let mut addresses = Addresses::new(bridge.subnet, bridge.gateway);
-        if let Some(known) = table.networks.get(network) {
-            addresses = addresses.within(known.range, &known.reserved);
-        }
-        let mut ports = Vec::new();
-        for endpoint in table.endpoints().filter(|endpoint| endpoint.network == network) {
-            if let Err(error) = addresses.claim(endpoint.ip) {
-                tracing::warn!(%error, container = endpoint.container, "an endpoint's address does not fit the bridge");
-            }
-            ports.push(netlink::set_controller(&endpoint.host_interface, bridge.index));
-        }
-        if table.addresses.get(network).map(Addresses::subnet) != Some(bridge.subnet) {
-            table.addresses.insert(network.to_owned(), addresses);
-        }
-        drop(table);
+        self.take_in_addresses(network, &Ground::of_bridge(bridge));
+        let ports: Vec<_> = {
+            let table = lock(&self.table);
+            let endpoints = table.endpoints().filter(|endpoint| endpoint.network == network);
+            endpoints
+                .map(|endpoint| netlink::set_controller(&endpoint.host_interface, bridge.index))
+                .collect()
+        };
         if bridge.fresh && !ports.is_empty() {
             // The bridge was deleted under its containers. Interfaces that are gone as well are no loss here.
             if let Err(error) = Connection::open().and_then(|mut host| host.execute(ports)) {
@@ -239,36 +324,37 @@ impl Network {
     fn zone(&self, network: &str, bridge: &Bridge) -> Zone {
         let table = lock(&self.table);
         let known = table.networks.get(network);
+        let driver = known.and_then(UserNetwork::bridge);
         Zone {
-            bridge: known.map_or_else(|| self.config.bridge.clone(), |known| known.interface.clone()),
+            bridge: driver.map_or_else(|| self.config.bridge.clone(), |driver| driver.interface.clone()),
             subnet: bridge.subnet,
+            ipv6: bridge.ipv6.map(|net| net.trunc()),
             internal: known.is_some_and(|known| known.internal),
-            neighbours: known.is_none_or(|known| known.neighbours),
-            masquerade: known.is_none_or(|known| known.masquerade),
+            neighbours: driver.is_none_or(|driver| driver.neighbours),
+            masquerade: driver.is_none_or(|driver| driver.masquerade),
         }
     }
 
     /// Whether the containers of a network reach each other at every port.
     pub(super) fn has_neighbours(&self, network: &str) -> bool {
         let table = lock(&self.table);
-        table
-            .networks
-            .get(network)
-            .is_none_or(|network| network.neighbours)
+        let driver = table.networks.get(network).and_then(UserNetwork::bridge);
+        driver.is_none_or(|driver| driver.neighbours)
     }
 
     /// Name of a network's bridge.
     pub(super) fn interface_of(&self, network: &str) -> String {
         let table = lock(&self.table);
-        let known = table.networks.get(network);
-        known.map_or_else(|| self.config.bridge.clone(), |known| known.interface.clone())
+        let driver = table.networks.get(network).and_then(UserNetwork::bridge);
+        driver.map_or_else(|| self.config.bridge.clone(), |driver| driver.interface.clone())
     }
 
     /// The bridges of all networks, whether they exist yet or not.
     pub(super) fn interfaces(&self) -> Vec<String> {
         let table = lock(&self.table);
-        let networks = table.networks.values().map(|network| network.interface.clone());
-        networks.chain([self.config.bridge.clone()]).collect()
+        let drivers = table.networks.values().filter_map(UserNetwork::bridge);
+        let interfaces = drivers.map(|driver| driver.interface.clone());
+        interfaces.chain([self.config.bridge.clone()]).collect()
     }
 
     /// Removes bridges of ours whose network is no more.
@@ -281,9 +367,9 @@ impl Network {
             }
             if links.iter().any(|link| link.name == interface && link.is_bridge) {
                 tracing::info!(interface, "removing the bridge of a network that is no more");
-                Foreign { bridge: &interface }.withdraw();
                 failures.extend(bridge::remove(&interface).err());
             }
+            failures.extend(self.withdraw(&interface).err());
             failures.extend(self.records.disown_bridge(&interface).err());
         }
         gathered(|| "old bridges".to_owned(), failures)

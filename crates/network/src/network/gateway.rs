@@ -67,18 +67,19 @@ impl Network {
         self.inherit(container, ports, reservation)
     }
 
-    /// Gives the default route, and ports that another endpoint had, to the endpoint whose turn it is.
+    /// Gives the default routes, and ports that another endpoint had, to the endpoint whose turn it is.
     pub(super) fn inherit(
         &self,
         container: &str,
         ports: Vec<PortBinding>,
         reservation: Reservation,
     ) -> Result<(), NetworkError> {
-        let heir = {
+        let (heir, ipv6_heir) = {
             let mut table = lock(&self.table);
             let Some(network) = gateway(&table, container).map(|endpoint| endpoint.network.clone()) else {
                 return Ok(());
             };
+            let ipv6_heir = first_of(&table, container, |endpoint| endpoint.ipv6.is_some()).cloned();
             let held = table
                 .held
                 .get_mut(container)
@@ -88,22 +89,39 @@ impl Network {
                 held.endpoint.ports.clone_from(&ports);
                 held.reservation = reservation;
             }
-            held.endpoint.clone()
+            (held.endpoint.clone(), ipv6_heir)
         };
         let failed = |source| NetworkError::Netlink {
             action: "change the default route of",
             object: format!("container {container}"),
             source,
         };
+        let of = |endpoint: &Endpoint, ipv6: bool| {
+            let hops = self
+                .hops(endpoint)
+                .into_iter()
+                .filter(|hop| hop.is_ipv6() == ipv6);
+            let interface = endpoint.interface.clone();
+            hops.map(|hop| (interface.clone(), hop)).collect::<Vec<_>>()
+        };
+        let mut routes = of(&heir, false);
+        routes.extend(ipv6_heir.iter().flat_map(|endpoint| of(endpoint, true)));
         netns::within(&self.records.namespace_path(container), || {
-            let index = netlink::link_index(&heir.interface)?.ok_or(std::io::ErrorKind::NotFound)?;
-            Connection::open()?.execute(vec![netlink::set_default_route(index, heir.gateway)])
+            let mut requests = Vec::new();
+            for (interface, hop) in routes {
+                let index = netlink::link_index(&interface)?.ok_or(std::io::ErrorKind::NotFound)?;
+                requests.push(netlink::set_default_route(index, hop));
+            }
+            Connection::open()?.execute(requests)
         })
         .map_err(failed)?;
         if ports.is_empty() {
             return Ok(());
         }
         self.records.save(&heir)?;
+        if heir.host_interface.is_empty() {
+            return Ok(());
+        }
         Connection::open()
             .and_then(|mut host| host.execute(vec![netlink::set_hairpin(&heir.host_interface)]))
             .map_err(failed)?;
@@ -113,8 +131,18 @@ impl Network {
 
 /// The endpoint with the default route.
 fn gateway<'a>(table: &'a Table, container: &str) -> Option<&'a Endpoint> {
+    first_of(table, container, |_| true)
+}
+
+/// Of the endpoints that qualify, the one whose turn it is.
+fn first_of<'a>(
+    table: &'a Table,
+    container: &str,
+    qualifies: impl Fn(&Endpoint) -> bool,
+) -> Option<&'a Endpoint> {
     let held = table.held.get(container).into_iter().flat_map(BTreeMap::values);
     held.map(|Held { endpoint, .. }| endpoint)
+        .filter(|endpoint| qualifies(endpoint))
         .filter_map(|endpoint| Some((rank(table, &endpoint.network, endpoint.priority)?, endpoint)))
         .min_by(|(one, _), (other, _)| one.cmp(other))
         .map(|(_, endpoint)| endpoint)
