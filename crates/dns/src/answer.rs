@@ -1,14 +1,14 @@
 //! From a query to an answer, or to the decision that somebody else has to answer.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Header, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use rand::seq::SliceRandom;
 
-use crate::directory::Names;
+use crate::directory::{Link, Names};
 
 /// Seconds an answer may be kept; Docker's.
 const TTL: u32 = 600;
@@ -48,10 +48,26 @@ pub(crate) fn read(packet: &[u8]) -> Option<Asked> {
     })
 }
 
+/// A network as a container sees it: its names, and what the container calls them besides.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) names: &'a Names,
+    /// Of all networks.
+    pub(crate) links: &'a [Link],
+}
+
+/// The addresses of one or several hosts that a name stands for.
+#[derive(Default)]
+struct Found {
+    ipv4: Vec<Ipv4Addr>,
+    ipv6: Vec<Ipv6Addr>,
+}
+
 /// Decides about a packet. `networks` are looked through in order.
 pub(crate) fn decide<'a>(
     packet: &[u8],
-    networks: impl Iterator<Item = &'a Names> + Clone,
+    networks: impl Iterator<Item = Seen<'a>> + Clone,
     datagram: bool,
 ) -> Decision {
     let Some(asked) = read(packet) else {
@@ -60,22 +76,24 @@ pub(crate) fn decide<'a>(
     if asked.op_code != OpCode::Query || asked.query.query_class() != DNSClass::IN {
         return Decision::Forward;
     }
-    let records: Vec<RData> = if asked.query.query_type() == RecordType::PTR {
+    let kind = asked.query.query_type();
+    let mut records: Vec<RData> = if kind == RecordType::PTR {
         let Some(name) = reverse(&asked.query, networks) else {
             return Decision::Forward;
         };
         vec![RData::PTR(PTR(name))]
     } else {
-        let Some(mut addresses) = addresses(&asked.query, networks) else {
+        let Some(found) = addresses(&asked.query, networks) else {
             return Decision::Forward;
         };
-        // Of a name that is ours there is nothing but addresses, and those of IPv4.
-        if asked.query.query_type() != RecordType::A {
-            addresses.clear();
+        // Of a name that is ours there is nothing but addresses.
+        match kind {
+            RecordType::A => found.ipv4.into_iter().map(|ip| RData::A(A(ip))).collect(),
+            RecordType::AAAA => found.ipv6.into_iter().map(|ip| RData::AAAA(AAAA(ip))).collect(),
+            _ => Vec::new(),
         }
-        addresses.shuffle(&mut rand::rng());
-        addresses.into_iter().map(|ip| RData::A(A(ip))).collect()
     };
+    records.shuffle(&mut rand::rng());
     answer(&asked, ResponseCode::NoError, records, datagram).map_or(Decision::Ignore, Decision::Answer)
 }
 
@@ -101,37 +119,51 @@ fn answer(asked: &Asked, code: ResponseCode, records: Vec<RData>, datagram: bool
 }
 
 /// The addresses of a name on the first network that knows it; `None`: it is not ours.
-fn addresses<'a>(query: &Query, networks: impl Iterator<Item = &'a Names> + Clone) -> Option<Vec<Ipv4Addr>> {
+fn addresses<'a>(query: &Query, networks: impl Iterator<Item = Seen<'a>> + Clone) -> Option<Found> {
     let name = query.name().to_lowercase().to_ascii();
     let name = name.trim_end_matches('.');
-    let on = |network: &Names, name: &str| -> Option<Vec<Ipv4Addr>> {
-        let hosts = network.hosts.iter();
-        let found: Vec<_> = hosts
-            .filter(|host| host.names.iter().any(|known| known == name))
-            .map(|host| host.address)
-            .collect();
-        (!found.is_empty()).then_some(found)
-    };
     let plain = networks.clone().find_map(|network| on(network, name));
     plain.or_else(|| {
         networks.into_iter().find_map(|network| {
-            let suffix = network.network.to_ascii_lowercase();
+            let suffix = network.names.network.to_ascii_lowercase();
             let name = name.strip_suffix(&suffix)?.strip_suffix('.')?;
             on(network, name)
         })
     })
 }
 
+fn on(network: Seen<'_>, name: &str) -> Option<Found> {
+    let linked = network
+        .links
+        .iter()
+        .find(|link| link.alias == name && link.network == network.id);
+    let name = linked.map_or(name, |link| link.name.as_str());
+    let hosts = network.names.hosts.iter();
+    let mut hosts = hosts
+        .filter(|host| host.names.iter().any(|known| known == name))
+        .peekable();
+    hosts.peek()?;
+    let mut found = Found::default();
+    for host in hosts {
+        found.ipv4.push(host.address);
+        found.ipv6.extend(host.ipv6);
+    }
+    Some(found)
+}
+
 /// The name of an address: the container's, then its network's.
-fn reverse<'a>(query: &Query, mut networks: impl Iterator<Item = &'a Names>) -> Option<Name> {
+fn reverse<'a>(query: &Query, mut networks: impl Iterator<Item = Seen<'a>>) -> Option<Name> {
     let net = query.name().parse_arpa_name().ok()?;
-    let IpAddr::V4(ip) = net.addr() else { return None };
-    if net.prefix_len() != 32 {
+    let ip = net.addr();
+    if net.prefix_len() != if ip.is_ipv4() { 32 } else { 128 } {
         return None;
     }
     networks.find_map(|network| {
-        let host = network.hosts.iter().find(|host| host.address == ip)?;
-        let name = format!("{}.{}.", host.names.first()?, network.network);
+        let host = network.names.hosts.iter().find(|host| match ip {
+            IpAddr::V4(ip) => host.address == ip,
+            IpAddr::V6(ip) => host.ipv6 == Some(ip),
+        })?;
+        let name = format!("{}.{}.", host.names.first()?, network.names.network);
         Name::from_ascii(name).ok()
     })
 }
@@ -146,6 +178,7 @@ mod tests {
     fn shop() -> Vec<Names> {
         let host = |last: u8, names: &[&str]| Host {
             address: Ipv4Addr::new(172, 18, 0, last),
+            ipv6: (last == 9).then(|| Ipv6Addr::new(0xfd18, 0, 0, 0, 0, 0, 0, 9)),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
         };
         vec![
@@ -160,6 +193,14 @@ mod tests {
         ]
     }
 
+    fn seen<'a>(names: &'a [Names], links: &'a [Link]) -> impl Iterator<Item = Seen<'a>> + Clone {
+        names.iter().map(move |names| Seen {
+            id: &names.network,
+            names,
+            links,
+        })
+    }
+
     fn query(name: &str, kind: RecordType) -> Vec<u8> {
         let mut message = Message::query();
         message.metadata.id = 4711;
@@ -169,7 +210,11 @@ mod tests {
     }
 
     fn ask(name: &str, kind: RecordType) -> Option<Vec<String>> {
-        match decide(&query(name, kind), shop().iter(), true) {
+        ask_linked(name, kind, &[])
+    }
+
+    fn ask_linked(name: &str, kind: RecordType, links: &[Link]) -> Option<Vec<String>> {
+        match decide(&query(name, kind), seen(&shop(), links), true) {
             Decision::Answer(bytes) => {
                 let message = Message::from_vec(&bytes).expect("an answer");
                 assert_eq!(message.metadata.id, 4711);
@@ -213,6 +258,38 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_addresses_are_told_where_there_are_some() {
+        let ipv6 = |name| ask(name, RecordType::AAAA);
+        assert_eq!(ipv6("deep.name."), Some(vec!["fd18::9".to_owned()]));
+        assert_eq!(ipv6("db.back."), Some(vec!["fd18::9".to_owned()]));
+        assert_eq!(ipv6("example.com."), None);
+        let reverse = format!("9.{}8.1.d.f.ip6.arpa.", "0.".repeat(27));
+        assert_eq!(ask(&reverse, RecordType::PTR), Some(vec!["db.back.".to_owned()]));
+        let other = format!("8.{}8.1.d.f.ip6.arpa.", "0.".repeat(27));
+        assert_eq!(ask(&other, RecordType::PTR), None);
+    }
+
+    #[test]
+    fn a_link_is_a_name_on_its_network_alone() {
+        let links = [("shop", "money"), ("back", "vault")].map(|(network, alias)| Link {
+            network: network.to_owned(),
+            alias: alias.to_owned(),
+            name: "db".to_owned(),
+        });
+        let a = |name| ask_linked(name, RecordType::A, &links);
+        assert_eq!(a("money."), Some(vec!["172.18.0.2".to_owned()]));
+        assert_eq!(a("Vault."), Some(vec!["172.18.0.9".to_owned()]));
+        assert_eq!(a("money.shop."), Some(vec!["172.18.0.2".to_owned()]));
+        assert_eq!(a("money.back."), None);
+        assert_eq!(
+            a("db."),
+            Some(vec!["172.18.0.2".to_owned()]),
+            "its own name stays"
+        );
+        assert_eq!(ask("money.", RecordType::A), None, "others do not know it");
+    }
+
+    #[test]
     fn addresses_have_names() {
         let ptr = |name| ask(name, RecordType::PTR);
         assert_eq!(
@@ -231,11 +308,16 @@ mod tests {
             hosts: (1..=100)
                 .map(|last| Host {
                     address: Ipv4Addr::new(10, 0, 0, last),
+                    ipv6: None,
                     names: vec!["all".to_owned()],
                 })
                 .collect(),
         };
-        let ask = |datagram| match decide(&query("all.", RecordType::A), [&many].into_iter(), datagram) {
+        let ask = |datagram| match decide(
+            &query("all.", RecordType::A),
+            seen(std::slice::from_ref(&many), &[]),
+            datagram,
+        ) {
             Decision::Answer(bytes) => Message::from_vec(&bytes).expect("an answer"),
             other => panic!("{other:?}"),
         };
@@ -254,7 +336,7 @@ mod tests {
         ));
         let response = response.to_vec().expect("bytes");
         for packet in [&[][..], &[0; 11], &[0; 12], &response] {
-            assert_eq!(decide(packet, shop().iter(), true), Decision::Ignore);
+            assert_eq!(decide(packet, seen(&shop(), &[]), true), Decision::Ignore);
         }
         let failed = failure(&query("x.", RecordType::A)).expect("an answer");
         let failed = Message::from_vec(&failed).expect("readable");
@@ -264,11 +346,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_packet_does_harm(packet in proptest::collection::vec(any::<u8>(), 0..600), flip in any::<(u8, u8)>()) {
-            let _ = decide(&packet, shop().iter(), true);
+            let _ = decide(&packet, seen(&shop(), &[]), true);
             let mut near = query("db.shop.", RecordType::A);
             let at = usize::from(flip.0) % near.len();
             near[at] ^= flip.1;
-            let _ = decide(&near, shop().iter(), true);
+            let _ = decide(&near, seen(&shop(), &[]), true);
             let _ = failure(&near);
         }
     }

@@ -8,7 +8,7 @@
 //! Files are replaced by rename, so a reader sees an old or a new one, whole.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,8 @@ pub struct Names {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     pub address: Ipv4Addr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
     /// In lower case. The first one is the answer to a reverse lookup.
     pub names: Vec<String>,
 }
@@ -41,6 +43,20 @@ pub struct Resolver {
     pub networks: Vec<String>,
     /// Who is asked for all other names, in this order; nobody is when the list is empty.
     pub servers: Vec<Upstream>,
+    /// Names that are others' for this container alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+}
+
+/// What a container calls another one on a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The network's id.
+    pub network: String,
+    /// In lower case.
+    pub alias: String,
+    /// The name the network knows, in lower case.
+    pub name: String,
 }
 
 /// A server for other names.

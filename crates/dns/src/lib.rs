@@ -10,7 +10,7 @@
 //! let directory = Directory::open("/run/havre/network/dns".as_ref())?;
 //! directory.set_names("f00d", &Names {
 //!     network: "shop".to_owned(),
-//!     hosts: vec![Host { address: "172.18.0.2".parse()?, names: vec!["db".to_owned()] }],
+//!     hosts: vec![Host { address: "172.18.0.2".parse()?, ipv6: None, names: vec!["db".to_owned()] }],
 //! })?;
 //! directory.set_resolver("c0ffee", &Resolver { networks: vec!["f00d".to_owned()], ..Resolver::default() })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -21,5 +21,5 @@ mod directory;
 mod forward;
 mod server;
 
-pub use directory::{Directory, Host, Names, Resolver, Upstream};
+pub use directory::{Directory, Host, Link, Names, Resolver, Upstream};
 pub use server::{ADDRESS, Server};

@@ -11,7 +11,7 @@ use fs_err as fs;
 use rustix::event::{PollFd, PollFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::answer::{self, Decision};
+use crate::answer::{self, Decision, Seen};
 use crate::directory::{Cached, Directory, Names, Resolver, Upstream};
 use crate::forward::{Inquiry, flush, framed, read_framed};
 
@@ -262,7 +262,11 @@ impl Known {
         for (_, names) in &mut self.networks {
             names.get();
         }
-        let networks = self.networks.iter().map(|(_, names)| names.last());
+        let networks = self.networks.iter().map(|(id, names)| Seen {
+            id,
+            names: names.last(),
+            links: &resolver.links,
+        });
         (
             answer::decide(packet, networks, datagram),
             resolver.servers.clone(),
