@@ -29,6 +29,7 @@ mod timings;
 
 pub use cgroup::Abilities;
 pub use error::{RuntimeError, StartError};
+pub use protocol::RelayedPort;
 pub use runtime::{Reattached, Runtime, RuntimeConfig};
 pub use shim_client::{AttachRequest, Exec, ExitStatus, Shim, ShimState};
 pub use spec::{ContainerSpec, ExecSpec};

@@ -2,6 +2,7 @@
 //! connection. After the reply to an attach or an attached exec the connection is the stream itself.
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -78,8 +79,24 @@ pub(crate) enum Request {
         namespace: PathBuf,
         port: u16,
     },
+    /// Takes connections at these ports of the host, and at no others any more, and leads them to the container.
+    Relay {
+        ports: Vec<RelayedPort>,
+        /// The container's addresses, the one to be tried first in front.
+        targets: Vec<IpAddr>,
+    },
     /// Kills the container if it runs and ends the shim.
     Shutdown,
+}
+
+/// A published port that is relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayedPort {
+    /// UDP, not TCP.
+    pub datagram: bool,
+    pub host_ip: IpAddr,
+    pub host_port: u16,
+    pub container_port: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

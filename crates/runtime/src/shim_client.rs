@@ -1,6 +1,7 @@
 //! The daemon's side of a shim: one short connection per request.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
-use crate::protocol::{self, Reply, Request};
+use crate::protocol::{self, RelayedPort, Reply, Request};
 use crate::spec::{ExecSpec, Resources};
 use crate::stats::Stats;
 
@@ -148,6 +149,15 @@ impl Shim {
             directory: directory.to_path_buf(),
             namespace: namespace.to_path_buf(),
             port,
+        })
+    }
+
+    /// Has the shim take connections at these ports of the host, instead of those it was told before, and lead them to the
+    /// first of the container's addresses `targets` that accepts. It goes on to the container's end.
+    pub fn relay(&self, ports: &[RelayedPort], targets: &[IpAddr]) -> Result<(), RuntimeError> {
+        self.command(&Request::Relay {
+            ports: ports.to_vec(),
+            targets: targets.to_vec(),
         })
     }
 

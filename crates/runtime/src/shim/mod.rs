@@ -8,6 +8,7 @@
 mod container;
 mod executor;
 mod log;
+mod relay;
 mod server;
 mod stdio;
 

@@ -13,6 +13,7 @@ use libcontainer::container::Container;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::container;
+use super::relay::Relay;
 use super::stdio::{Source, Streams, earlier};
 use crate::cgroup::Cgroup;
 use crate::protocol::{self, Failure, MAX_MESSAGE, Reply, Request, Setup};
@@ -47,6 +48,7 @@ pub(super) struct Server {
     /// Who waits for the container's end.
     waiting: Vec<UnixStream>,
     names: Option<havre_dns::Server>,
+    relay: Relay,
     busy: bool,
     /// To be given back before the next rest.
     idle: Option<IdleMemory>,
@@ -103,6 +105,7 @@ impl Server {
             connections: Vec::new(),
             waiting: Vec::new(),
             names: None,
+            relay: Relay::default(),
             busy: true,
             idle: None,
             done: false,
@@ -167,6 +170,7 @@ impl Server {
         if let Some(names) = &self.names {
             timeout = earlier(timeout, names.watch(&mut fds));
         }
+        timeout = earlier(timeout, self.relay.watch(&mut fds));
 
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs() as _,
@@ -191,9 +195,11 @@ impl Server {
 
         let (control, stream_events) = events.split_at(watched.len());
         let (stream_events, name_events) = stream_events.split_at(sources.len());
+        let (name_events, relay_events) = name_events.split_at(name_events.len() - self.relay.watched());
         if let Some(names) = &mut self.names {
             names.handle(name_events);
         }
+        self.relay.handle(relay_events);
         let mut start = 0;
         for (index, end) in ends.iter().enumerate() {
             let ready: Vec<(Source, PollFlags)> = sources[start..*end]
@@ -334,6 +340,11 @@ impl Server {
                 namespace,
                 port,
             } => done(self.serve_names(&directory, &namespace, port)),
+            Request::Relay { ports, targets } => {
+                done(self.relay.set(&ports, targets).map_err(|error| Failure::Refused {
+                    message: format!("cannot listen at the published ports: {error}"),
+                }))
+            }
             Request::Shutdown => {
                 self.shutdown();
                 Reply::Done
