@@ -33,6 +33,8 @@
 //! table = "havre"                    # nftables table
 //! pools = ["172.17.0.0/16"]          # subnets to try for the bridge
 //! mtu = 1500
+//! ipv6 = true                        # the default bridge has IPv6, too
+//! ipv6-subnet = "fd00:17::/64"       # its subnet; one of the engine's own unless set
 //!
 //! [registry."docker.io"]             # any registry's name
 //! endpoint = "http://10.0.0.5:5000"  # stands for it in pull, push, login, search and build
@@ -100,6 +102,11 @@ pub struct NetworkSettings {
     /// Subnets, `ADDRESS/BITS`.
     pub pools: Vec<String>,
     pub mtu: Option<u32>,
+    /// The default bridge has IPv6, too.
+    pub ipv6: bool,
+    /// Its IPv6 subnet, `ADDRESS/BITS`.
+    #[serde(rename = "ipv6-subnet")]
+    pub ipv6_subnet: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +137,8 @@ struct DaemonJson {
     data_root: Option<PathBuf>,
     debug: bool,
     mtu: Option<u32>,
+    ipv6: bool,
+    fixed_cidr_v6: Option<String>,
     bridge: Option<String>,
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
@@ -217,6 +226,8 @@ impl ConfigFile {
             network: NetworkSettings {
                 bridge: daemon.bridge,
                 mtu: daemon.mtu,
+                ipv6: daemon.ipv6,
+                ipv6_subnet: daemon.fixed_cidr_v6,
                 ..NetworkSettings::default()
             },
             storage: StorageSettings::default(),
@@ -254,6 +265,16 @@ impl ConfigFile {
         for pool in &self.network.pools {
             if pool.parse::<ipnet::Ipv4Net>().is_err() {
                 return wrong("network.pools", pool, "ADDRESS/BITS, such as 172.17.0.0/16");
+            }
+        }
+        if let Some(subnet) = &self.network.ipv6_subnet {
+            let fits = |net: &ipnet::Ipv6Net| net.trunc() == *net && (8..=126).contains(&net.prefix_len());
+            if !subnet.parse().is_ok_and(|net| fits(&net)) {
+                return wrong(
+                    "network.ipv6-subnet",
+                    subnet,
+                    "ADDRESS/BITS, such as fd00:17::/64",
+                );
             }
         }
         if let Some(mtu) = self.network.mtu.filter(|mtu| !(68..=65_535).contains(mtu)) {

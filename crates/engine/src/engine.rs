@@ -67,6 +67,10 @@ impl Ending {
     pub fn finish(self, patience: Duration) -> bool {
         let Self { mut store, network } = self;
         let until = Instant::now() + patience;
+        network.flush();
+        if let Err(error) = network.rest() {
+            tracing::warn!(%error, "exceptions stay in somebody else's firewall");
+        }
         loop {
             store = match Arc::try_unwrap(store) {
                 Ok(store) => {
@@ -163,7 +167,8 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         state_dir: state.join("containers"),
         cgroup_parent: config.cgroup_parent.clone().unwrap_or_else(|| "havre".to_owned()),
     })?);
-    let network_config = network_config(&state, &config)?;
+    let (id, created) = identity(&store)?;
+    let network_config = network_config(&state, &config, &id)?;
     let address_pools = network_config
         .pools
         .iter()
@@ -193,7 +198,6 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     limits.uploads = config.max_concurrent_uploads.unwrap_or(limits.uploads);
     let images = ImageService::with_options(store.clone(), client, options);
     let volumes = Volumes::open(store.clone(), events.clone())?;
-    let (id, created) = identity(&store)?;
 
     let log_driver = if config.log_driver.is_empty() {
         "json-file".to_owned()
@@ -221,7 +225,13 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     });
     containers.recover()?;
 
-    let executor = RunExecutor::new(store.clone(), runtime, network.clone(), containers.clone());
+    let executor = RunExecutor::new(
+        store.clone(),
+        runtime,
+        network.clone(),
+        registry.clone(),
+        containers.clone(),
+    );
     let builder = Builder::new(store.clone(), Arc::new(images.clone()), Arc::new(executor));
     let builds = Builds::new(builder, store.clone(), events.clone(), scratch, handle);
     let undo = Undo::new(crate::undo::Inner {
@@ -269,7 +279,8 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
     })))
 }
 
-fn network_config(state: &std::path::Path, config: &ConfigFile) -> Result<NetworkConfig> {
+/// `id`: the engine's, which its private IPv6 subnets begin with.
+fn network_config(state: &std::path::Path, config: &ConfigFile, id: &str) -> Result<NetworkConfig> {
     let mut network = NetworkConfig::new(state.join("network"));
     if let Some(bridge) = &config.network.bridge {
         network.bridge.clone_from(bridge);
@@ -283,6 +294,22 @@ fn network_config(state: &std::path::Path, config: &ConfigFile) -> Result<Networ
             .map_err(|_| EngineError::invalid("network.pools: expected subnets such as 172.17.0.0/16"))?;
     }
     network.mtu = config.network.mtu;
+    let hashed = havre_oci::Digest::sha256_of(format!("havre addresses {id}").as_bytes());
+    let mut identity = [0; 5];
+    for (byte, digits) in identity.iter_mut().zip(hashed.hex().as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).unwrap_or("0");
+        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+    }
+    let private = havre_network::private_pool(identity);
+    network.ipv6_pools = vec![private];
+    if config.network.ipv6 {
+        let chosen = config.network.ipv6_subnet.as_ref().map(|subnet| subnet.parse());
+        let chosen = chosen.transpose().map_err(|_| {
+            EngineError::invalid("network.ipv6-subnet: expected a subnet such as fd00:17::/64")
+        })?;
+        // The last one, so that networks begin with the first.
+        network.ipv6 = chosen.or_else(|| private.subnets(64).ok()?.last());
+    }
     Ok(network)
 }
 

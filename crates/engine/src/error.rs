@@ -152,7 +152,15 @@ impl From<havre_network::NetworkError> for EngineError {
     fn from(error: havre_network::NetworkError) -> Self {
         use havre_network::NetworkError as E;
         let kind = match &error {
-            E::AddressInUse { .. } | E::AddressOutside { .. } => ErrorKind::InvalidParameter,
+            E::AddressInUse { .. }
+            | E::AddressOutside { .. }
+            | E::NoIpv6 { .. }
+            | E::InvalidInterfaceName { .. }
+            | E::InterfaceTaken { .. }
+            | E::ParentMissing { .. }
+            | E::VlanOutside { .. }
+            | E::VlanLinkMissing { .. } => ErrorKind::InvalidParameter,
+            E::InterfaceExists { .. } => ErrorKind::Forbidden,
             _ => ErrorKind::System,
         };
         EngineError::new(kind, chain(&error)).with_source(error)

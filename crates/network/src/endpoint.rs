@@ -120,9 +120,10 @@ pub struct BridgeDriver {
 /// Containers share an interface of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentDriver {
-    /// Name of the interface. One that doesn't exist is made, and removed with the network: `eth0.10` as VLAN 10 of `eth0`,
-    /// any other name as an interface that leads nowhere if the network is internal.
+    /// Name of the interface. One that doesn't exist is made, and removed with the network: `eth0.10` as VLAN 10 of `eth0`.
     pub parent: String,
+    /// The interface is one that leads nowhere, made for this network.
+    pub dummy: bool,
     pub sharing: Sharing,
 }
 

@@ -73,9 +73,14 @@ pub enum NetworkError {
     InterfaceTaken { container: String, name: String },
     /// What containers are to share does not exist, and its name does not say how to make it.
     #[error(
-        "parent interface {name} does not exist: give one of the host's, or a VLAN of one, such as eth0.10 for VLAN 10 of eth0"
+        "there is no parent interface {name}, and it is an invalid subinterface vlan name: example formatting is eth0.10, for \
+         VLAN 10 of eth0"
     )]
     ParentMissing { name: String },
+    #[error("vlan id must be between 1-4094, received: {id}")]
+    VlanOutside { id: String },
+    #[error("-o parent interface was not found on the host: {name}")]
+    VlanLinkMissing { name: String },
     #[error("interface {name} exists already: choose another name for the bridge")]
     InterfaceExists { name: String },
     #[error("interface {name} exists and is no bridge: remove it or choose another bridge name")]

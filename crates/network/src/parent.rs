@@ -24,14 +24,24 @@ pub(crate) enum Missing<'a> {
     Dummy,
 }
 
-/// What the name of a missing interface asks for; `None`: nothing can be made of it.
-pub(crate) fn missing(name: &str, internal: bool) -> Option<Missing<'_>> {
-    if internal && !name.contains('.') {
-        return Some(Missing::Dummy);
+/// What a missing interface is to be made as.
+fn missing(driver: &ParentDriver) -> Result<Missing<'_>, NetworkError> {
+    if driver.dummy {
+        return Ok(Missing::Dummy);
     }
-    let (link, id) = name.rsplit_once('.')?;
-    let id = id.parse().ok().filter(|id| (1..=4094).contains(id))?;
-    (!link.is_empty()).then_some(Missing::Vlan { link, id })
+    let unknown = || NetworkError::ParentMissing {
+        name: driver.parent.clone(),
+    };
+    let (link, number) = driver
+        .parent
+        .rsplit_once('.')
+        .filter(|(link, _)| !link.is_empty())
+        .ok_or_else(unknown)?;
+    let id = number.parse().ok().filter(|id| (1..=4094).contains(id));
+    let id = id.ok_or_else(|| NetworkError::VlanOutside {
+        id: number.to_owned(),
+    })?;
+    Ok(Missing::Vlan { link, id })
 }
 
 /// The interface of that name, if there is one.
@@ -47,16 +57,13 @@ pub(crate) fn find(name: &str) -> Result<Option<Parent>, NetworkError> {
 }
 
 /// Makes the interface as its name says.
-pub(crate) fn make(driver: &ParentDriver, internal: bool) -> Result<(), NetworkError> {
+pub(crate) fn make(driver: &ParentDriver) -> Result<(), NetworkError> {
     let name = driver.parent.as_str();
-    let unknown = || NetworkError::ParentMissing {
-        name: name.to_owned(),
-    };
     let mut host = Connection::open().map_err(failed("create", name))?;
-    let made = match missing(name, internal).ok_or_else(unknown)? {
+    let made = match missing(driver)? {
         Missing::Vlan { link, id } => {
             let below = netlink::link_index(link).map_err(failed("look for", link))?;
-            let below = below.ok_or_else(|| NetworkError::ParentMissing {
+            let below = below.ok_or_else(|| NetworkError::VlanLinkMissing {
                 name: link.to_owned(),
             })?;
             host.execute(vec![netlink::add_vlan(name, below, id)])
@@ -98,18 +105,28 @@ mod tests {
 
     #[test]
     fn the_name_says_what_to_make() {
-        let vlan = |link, id| Some(Missing::Vlan { link, id });
-        assert_eq!(missing("eth0.10", false), vlan("eth0", 10));
-        assert_eq!(missing("bond0.1.4094", true), vlan("bond0.1", 4094));
-        assert_eq!(missing("dm-0123456789ab", true), Some(Missing::Dummy));
-        for (name, internal) in [
-            ("eth0", false),
-            ("eth0.", true),
-            (".5", false),
-            ("eth0.0", false),
-            ("eth0.4095", true),
-        ] {
-            assert_eq!(missing(name, internal), None, "{name}");
+        let driver = |parent: &str, dummy| ParentDriver {
+            parent: parent.to_owned(),
+            dummy,
+            sharing: crate::Sharing::Macvlan(crate::MacvlanMode::Bridge),
+        };
+        for (name, link, id) in [("eth0.10", "eth0", 10), ("bond0.1.4094", "bond0.1", 4094)] {
+            assert_eq!(
+                missing(&driver(name, false)).expect("a VLAN"),
+                Missing::Vlan { link, id }
+            );
+        }
+        assert_eq!(
+            missing(&driver("dm-0123", true)).expect("a dummy"),
+            Missing::Dummy
+        );
+        for name in ["eth0", ".5"] {
+            let error = missing(&driver(name, false)).expect_err(name);
+            assert!(matches!(error, NetworkError::ParentMissing { .. }), "{error}");
+        }
+        for name in ["eth0.", "eth0.0", "eth0.4095", "eth0.x"] {
+            let error = missing(&driver(name, false)).expect_err(name);
+            assert!(matches!(error, NetworkError::VlanOutside { .. }), "{error}");
         }
     }
 }

@@ -149,7 +149,7 @@ struct NetworkSettings {
     #[serde(rename = "Gateway")]
     gateway: String,
     #[serde(rename = "GlobalIPv6Address")]
-    global_ipv6_address: &'static str,
+    global_ipv6_address: String,
     #[serde(rename = "GlobalIPv6PrefixLen")]
     global_ipv6_prefix_len: u8,
     #[serde(rename = "IPAddress")]
@@ -157,7 +157,7 @@ struct NetworkSettings {
     #[serde(rename = "IPPrefixLen")]
     ip_prefix_len: u8,
     #[serde(rename = "IPv6Gateway")]
-    ipv6_gateway: &'static str,
+    ipv6_gateway: String,
     #[serde(rename = "MacAddress")]
     mac_address: String,
     #[serde(rename = "Networks", serialize_with = "networks")]
@@ -169,6 +169,10 @@ struct NetworkSettings {
 struct IpamConfig<'a> {
     #[serde(rename = "IPv4Address", skip_serializing_if = "str::is_empty")]
     ipv4_address: &'a str,
+    #[serde(rename = "IPv6Address", skip_serializing_if = "str::is_empty")]
+    ipv6_address: &'a str,
+    #[serde(rename = "LinkLocalIPs", skip_serializing_if = "<[String]>::is_empty")]
+    link_local: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -176,13 +180,13 @@ struct Endpoint<'a> {
     #[serde(rename = "IPAMConfig")]
     ipam_config: Option<IpamConfig<'a>>,
     #[serde(rename = "Links")]
-    links: Option<()>,
+    links: Option<&'a [String]>,
     #[serde(rename = "Aliases")]
     aliases: Option<&'a [String]>,
     #[serde(rename = "MacAddress")]
     mac_address: &'a str,
     #[serde(rename = "DriverOpts")]
-    driver_opts: Option<()>,
+    driver_opts: Option<&'a BTreeMap<String, String>>,
     #[serde(rename = "GwPriority")]
     gateway_priority: i64,
     #[serde(rename = "NetworkID")]
@@ -196,9 +200,9 @@ struct Endpoint<'a> {
     #[serde(rename = "IPPrefixLen")]
     ip_prefix_len: u8,
     #[serde(rename = "IPv6Gateway")]
-    ipv6_gateway: &'static str,
+    ipv6_gateway: &'a str,
     #[serde(rename = "GlobalIPv6Address")]
-    global_ipv6_address: &'static str,
+    global_ipv6_address: &'a str,
     #[serde(rename = "GlobalIPv6PrefixLen")]
     global_ipv6_prefix_len: u8,
     #[serde(rename = "DNSNames")]
@@ -208,23 +212,30 @@ struct Endpoint<'a> {
 impl<'a> From<&'a EndpointView> for Endpoint<'a> {
     fn from(view: &'a EndpointView) -> Self {
         let some = |list: &'a [String]| (!list.is_empty()).then_some(list);
+        let config = &view.config;
+        let asked = [&config.ipv4_address, &config.ipv6_address]
+            .iter()
+            .any(|ip| !ip.is_empty())
+            || !config.link_local_addresses.is_empty();
         Self {
-            ipam_config: (!view.config.ipv4_address.is_empty()).then_some(IpamConfig {
-                ipv4_address: &view.config.ipv4_address,
+            ipam_config: asked.then_some(IpamConfig {
+                ipv4_address: &config.ipv4_address,
+                ipv6_address: &config.ipv6_address,
+                link_local: &config.link_local_addresses,
             }),
-            links: None,
+            links: some(&config.links),
             aliases: some(&view.aliases),
             mac_address: &view.mac_address,
-            driver_opts: None,
+            driver_opts: (!config.driver_opts.is_empty()).then_some(&config.driver_opts),
             gateway_priority: view.config.gateway_priority,
             network_id: &view.network_id,
             endpoint_id: &view.endpoint_id,
             gateway: &view.gateway,
             ip_address: &view.ip_address,
             ip_prefix_len: view.ip_prefix_len,
-            ipv6_gateway: "",
-            global_ipv6_address: "",
-            global_ipv6_prefix_len: 0,
+            ipv6_gateway: &view.ipv6_gateway,
+            global_ipv6_address: &view.global_ipv6_address,
+            global_ipv6_prefix_len: view.global_ipv6_prefix_len,
             dns_names: some(&view.dns_names),
         }
     }
@@ -257,11 +268,11 @@ impl From<NetworkView> for NetworkSettings {
             secondary_ipv6_addresses: None,
             endpoint_id: default.endpoint_id,
             gateway: default.gateway,
-            global_ipv6_address: "",
-            global_ipv6_prefix_len: 0,
+            global_ipv6_address: default.global_ipv6_address,
+            global_ipv6_prefix_len: default.global_ipv6_prefix_len,
             ip_address: default.ip_address,
             ip_prefix_len: default.ip_prefix_len,
-            ipv6_gateway: "",
+            ipv6_gateway: default.ipv6_gateway,
             mac_address: default.mac_address,
             networks: view.networks,
         }

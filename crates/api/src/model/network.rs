@@ -68,22 +68,22 @@ struct Endpoint {
     #[serde(rename = "IPv4Address")]
     ipv4_address: String,
     #[serde(rename = "IPv6Address")]
-    ipv6_address: &'static str,
+    ipv6_address: String,
 }
 
 impl From<NetworkInfo> for NetworkView {
     fn from(network: NetworkInfo) -> Self {
         let endpoint = |(id, (name, view)): (String, (String, havre_engine::EndpointView))| {
-            let address = match view.ip_address.as_str() {
+            let with_prefix = |address: &str, prefix: u8| match address {
                 "" => String::new(),
-                address => format!("{address}/{}", view.ip_prefix_len),
+                address => format!("{address}/{prefix}"),
             };
             let endpoint = Endpoint {
                 name,
                 endpoint_id: view.endpoint_id,
                 mac_address: view.mac_address,
-                ipv4_address: address,
-                ipv6_address: "",
+                ipv4_address: with_prefix(&view.ip_address, view.ip_prefix_len),
+                ipv6_address: with_prefix(&view.global_ipv6_address, view.global_ipv6_prefix_len),
             };
             (id, endpoint)
         };

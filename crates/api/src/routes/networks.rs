@@ -44,15 +44,16 @@ pub(super) async fn create(
     body: JsonBody<Lenient<CreateBody>>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
     let Lenient(body) = body.required()?;
-    let id = engine.networks().create(body.into()).await?;
-    Ok((StatusCode::CREATED, Json(Created { id, warning: "" })))
+    let (id, warnings) = engine.networks().create(body.into()).await?;
+    let warning = warnings.join("\n");
+    Ok((StatusCode::CREATED, Json(Created { id, warning })))
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Created {
     id: String,
-    warning: &'static str,
+    warning: String,
 }
 
 pub(super) async fn connect(

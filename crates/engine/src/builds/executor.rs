@@ -15,8 +15,9 @@ use havre_runtime::spec::{
 use havre_runtime::{AttachRequest, Runtime, RuntimeError, StartError};
 use havre_store::Store;
 
-use crate::containers::mountpoints;
+use crate::containers::{mountpoints, name_port};
 use crate::error::start_failure;
+use crate::networks::{Found, Registry};
 use crate::{Containers, EngineError};
 
 /// Largest piece of output a shim may announce.
@@ -29,9 +30,39 @@ pub(crate) struct RunExecutor {
     store: Arc<Store>,
     runtime: Arc<Runtime>,
     network: Arc<Network>,
+    networks: Arc<Registry>,
     containers: Containers,
     /// Killed, perhaps before they existed.
     killed: Mutex<BTreeSet<String>>,
+}
+
+/// The network of a step.
+struct Joined {
+    namespace: NetworkNamespace,
+    /// Its own addresses.
+    own: Vec<IpAddr>,
+    /// The host's, as the step sees it.
+    gateway: Option<IpAddr>,
+    names: Option<NameServer>,
+}
+
+/// Where a step's names are to be answered.
+struct NameServer {
+    port: u16,
+    namespace: PathBuf,
+    /// What `resolv.conf` says then.
+    resolv_conf: String,
+}
+
+impl Joined {
+    fn alone(namespace: NetworkNamespace) -> Self {
+        Self {
+            namespace,
+            own: Vec::new(),
+            gateway: None,
+            names: None,
+        }
+    }
 }
 
 /// What a step has made and loses at its end, however that comes.
@@ -46,7 +77,12 @@ struct Step<'a> {
 
 impl Drop for Step<'_> {
     fn drop(&mut self) {
-        let RunExecutor { runtime, network, .. } = self.executor;
+        let RunExecutor {
+            runtime,
+            network,
+            networks,
+            ..
+        } = self.executor;
         if let Err(error) = runtime.delete(self.id) {
             tracing::warn!(step = self.id, %error, "cannot remove the container of a build step");
         }
@@ -56,6 +92,7 @@ impl Drop for Step<'_> {
         if let Err(error) = network.sandbox_remove(self.id) {
             tracing::warn!(step = self.id, %error, "cannot remove the network of a build step");
         }
+        networks.leave_all(self.id);
         if let Err(error) = self.executor.store.discard(&self.files) {
             tracing::debug!(step = self.id, %error, "cannot remove the files of a build step");
         }
@@ -68,12 +105,14 @@ impl RunExecutor {
         store: Arc<Store>,
         runtime: Arc<Runtime>,
         network: Arc<Network>,
+        networks: Arc<Registry>,
         containers: Containers,
     ) -> Self {
         RunExecutor {
             store,
             runtime,
             network,
+            networks,
             containers,
             killed: Mutex::default(),
         }
@@ -83,53 +122,69 @@ impl RunExecutor {
         self.killed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn network(
-        &self,
-        request: &RunRequest,
-    ) -> Result<(NetworkNamespace, Option<IpAddr>, Option<IpAddr>), EngineError> {
-        Ok(match request.network.as_str() {
-            "" | "default" | "bridge" => {
-                let sandbox = self.network.sandbox_create(&request.id)?;
-                let endpoint = self.network.connect(&EndpointRequest {
-                    network: havre_network::DEFAULT_NETWORK.to_owned(),
-                    priority: 0,
-                    container: request.id.clone(),
-                    ports: Vec::new(),
-                    ip: None,
-                    mac: None,
-                })?;
-                (
-                    NetworkNamespace::Path(sandbox),
-                    Some(endpoint.ip.into()),
-                    Some(endpoint.gateway.into()),
-                )
-            }
-            "none" => (
-                NetworkNamespace::Path(self.network.sandbox_create(&request.id)?),
-                None,
-                None,
-            ),
-            "host" => (NetworkNamespace::Host, None, None),
-            mode => match mode.strip_prefix("container:") {
-                Some(other) => {
-                    let pid = self.containers.running_pid(other)?;
-                    (
-                        NetworkNamespace::Path(format!("/proc/{pid}/ns/net").into()),
-                        None,
-                        None,
-                    )
-                }
-                None => return Err(EngineError::not_found(format!("network {mode} not found"))),
-            },
-        })
+    fn network(&self, request: &RunRequest) -> Result<Joined, EngineError> {
+        let mode = match request.network.as_str() {
+            "" | "default" => "bridge",
+            mode => mode,
+        };
+        if mode == "host" {
+            return Ok(Joined::alone(NetworkNamespace::Host));
+        }
+        if let Some(other) = mode.strip_prefix("container:") {
+            let pid = self.containers.running_pid(other)?;
+            let path = format!("/proc/{pid}/ns/net").into();
+            return Ok(Joined::alone(NetworkNamespace::Path(path)));
+        }
+        let found = self.networks.find(mode)?;
+        let sandbox = self.network.sandbox_create(&request.id)?;
+        if found == Found::Predefined("none") {
+            return Ok(Joined::alone(NetworkNamespace::Path(sandbox)));
+        }
+        self.networks.enter(&found, &request.id, "build")?;
+        let endpoint = self
+            .network
+            .connect(&EndpointRequest::new(found.key(), &request.id))?;
+        let mut joined = Joined {
+            own: endpoint.addresses(),
+            gateway: Some(endpoint.gateway.into()),
+            ..Joined::alone(NetworkNamespace::Path(sandbox.clone()))
+        };
+        if let Found::User(network) = &found {
+            let server = IpAddr::V4(havre_dns::ADDRESS);
+            let options = files::DnsOptions::default();
+            let (text, servers) = files::resolv_conf_of_server(&files::host_resolv_conf(), &options, server);
+            let (networks, links) = (vec![found.id()], Vec::new());
+            self.networks
+                .set_resolver(&request.id, networks, links, &servers, network.gets_out())?;
+            let port = name_port();
+            self.network
+                .redirect_names(&request.id, havre_dns::ADDRESS, port)?;
+            joined.names = Some(NameServer {
+                port,
+                namespace: sandbox,
+                resolv_conf: text,
+            });
+        }
+        Ok(joined)
     }
 
-    fn spec(&self, request: &RunRequest, files: &Path) -> Result<ContainerSpec, EngineError> {
-        let (network, own, gateway) = self.network(request)?;
+    /// The step's container, and where its names are to be answered.
+    fn spec(
+        &self,
+        request: &RunRequest,
+        files: &Path,
+    ) -> Result<(ContainerSpec, Option<NameServer>), EngineError> {
+        let Joined {
+            namespace: network,
+            own,
+            gateway,
+            names: served,
+        } = self.network(request)?;
         let host_network = matches!(network, NetworkNamespace::Host);
-        let resolv_conf = match host_network {
-            true => files::host_resolv_conf(),
-            false => files::resolv_conf(&files::host_resolv_conf(), &files::DnsOptions::default()),
+        let resolv_conf = match (host_network, &served) {
+            (true, _) => files::host_resolv_conf(),
+            (false, Some(server)) => server.resolv_conf.clone(),
+            (false, None) => files::resolv_conf(&files::host_resolv_conf(), &files::DnsOptions::default()),
         };
         let mut spec = ContainerSpec::new(request.id.clone(), request.rootfs.clone(), request.args.clone());
         if host_network {
@@ -138,7 +193,7 @@ impl RunExecutor {
         let extra = crate::containers::extra_hosts(&request.extra_hosts, gateway)?;
         let name = spec.hostname.clone();
         let names = [name.as_str()];
-        let hosts = files::hosts(own.as_slice(), &names, &extra);
+        let hosts = files::hosts(&own, &names, &extra);
         fs::create_dir_all(files)?;
         for (name, text) in [
             ("resolv.conf", resolv_conf),
@@ -171,7 +226,7 @@ impl RunExecutor {
             spec.cgroup_mode = NamespaceMode::Host;
         }
         limit(&mut spec, &request.resources);
-        Ok(spec)
+        Ok((spec, served))
     }
 }
 
@@ -239,12 +294,16 @@ impl Executor for RunExecutor {
         };
         step.made =
             mountpoints::missing(&request.rootfs).map_err(io("look into the step's root file system"))?;
-        let spec = self
+        let (spec, names) = self
             .spec(&request, &step.files)
             .map_err(|error| ExecError::Start {
                 message: error.to_string(),
             })?;
         let shim = self.runtime.create(&spec).map_err(start_error)?;
+        if let Some(server) = names {
+            shim.serve_names(self.networks.names().path(), &server.namespace, server.port)
+                .map_err(|error| start_error(error.into()))?;
+        }
         let attach = AttachRequest {
             stdin: false,
             stdout: true,

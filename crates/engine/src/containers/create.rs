@@ -12,8 +12,8 @@ use super::record::{KIND, Record, State};
 use super::table::{Container, encode};
 use super::validate::{NetworkMode, validate};
 use super::{
-    Containers, CreateContainer, Created, EndpointConfig, HostConfig, Inner, MountKind, Resources, files,
-    membership, merge, mounts, names, spec, tree,
+    Containers, CreateContainer, Created, EndpointConfig, HostConfig, Inner, MountKind, Resources, endpoints,
+    files, merge, mounts, names, spec, tree,
 };
 use crate::error::blocking;
 use crate::networks::{self, Found};
@@ -154,8 +154,9 @@ fn create(
         let other = inner.table.find(other).map_err(EngineError::into_invalid)?;
         host_config.network_mode = format!("container:{}", other.id);
     }
+    let links = host_config.links.clone();
     host_config.links = super::links::resolve(&host_config, &mode, &inner.table)?;
-    let networks = memberships(inner, networks, &mut host_config)?;
+    let networks = memberships(inner, networks, &mut host_config, links)?;
     if !matches!(mode, NetworkMode::Bridge | NetworkMode::User(_))
         && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports)
     {
@@ -345,6 +346,7 @@ fn memberships(
     inner: &Inner,
     networks: BTreeMap<String, EndpointConfig>,
     host_config: &mut HostConfig,
+    links: Vec<String>,
 ) -> Result<BTreeMap<String, EndpointConfig>> {
     let mode = NetworkMode::parse(&host_config.network_mode)?;
     let own = matches!(mode, NetworkMode::Bridge | NetworkMode::User(_));
@@ -375,20 +377,19 @@ fn memberships(
                 "a container on the network {name} is on no other one"
             )));
         }
-        membership::check(&network, &config)?;
-        if !config.links.is_empty() {
-            return Err(EngineError::invalid(
-                "Links is not supported: containers of one network reach each other by name",
-            ));
-        }
+        endpoints::check(&network, &config)?;
         if found.insert(network.name().to_owned(), config).is_some() {
             return Err(EngineError::invalid(format!("network {name} is given twice")));
         }
     }
     if own {
-        found
-            .entry(networks::name_of_mode(&host_config.network_mode).to_owned())
-            .or_default();
+        let primary = networks::name_of_mode(&host_config.network_mode).to_owned();
+        let config = found.entry(primary).or_default();
+        // Older clients say what a container calls others only once, for all of it.
+        if matches!(mode, NetworkMode::User(_)) && config.links.is_empty() {
+            config.links = links;
+            endpoints::check(&find(&host_config.network_mode)?, config)?;
+        }
     }
     Ok(found)
 }

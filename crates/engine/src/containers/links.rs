@@ -1,4 +1,4 @@
-//! `--link` on the default bridge: the other container's address in `hosts` by its alias, its name and its host name, and
+//! `--link` on the default bridge (on other networks it is a name that the container's name server knows): the other container's address in `hosts` by its alias, its name and its host name, and
 //! its ports and variables in the environment.
 //!
 //! A link is remembered as `ID:alias`; clients see `/name:/owner/alias`.
@@ -19,6 +19,8 @@ pub(crate) fn resolve(host: &HostConfig, mode: &NetworkMode, table: &Table) -> R
     let conflict = |text: &str| Err(EngineError::invalid(text));
     match mode {
         NetworkMode::Bridge => {}
+        // Names that the container's own name server knows: they belong to the network.
+        NetworkMode::User(_) => return Ok(Vec::new()),
         NetworkMode::Host => {
             return conflict("conflicting options: host type networking can't be used with links");
         }
@@ -26,9 +28,7 @@ pub(crate) fn resolve(host: &HostConfig, mode: &NetworkMode, table: &Table) -> R
             return conflict("conflicting options: container type network can't be used with links");
         }
         _ => {
-            return conflict(
-                "links are for the default bridge: containers of other networks find each other by name",
-            );
+            return conflict("conflicting options: a container without a network can't be used with links");
         }
     }
     let links = host.links.iter().map(|link| {

@@ -1,17 +1,17 @@
 //! Which networks a container is on: at its start, and by `network connect` and `disconnect`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use havre_network::{Endpoint, EndpointRequest, PortRequest};
-use havre_runtime::Shim;
+use havre_network::{Endpoint, EndpointRequest, PortRequest, Protocol};
+use havre_runtime::{RelayedPort, Shim};
 
 use super::record::{NetworkRecord, Record};
 use super::table::Container;
 use super::validate::NetworkMode;
-use super::{Containers, EndpointConfig, EndpointView, Inner, Status, files, start};
+use super::{Containers, EndpointConfig, EndpointView, Inner, Status, endpoints, files, start};
 use crate::error::blocking;
 use crate::networks::{self, Found};
 use crate::{EngineError, ErrorKind, Events, Result};
@@ -20,6 +20,11 @@ use crate::{EngineError, ErrorKind, Events, Result};
 const NAME_PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Tries of ports that a program in the container may have.
 const PORT_ATTEMPTS: usize = 16;
+
+/// A port where a container's name server may listen.
+pub(crate) fn name_port() -> u16 {
+    rand::random_range(NAME_PORTS)
+}
 
 /// The networks a container is on when it runs, that of its network mode first.
 pub(super) fn wanted(record: &Record) -> Vec<(String, EndpointConfig)> {
@@ -67,6 +72,20 @@ impl Memberships {
             .collect()
     }
 
+    /// What the container calls others on these networks.
+    fn links(&self) -> Vec<havre_dns::Link> {
+        let user = self.0.iter().filter(|(found, _)| matches!(found, Found::User(_)));
+        user.flat_map(|(found, config)| {
+            let links = config.links.iter().filter_map(|link| endpoints::link(link));
+            links.map(|(name, alias)| havre_dns::Link {
+                network: found.id(),
+                alias,
+                name,
+            })
+        })
+        .collect()
+    }
+
     /// Connects all of them. Returns the endpoints in their order.
     pub(super) fn connect(
         &self,
@@ -93,8 +112,8 @@ impl Memberships {
         let servers = files::servers(record)?;
         inner
             .networks
-            .set_resolver(&record.id, self.named(), &servers, self.get_out())?;
-        let port = rand::random_range(NAME_PORTS);
+            .set_resolver(&record.id, self.named(), self.links(), &servers, self.get_out())?;
+        let port = name_port();
         inner
             .network
             .redirect_names(&record.id, havre_dns::ADDRESS, port)?;
@@ -103,7 +122,7 @@ impl Memberships {
 }
 
 fn gets_out(found: &Found) -> bool {
-    !matches!(found, Found::User(record) if record.internal)
+    !matches!(found, Found::User(record) if !record.gets_out())
 }
 
 /// The names under which others on a user-defined network find a container.
@@ -131,7 +150,7 @@ fn announce(
     let names = dns_names(record, config);
     inner
         .networks
-        .announce(found.key(), &record.id, &record.name, endpoint.ip, &names)
+        .announce(found.key(), &record.id, &record.name, endpoint, &names)
 }
 
 fn request(
@@ -140,88 +159,10 @@ fn request(
     config: &EndpointConfig,
     ports: &[PortRequest],
 ) -> Result<EndpointRequest> {
-    check(found, config)?;
-    let ip = match config.ipv4_address.as_str() {
-        "" => None,
-        ip => Some(networks::address("IPv4 address", ip)?),
-    };
+    endpoints::check(found, config)?;
     let primary = networks::name_of_mode(&record.host_config.network_mode) == found.name();
     let own = record.config.mac_address.as_deref().filter(|_| primary);
-    let mac = [config.mac_address.as_str(), own.unwrap_or_default()];
-    let mac = mac
-        .into_iter()
-        .find(|mac| !mac.is_empty())
-        .map(str::parse)
-        .transpose();
-    let mut ports = ports.to_vec();
-    if let Found::User(network) = found {
-        let binding = networks::bridge_options(&network.options)?.host_binding;
-        for port in ports.iter_mut().filter(|port| port.host_ip.is_unspecified()) {
-            port.host_ip = binding;
-        }
-    }
-    Ok(EndpointRequest {
-        network: found.key().to_owned(),
-        container: record.id.clone(),
-        ports,
-        ip,
-        mac: mac.map_err(|error: havre_network::ParseMacError| EngineError::invalid(error.to_string()))?,
-        priority: config.gateway_priority,
-    })
-}
-
-/// Refuses what a network cannot give.
-pub(super) fn check(found: &Found, config: &EndpointConfig) -> Result<()> {
-    let invalid = |text: String| {
-        Err(EngineError::invalid(format!(
-            "invalid endpoint settings:\n{text}"
-        )))
-    };
-    if !config.ipv6_address.is_empty() {
-        return invalid("IPv6 addresses are not supported: leave --ip6 out".to_owned());
-    }
-    if !config.link_local_addresses.is_empty() {
-        return invalid("link-local addresses are not supported: leave --link-local-ip out".to_owned());
-    }
-    if !config.driver_opts.is_empty() {
-        return invalid("options of endpoints are not supported by the bridge driver".to_owned());
-    }
-    for alias in &config.aliases {
-        if alias.is_empty() || alias.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return invalid(format!("invalid network alias {alias:?}"));
-        }
-    }
-    if !config.mac_address.is_empty()
-        && let Err(error) = config.mac_address.parse::<havre_network::MacAddress>()
-    {
-        return invalid(error.to_string());
-    }
-    match found {
-        Found::Predefined(_) if !config.ipv4_address.is_empty() => {
-            invalid("user specified IP address is supported on user defined networks only".to_owned())
-        }
-        Found::Predefined(_) if !config.aliases.is_empty() => {
-            invalid("network-scoped aliases are only supported for user-defined networks".to_owned())
-        }
-        Found::User(network) if !config.ipv4_address.is_empty() => {
-            let ip = networks::address("IPv4 address", &config.ipv4_address)?;
-            if !network.configured {
-                return invalid(
-                    "user specified IP address is supported only when connecting to networks with user configured \
-                     subnets"
-                        .to_owned(),
-                );
-            }
-            if !network.subnet.contains(&ip) {
-                return invalid(format!(
-                    "no configured subnet or ip-range contain the IP address {ip}: the subnet is {}",
-                    network.subnet
-                ));
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+    endpoints::request(&record.id, found, config, own, ports)
 }
 
 /// What `inspect` says of an endpoint.
@@ -248,6 +189,14 @@ fn view(
         };
         view.ip_address = endpoint.ip.to_string();
         view.ip_prefix_len = endpoint.prefix;
+        if let Some(place) = endpoint.ipv6 {
+            view.global_ipv6_address = place.ip.to_string();
+            view.global_ipv6_prefix_len = place.prefix;
+            view.ipv6_gateway = match gets_out(found) {
+                true => place.gateway.to_string(),
+                false => String::new(),
+            };
+        }
         view.mac_address = endpoint.mac.to_string();
     }
     view
@@ -347,17 +296,17 @@ impl Containers {
         let container = match self.find(name) {
             Ok(container) => container,
             Err(error) if force && error.kind() == ErrorKind::NotFound => {
-                let gone = self.0.network.endpoint_on(name, found.key()).is_none();
+                // The network may know one that is gone by its name.
+                let known = self.0.networks.member(found.key(), name);
+                let id = known.unwrap_or_else(|| name.to_owned());
+                let gone = self.0.network.endpoint_on(&id, found.key()).is_none();
                 if gone {
-                    return Err(EngineError::not_found(format!(
-                        "no endpoint of container {name} on network {}",
-                        found.name()
-                    )));
+                    return Err(EngineError::not_found(format!("endpoint {name} not found")));
                 }
-                let (inner, name) = (self.0.clone(), name.to_owned());
+                let inner = self.0.clone();
                 return blocking(move || {
-                    inner.network.leave(&name, found.key())?;
-                    inner.networks.leave(found.key(), &name);
+                    inner.network.leave(&id, found.key())?;
+                    inner.networks.leave(found.key(), &id);
                     Ok(())
                 })
                 .await;
@@ -400,12 +349,7 @@ fn connect(
     let found = inner.networks.find(network)?;
     let record = container.read().clone();
     check_mode(&record, &found)?;
-    check(&found, &config)?;
-    if !config.links.is_empty() {
-        return Err(EngineError::invalid(
-            "links are not supported here: containers of one network reach each other by name",
-        ));
-    }
+    endpoints::check(&found, &config)?;
     if matches!(record.state.status, Status::Removing | Status::Dead) {
         return Err(EngineError::new(
             ErrorKind::Forbidden,
@@ -454,6 +398,7 @@ fn connect(
         let sandbox = inner.network.sandbox_path(&record.id);
         let live = live(inner, &after, &sandbox, name_port);
         write_hosts(inner, &after, &live)?;
+        relay(inner, &record.id, &before)?;
         container.update(&inner.store, |record| {
             enter(record);
             record.network = Some(live);
@@ -470,7 +415,8 @@ fn connect(
 fn disconnect(inner: &Arc<Inner>, container: &Arc<Container>, found: &Found) -> Result<()> {
     let record = container.read().clone();
     let name = found.name().to_owned();
-    if let Found::Predefined("host") = found {
+    let shares_host = NetworkMode::parse(&record.host_config.network_mode)? == NetworkMode::Host;
+    if let (Found::Predefined("host"), true) = (found, shares_host) {
         return Err(EngineError::new(
             ErrorKind::Forbidden,
             "container cannot be disconnected from host network or connected to host network",
@@ -479,7 +425,7 @@ fn disconnect(inner: &Arc<Inner>, container: &Arc<Container>, found: &Found) -> 
     if !wanted(&record).iter().any(|(known, _)| *known == name) {
         return Err(EngineError::new(
             ErrorKind::Forbidden,
-            format!("container {} is not connected to network {name}", record.id),
+            format!("container {} is not connected to the network {name}", record.id),
         ));
     }
     check_mode(&record, found)?;
@@ -498,6 +444,7 @@ fn disconnect(inner: &Arc<Inner>, container: &Arc<Container>, found: &Found) -> 
     let name_port = serve_names(inner, &after, &before)?;
     let live = live(inner, &after, Path::new(&before.sandbox), name_port);
     write_hosts(inner, &after, &live)?;
+    relay(inner, &record.id, &before)?;
     container.update(&inner.store, |record| {
         leave(record);
         record.network = Some(live);
@@ -515,9 +462,13 @@ fn serve_names(inner: &Inner, record: &Record, before: &NetworkRecord) -> Result
         return Ok(before.name_port);
     }
     let servers = files::servers(record)?;
-    inner
-        .networks
-        .set_resolver(&record.id, memberships.named(), &servers, memberships.get_out())?;
+    inner.networks.set_resolver(
+        &record.id,
+        memberships.named(),
+        memberships.links(),
+        &servers,
+        memberships.get_out(),
+    )?;
     let mut port = before.name_port;
     if port.is_none() {
         let shim = inner.runtime.shim(&record.id);
@@ -532,7 +483,7 @@ fn begin_to_serve(inner: &Inner, record: &Record, shim: &Shim) -> Result<u16> {
     let sandbox = inner.network.sandbox_path(&record.id);
     let mut attempts = 0;
     let port = loop {
-        let port = rand::random_range(NAME_PORTS);
+        let port = name_port();
         attempts += 1;
         match shim.serve_names(inner.networks.names().path(), &sandbox, port) {
             Ok(()) => break port,
@@ -559,14 +510,45 @@ pub(super) fn hosts_of(
 ) -> (Vec<IpAddr>, Option<IpAddr>) {
     let addresses = wanted(record)
         .iter()
-        .filter_map(|(name, _)| live.endpoints.get(name)?.ip_address.parse().ok())
+        .filter_map(|(name, _)| live.endpoints.get(name))
+        .flat_map(|view| [&view.ip_address, &view.global_ipv6_address])
+        .filter_map(|address| address.parse().ok())
         .collect();
     let endpoints = inner.network.endpoints_of(&record.id);
-    let gateway = endpoints
-        .first()
-        .map(|endpoint: &Endpoint| IpAddr::V4(endpoint.gateway));
+    let gateway = endpoints.first().map(|endpoint| endpoint.gateway);
     (
         addresses,
-        gateway.filter(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        gateway.filter(|ip| !ip.is_unspecified()).map(IpAddr::V4),
     )
+}
+
+/// Has the shim pass on what the firewall cannot, once the container's connections are as they are to be.
+pub(super) fn begin_to_relay(inner: &Inner, shim: &Shim) -> Result<()> {
+    let (ports, targets) = inner.network.relays(shim.id());
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|binding| RelayedPort {
+            datagram: binding.protocol == Protocol::Udp,
+            host_ip: binding.host_ip,
+            host_port: binding.host_port,
+            container_port: binding.container_port,
+        })
+        .collect();
+    shim.relay(&ports, &targets)?;
+    inner.network.relayed(shim.id());
+    Ok(())
+}
+
+/// The same after a change: what was passed on before may be no more.
+fn relay(inner: &Inner, container: &str, before: &NetworkRecord) -> Result<()> {
+    let shim = inner.runtime.shim(container);
+    let ipv6 = |binding: &super::PortBinding| binding.host_ip.contains(':');
+    let was = before.ports.values().flatten().any(ipv6);
+    if was && inner.network.relays(container).0.is_empty() {
+        return Ok(shim.relay(&[], &[])?);
+    }
+    begin_to_relay(inner, &shim)
 }

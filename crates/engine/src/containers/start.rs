@@ -1,6 +1,6 @@
 //! `start`: root file system and network at the same time, then the shim, the attached clients, the program.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
@@ -17,7 +17,7 @@ use super::{
     WaitCondition, attach, exit, files, health, links, mountpoints, remove, spec,
 };
 use crate::error::{blocking, start_failure};
-use crate::networks;
+use crate::networks::{self, Found};
 use crate::{EngineError, ErrorKind, Event, EventType, Result};
 
 impl Containers {
@@ -154,11 +154,15 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Res
 }
 
 pub(super) fn publish_network(inner: &Inner, action: &str, name: &str, id: &str, container: &str) {
+    let driver = match inner.networks.find(id) {
+        Ok(Found::User(record)) => record.driver.clone(),
+        _ => networks::driver_of(name).to_owned(),
+    };
     inner.events.publish(
         Event::new(EventType::Network, action, id)
             .with("container", container)
             .with("name", name)
-            .with("type", networks::driver_of(name)),
+            .with("type", driver),
     );
 }
 
@@ -259,6 +263,7 @@ fn prepare(
         if let Some(port) = name_port {
             shim.serve_names(inner.networks.names().path(), &sandbox, port)?;
         }
+        membership::begin_to_relay(inner, &shim)?;
         let network = membership::live(inner, record, &sandbox, name_port);
         let (addresses, gateway) = membership::hosts_of(inner, record, &network);
         files::write_hosts(store, record, mode, &addresses, gateway)?;
@@ -321,7 +326,11 @@ pub(super) fn port_bindings(
         .iter()
         .map(|port| (*port, Vec::new()))
         .collect();
-    for binding in endpoints.iter().flat_map(|endpoint| &endpoint.ports) {
+    // One that shares an interface of the host publishes nothing: it is reached without.
+    let publishing = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.host_interface.is_empty());
+    for binding in publishing.flat_map(|endpoint| &endpoint.ports) {
         let protocol = match binding.protocol {
             Protocol::Tcp => PortProtocol::Tcp,
             Protocol::Udp => PortProtocol::Udp,
@@ -350,7 +359,7 @@ pub(super) fn recovered_network(inner: &Inner, record: &Record, sandbox: &std::p
     }
 }
 
-/// `-p` and `-P` for the network.
+/// `-p` and `-P` for the network. Those that name no address of the host have none here either: the network says.
 pub(super) fn port_requests(config: &Config, host: &HostConfig) -> Result<Vec<PortRequest>> {
     let mut requests = Vec::new();
     for (port, bindings) in &host.port_bindings {
@@ -360,7 +369,7 @@ pub(super) fn port_requests(config: &Config, host: &HostConfig) -> Result<Vec<Po
             requests.push(PortRequest {
                 container_port: port.number,
                 protocol: protocol(*port)?,
-                host_ip: host_ip(&binding.host_ip)?,
+                host_ips: host_ip(&binding.host_ip)?.into_iter().collect(),
                 host_ports: host_ports(&binding.host_port)?,
             });
         }
@@ -374,7 +383,7 @@ pub(super) fn port_requests(config: &Config, host: &HostConfig) -> Result<Vec<Po
             requests.push(PortRequest {
                 container_port: port.number,
                 protocol: protocol(*port)?,
-                host_ip: Ipv4Addr::UNSPECIFIED,
+                host_ips: Vec::new(),
                 host_ports: None,
             });
         }
@@ -392,18 +401,16 @@ fn protocol(port: Port) -> Result<Protocol> {
     }
 }
 
-fn host_ip(text: &str) -> Result<Ipv4Addr> {
+/// `None`: wherever the network publishes.
+fn host_ip(text: &str) -> Result<Option<IpAddr>> {
     if text.is_empty() {
-        return Ok(Ipv4Addr::UNSPECIFIED);
+        return Ok(None);
     }
-    text.parse().map_err(|_| {
-        EngineError::invalid(match text.parse::<std::net::Ipv6Addr>() {
-            Ok(_) => format!(
-                "invalid IP address in port mapping: {text}: ports can be published on IPv4 addresses only"
-            ),
-            Err(_) => format!("invalid IP address in port mapping: {text}"),
-        })
-    })
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bare.unwrap_or(text)
+        .parse()
+        .map(Some)
+        .map_err(|_| EngineError::invalid(format!("invalid IP address in port mapping: {text}")))
 }
 
 fn host_ports(text: &str) -> Result<Option<std::ops::RangeInclusive<u16>>> {
@@ -445,7 +452,7 @@ mod tests {
             (one[0].container_port, one[0].host_ports.clone()),
             (80, Some(8080..=8080))
         );
-        assert_eq!(one[0].host_ip, Ipv4Addr::UNSPECIFIED);
+        assert_eq!(one[0].host_ips, [] as [IpAddr; 0]);
         let range = requests("53/udp", "127.0.0.1", "5000-5010").unwrap();
         assert_eq!(
             (range[0].protocol, range[0].host_ports.clone()),
@@ -459,12 +466,16 @@ mod tests {
             ("", "9-1"),
             ("", "0-5"),
             ("nowhere", "80"),
-            ("::1", "80"),
         ] {
             let error = requests("80/tcp", ip, port).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidParameter, "{ip} {port}");
         }
         assert!(requests("80/sctp", "", "80").is_err());
+        let ips = |ip: &str| requests("80/tcp", ip, "80").unwrap()[0].host_ips.clone();
+        assert_eq!(ips(""), [] as [IpAddr; 0]);
+        for ip in ["::1", "[::1]"] {
+            assert_eq!(ips(ip), ["::1".parse::<IpAddr>().unwrap()]);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The network service: the predefined networks `bridge`, `host` and `none`, and those that users define.
 
+mod addresses;
 mod options;
 mod registry;
 
@@ -11,7 +12,6 @@ use havre_oci::Digest;
 use havre_store::Operation;
 use jiff::Timestamp;
 
-pub(crate) use options::{address, parse as bridge_options};
 pub(crate) use registry::{Found, KIND, Record, Registry};
 
 use crate::error::blocking;
@@ -26,7 +26,7 @@ pub struct NetworkInfo {
     /// 64 hex digits.
     pub id: String,
     pub created: Timestamp,
-    /// `bridge`, `host`, `null`
+    /// `bridge`, `host`, `null`, `macvlan`, `ipvlan`
     pub driver: String,
     pub enable_ipv4: bool,
     pub enable_ipv6: bool,
@@ -48,7 +48,7 @@ pub struct Ipam {
 }
 
 /// A subnet; what is not said is empty.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IpamPool {
     pub subnet: String,
     pub range: String,
@@ -136,11 +136,15 @@ impl Networks {
         }))
     }
 
-    /// The new network's id.
-    pub async fn create(&self, request: CreateNetwork) -> Result<String> {
+    /// The new network's id, and warnings.
+    pub async fn create(&self, request: CreateNetwork) -> Result<(String, Vec<String>)> {
         check(&request)?;
         let networks = self.clone();
-        blocking(move || Ok(networks.0.registry.create(request)?.id)).await
+        blocking(move || {
+            let created = networks.0.registry.create(request)?;
+            Ok((created.record.id, created.warnings))
+        })
+        .await
     }
 
     /// dangling driver id label name scope type
@@ -312,6 +316,14 @@ impl Networks {
                 gateway: bridge.gateway.to_string(),
                 ..IpamPool::default()
             });
+            if let Some(ipv6) = bridge.ipv6 {
+                info.enable_ipv6 = true;
+                info.ipam.pools.push(IpamPool {
+                    subnet: ipv6.trunc().to_string(),
+                    gateway: ipv6.addr().to_string(),
+                    ..IpamPool::default()
+                });
+            }
             for (option, value) in [
                 ("default_bridge", "true".to_owned()),
                 ("enable_icc", "true".to_owned()),
@@ -337,29 +349,23 @@ fn predefined(name: &str) -> EngineError {
 }
 
 fn info_of(record: Record) -> NetworkInfo {
-    let pool = IpamPool {
-        subnet: record.subnet.to_string(),
-        range: record.range.map_or_else(String::new, |range| range.to_string()),
-        gateway: record.gateway.to_string(),
-        auxiliary: record
-            .auxiliary
-            .into_iter()
-            .map(|(name, ip)| (name, ip.to_string()))
-            .collect(),
-    };
+    let pools = [
+        Some(record.ipv4.shown()),
+        record.ipv6.as_ref().map(addresses::Given::shown),
+    ];
     NetworkInfo {
         name: record.name,
         id: record.id,
         created: record.created,
-        driver: "bridge".to_owned(),
+        driver: record.driver,
         enable_ipv4: true,
-        enable_ipv6: false,
+        enable_ipv6: record.ipv6.is_some(),
         internal: record.internal,
         attachable: record.attachable,
         ipam: Ipam {
             driver: "default".to_owned(),
-            options: BTreeMap::new(),
-            pools: vec![pool],
+            options: record.ipam_options,
+            pools: pools.into_iter().flatten().collect(),
         },
         options: record.options,
         labels: record.labels,
@@ -380,7 +386,7 @@ fn check(request: &CreateNetwork) -> Result<()> {
         )));
     }
     match request.driver.as_str() {
-        "" | "default" | "bridge" => {}
+        "" | "default" | "bridge" | "macvlan" | "ipvlan" => {}
         "host" => {
             return Err(EngineError::new(
                 ErrorKind::Forbidden,
@@ -393,19 +399,15 @@ fn check(request: &CreateNetwork) -> Result<()> {
                 "only one instance of \"null\" network is allowed",
             ));
         }
-        driver @ ("macvlan" | "ipvlan") => {
-            return Err(EngineError::invalid(format!(
-                "driver {driver} is not supported yet: use the driver bridge"
-            )));
-        }
         "overlay" => {
             return Err(EngineError::invalid(
-                "driver overlay is not supported: it belongs to swarm; use the driver bridge",
+                "driver overlay is not supported: it belongs to swarm; use the driver bridge, macvlan or ipvlan",
             ));
         }
         driver => {
             return Err(EngineError::not_found(format!(
-                "error looking up network driver {driver}: plugin \"{driver}\" not found: the driver bridge is there"
+                "could not find plugin {driver} in v1 plugin registry: plugin \"{driver}\" not found: there are bridge, macvlan and \
+                 ipvlan"
             )));
         }
     }
@@ -421,10 +423,6 @@ fn check(request: &CreateNetwork) -> Result<()> {
         (
             request.config_only || !request.config_from.is_empty(),
             "configuration networks belong to swarm, which is not supported",
-        ),
-        (
-            request.enable_ipv6 == Some(true),
-            "IPv6 is not supported on networks yet: leave --ipv6 out",
         ),
         (
             request.enable_ipv4 == Some(false),

@@ -1,295 +1,348 @@
-//! What may be said when a network is created: the bridge driver's options, and its addresses.
+//! The options of a network's driver.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use ipnet::{IpNet, Ipv4Net};
+use havre_network::{BridgeDriver, Driver, IpvlanFlag, IpvlanMode, MacvlanMode, ParentDriver, Sharing};
 
-use super::{Ipam, IpamPool};
 use crate::{EngineError, Result};
 
-/// The options of the bridge driver that have an effect.
+/// What begins the names of interfaces in containers, unless something else is asked for.
+const PREFIX: &str = "eth";
+
+/// Options as they take effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BridgeOptions {
-    pub interface: Option<String>,
-    pub neighbours: bool,
-    pub masquerade: bool,
+pub(crate) struct Options {
     pub mtu: Option<u32>,
-    /// Where ports are published that name no address of the host.
-    pub host_binding: Ipv4Addr,
+    /// Begins the names of interfaces in containers.
+    pub prefix: String,
+    /// Where ports are published that name no address of the host; `None`: at all of them.
+    pub host_binding: Option<Ipv4Addr>,
+    /// `None`: named after the network's id.
+    pub interface: Option<String>,
+    pub kind: Kind,
+    /// Options that this driver doesn't know: they are kept and shown, and do nothing.
+    pub ignored: Vec<String>,
 }
 
-pub(crate) fn parse(options: &BTreeMap<String, String>) -> Result<BridgeOptions> {
-    let mut parsed = BridgeOptions {
-        interface: None,
-        neighbours: true,
-        masquerade: true,
+/// What carries the network, but for the name of its interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bridge {
+        neighbours: bool,
+        masquerade: bool,
+        unnumbered: bool,
+    },
+    Parent(Sharing),
+}
+
+/// `driver` is one of `bridge`, `macvlan`, `ipvlan`.
+pub(crate) fn parse(driver: &str, options: &BTreeMap<String, String>) -> Result<Options> {
+    let mut parsed = Options {
         mtu: None,
-        host_binding: Ipv4Addr::UNSPECIFIED,
+        prefix: PREFIX.to_owned(),
+        host_binding: None,
+        interface: None,
+        kind: match driver {
+            "macvlan" => Kind::Parent(Sharing::Macvlan(MacvlanMode::Bridge)),
+            "ipvlan" => Kind::Parent(Sharing::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge)),
+            _ => Kind::Bridge {
+                neighbours: true,
+                masquerade: true,
+                unnumbered: false,
+            },
+        },
+        ignored: Vec::new(),
     };
     for (key, value) in options {
-        let wrong = |expected: &str| {
-            EngineError::invalid(format!("invalid value {value:?} for option {key}: {expected}"))
+        let known = match &mut parsed.kind {
+            Kind::Bridge {
+                neighbours,
+                masquerade,
+                unnumbered,
+            } => match key.as_str() {
+                "com.docker.network.bridge.name" => {
+                    parsed.interface = Some(interface(key, value)?);
+                    true
+                }
+                "com.docker.network.bridge.enable_icc" => {
+                    *neighbours = boolean(key, value)?;
+                    true
+                }
+                "com.docker.network.bridge.enable_ip_masquerade" => {
+                    *masquerade = boolean(key, value)?;
+                    true
+                }
+                "com.docker.network.bridge.inhibit_ipv4" => {
+                    *unnumbered = boolean(key, value)?;
+                    true
+                }
+                "com.docker.network.bridge.host_binding_ipv4" => {
+                    let binding: Ipv4Addr = value.parse().map_err(|_| wrong(key, value, "nil ip"))?;
+                    parsed.host_binding = (!binding.is_unspecified()).then_some(binding);
+                    true
+                }
+                "com.docker.network.bridge.gateway_mode_ipv4"
+                | "com.docker.network.bridge.gateway_mode_ipv6" => {
+                    if value != "nat" {
+                        return Err(EngineError::invalid(format!(
+                            "{key}={value} is not supported: addresses are translated (nat)"
+                        )));
+                    }
+                    true
+                }
+                _ => false,
+            },
+            Kind::Parent(sharing) => match (key.as_str(), sharing) {
+                ("parent", _) if value == "lo" => {
+                    return Err(EngineError::invalid(format!(
+                        "loopback interface is not a valid {driver} parent link"
+                    )));
+                }
+                ("parent", _) => {
+                    parsed.interface = (!value.is_empty()).then(|| interface(key, value)).transpose()?;
+                    true
+                }
+                ("macvlan_mode", Sharing::Macvlan(mode)) => {
+                    *mode = match value.as_str() {
+                        "" | "bridge" => MacvlanMode::Bridge,
+                        "vepa" => MacvlanMode::Vepa,
+                        "private" => MacvlanMode::Private,
+                        "passthru" => MacvlanMode::Passthru,
+                        _ => {
+                            return Err(EngineError::invalid(format!(
+                                "requested macvlan mode '{value}' is not valid, 'bridge' mode is the macvlan driver default"
+                            )));
+                        }
+                    };
+                    true
+                }
+                ("ipvlan_mode", Sharing::Ipvlan(mode, _)) => {
+                    *mode = match value.as_str() {
+                        "" | "l2" => IpvlanMode::L2,
+                        "l3" => IpvlanMode::L3,
+                        "l3s" => IpvlanMode::L3s,
+                        _ => {
+                            return Err(EngineError::invalid(format!(
+                                "requested ipvlan mode '{value}' is not valid, 'l2' mode is the ipvlan driver default"
+                            )));
+                        }
+                    };
+                    true
+                }
+                ("ipvlan_flag", Sharing::Ipvlan(_, flag)) => {
+                    *flag = match value.as_str() {
+                        "" | "bridge" => IpvlanFlag::Bridge,
+                        "private" => IpvlanFlag::Private,
+                        "vepa" => IpvlanFlag::Vepa,
+                        _ => {
+                            return Err(EngineError::invalid(format!(
+                                "requested ipvlan flag '{value}' is not valid, 'bridge' is the ipvlan driver default"
+                            )));
+                        }
+                    };
+                    true
+                }
+                _ => false,
+            },
         };
         match key.as_str() {
-            "com.docker.network.bridge.name" => {
-                let fits = (1..=15).contains(&value.len())
-                    && value
-                        .chars()
-                        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-                    && value != "."
-                    && value != "..";
-                if !fits {
-                    return Err(wrong(
-                        "an interface's name has 1 to 15 letters, digits, '-', '_' or '.'",
-                    ));
-                }
-                parsed.interface = Some(value.clone());
-            }
-            "com.docker.network.bridge.enable_icc" => {
-                parsed.neighbours = boolean(value).ok_or_else(|| wrong("true or false"))?;
-            }
-            "com.docker.network.bridge.enable_ip_masquerade" => {
-                parsed.masquerade = boolean(value).ok_or_else(|| wrong("true or false"))?;
-            }
-            "com.docker.network.bridge.host_binding_ipv4" => {
-                parsed.host_binding = value.parse().map_err(|_| wrong("an IPv4 address"))?;
-            }
+            _ if known => {}
             "com.docker.network.driver.mtu" | "com.docker.network.bridge.mtu" => {
-                let mtu = value.parse().ok().filter(|mtu| (68..=65535).contains(mtu));
-                parsed.mtu = Some(mtu.ok_or_else(|| wrong("bytes from 68 to 65535"))?);
+                let mtu: u32 = value.parse().map_err(|_| {
+                    wrong(
+                        key,
+                        value,
+                        &format!("strconv.Atoi: parsing {value:?}: invalid syntax"),
+                    )
+                })?;
+                if mtu != 0 && !(68..=65535).contains(&mtu) {
+                    return Err(wrong(key, value, "bytes from 68 to 65535"));
+                }
+                parsed.mtu = (mtu != 0).then_some(mtu);
             }
-            _ => {
-                return Err(EngineError::invalid(format!(
-                    "option {key} is not supported by the bridge driver: com.docker.network.bridge.name, .enable_icc, \
-                     .enable_ip_masquerade, .host_binding_ipv4 and com.docker.network.driver.mtu are"
-                )));
+            "com.docker.network.container_iface_prefix" => {
+                parsed.prefix = interface(key, value)?;
+                if parsed.prefix.len() > 11 {
+                    return Err(wrong(key, value, "at most 11 letters: a number follows"));
+                }
             }
+            _ => parsed.ignored.push(key.clone()),
         }
     }
     Ok(parsed)
 }
 
-fn boolean(value: &str) -> Option<bool> {
+impl Options {
+    /// The driver, with its interface.
+    pub(crate) fn driver(&self, interface: &str) -> Driver {
+        match self.kind {
+            Kind::Bridge {
+                neighbours,
+                masquerade,
+                unnumbered,
+            } => Driver::Bridge(BridgeDriver {
+                interface: interface.to_owned(),
+                neighbours,
+                masquerade,
+                unnumbered,
+            }),
+            Kind::Parent(sharing) => Driver::Parent(ParentDriver {
+                parent: interface.to_owned(),
+                dummy: self.interface.is_none(),
+                sharing,
+            }),
+        }
+    }
+
+    /// Containers can only reach each other, whatever was asked for.
+    pub(crate) fn leads_nowhere(&self) -> bool {
+        matches!(self.kind, Kind::Parent(_)) && self.interface.is_none()
+    }
+
+    /// The name of the interface of a network that names none.
+    pub(crate) fn interface_of(&self, id: &str) -> String {
+        let prefix = match self.kind {
+            Kind::Bridge { .. } => "br",
+            Kind::Parent(Sharing::Macvlan(_)) => "dm",
+            Kind::Parent(Sharing::Ipvlan(..)) => "di",
+        };
+        let own = || format!("{prefix}-{}", &id[..12.min(id.len())]);
+        self.interface.clone().unwrap_or_else(own)
+    }
+}
+
+fn wrong(key: &str, value: &str, reason: &str) -> EngineError {
+    EngineError::invalid(format!("failed to parse {key} value: {value} ({reason})"))
+}
+
+fn interface(key: &str, value: &str) -> Result<String> {
+    let fits = (1..=15).contains(&value.len())
+        && value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && value != "."
+        && value != "..";
+    let expected = "an interface's name has 1 to 15 letters, digits, '-', '_' or '.'";
+    fits.then(|| value.to_owned())
+        .ok_or_else(|| wrong(key, value, expected))
+}
+
+/// As Go's `strconv.ParseBool` reads it.
+fn boolean(key: &str, value: &str) -> Result<bool> {
     match value {
-        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
-        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
-        _ => None,
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err(wrong(
+            key,
+            value,
+            &format!("strconv.ParseBool: parsing {value:?}: invalid syntax"),
+        )),
     }
-}
-
-/// Addresses as they were asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub subnet: Option<Ipv4Net>,
-    pub range: Option<Ipv4Net>,
-    pub gateway: Option<Ipv4Addr>,
-    pub auxiliary: BTreeMap<String, Ipv4Addr>,
-}
-
-pub(crate) fn plan(ipam: &Ipam) -> Result<Plan> {
-    if !matches!(ipam.driver.as_str(), "" | "default") {
-        return Err(EngineError::invalid(format!(
-            "IPAM driver {} is not supported: only default is",
-            ipam.driver
-        )));
-    }
-    if let Some(option) = ipam.options.keys().next() {
-        return Err(EngineError::invalid(format!(
-            "IPAM option {option} is not supported by the default IPAM driver"
-        )));
-    }
-    let pool = match &ipam.pools[..] {
-        [] => return Ok(Plan::default()),
-        [pool] => pool,
-        _ => {
-            return Err(EngineError::invalid(
-                "a bridge network has one subnet: give one --subnet",
-            ));
-        }
-    };
-    one(pool)
-}
-
-fn one(pool: &IpamPool) -> Result<Plan> {
-    let invalid = |text: String| EngineError::invalid(format!("invalid network config:\n{text}"));
-    let mut plan = Plan::default();
-    if !pool.subnet.is_empty() {
-        plan.subnet = Some(net("subnet", &pool.subnet)?);
-    }
-    let Some(subnet) = plan.subnet else {
-        let other = [&pool.range, &pool.gateway];
-        if other.iter().any(|text| !text.is_empty()) || !pool.auxiliary.is_empty() {
-            return Err(invalid(
-                "an IP range, a gateway or an auxiliary address needs a subnet: give --subnet".to_owned(),
-            ));
-        }
-        return Ok(plan);
-    };
-    if subnet.trunc() != subnet {
-        return Err(invalid(format!(
-            "invalid subnet {subnet}: it should be {}",
-            subnet.trunc()
-        )));
-    }
-    if subnet.prefix_len() > 30 || subnet.prefix_len() < 8 {
-        return Err(invalid(format!(
-            "invalid subnet {subnet}: its prefix is to be from /8 to /30, so that a gateway and a container have an address"
-        )));
-    }
-    let ip = subnet.network();
-    if ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() || ip.is_link_local() {
-        return Err(invalid(format!(
-            "invalid subnet {subnet}: it is not for containers"
-        )));
-    }
-    if !pool.range.is_empty() {
-        let range = net("ip-range", &pool.range)?;
-        if !subnet.contains(&range) {
-            return Err(invalid(format!(
-                "invalid ip-range {range}: parent subnet is {subnet}"
-            )));
-        }
-        plan.range = Some(range.trunc());
-    }
-    let host = |what: &str, text: &str| -> Result<Ipv4Addr> {
-        let ip = address(what, text)?;
-        match subnet.contains(&ip) && ip != subnet.network() && ip != subnet.broadcast() {
-            true => Ok(ip),
-            false => Err(invalid(format!("invalid {what} {ip}: parent subnet is {subnet}"))),
-        }
-    };
-    if !pool.gateway.is_empty() {
-        plan.gateway = Some(host("gateway", &pool.gateway)?);
-    }
-    for (name, text) in &pool.auxiliary {
-        let ip = host("auxiliary address", text)?;
-        if plan.gateway == Some(ip) || plan.auxiliary.values().any(|other| *other == ip) {
-            return Err(invalid(format!("auxiliary address {ip} is in use already")));
-        }
-        plan.auxiliary.insert(name.clone(), ip);
-    }
-    Ok(plan)
-}
-
-fn net(what: &str, text: &str) -> Result<Ipv4Net> {
-    match text.parse::<IpNet>() {
-        Ok(IpNet::V4(net)) => Ok(net),
-        Ok(IpNet::V6(_)) => Err(no_ipv6(text)),
-        Err(_) => Err(EngineError::invalid(format!(
-            "invalid {what} {text}: invalid CIDR address"
-        ))),
-    }
-}
-
-/// An IPv4 address.
-pub(crate) fn address(what: &str, text: &str) -> Result<Ipv4Addr> {
-    match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => Ok(ip),
-        Ok(IpAddr::V6(_)) => Err(no_ipv6(text)),
-        Err(_) => Err(EngineError::invalid(format!("invalid {what}: {text}"))),
-    }
-}
-
-fn no_ipv6(text: &str) -> EngineError {
-    EngineError::invalid(format!(
-        "{text}: networks have IPv4 addresses only: leave IPv6 addresses out"
-    ))
-}
-
-pub(crate) fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pool(subnet: &str, range: &str, gateway: &str, auxiliary: &[(&str, &str)]) -> Result<Plan> {
-        let pool = IpamPool {
-            subnet: subnet.to_owned(),
-            range: range.to_owned(),
-            gateway: gateway.to_owned(),
-            auxiliary: auxiliary
-                .iter()
-                .map(|(name, ip)| ((*name).to_owned(), (*ip).to_owned()))
-                .collect(),
+    fn with(driver: &str, key: &str, value: &str) -> Result<Options> {
+        parse(driver, &BTreeMap::from([(key.to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn options_of_bridges() {
+        let bridge = |key: &str, value: &str| with("bridge", key, value).expect(key);
+        let named = bridge("com.docker.network.bridge.name", "shop0");
+        assert_eq!(named.interface_of("0123456789abcdef"), "shop0");
+        let plain = parse("bridge", &BTreeMap::new()).expect("nothing said");
+        assert_eq!(plain.interface_of("0123456789abcdef"), "br-0123456789ab");
+        let kind = |neighbours, masquerade, unnumbered| Kind::Bridge {
+            neighbours,
+            masquerade,
+            unnumbered,
         };
-        plan(&Ipam {
-            pools: vec![pool],
-            ..Ipam::default()
-        })
-    }
-
-    #[test]
-    fn addresses_lie_in_their_subnet() {
-        let good = pool(
-            "10.9.0.0/16",
-            "10.9.4.0/24",
-            "10.9.0.9",
-            &[("router", "10.9.0.5")],
-        )
-        .expect("good");
-        assert_eq!(good.range, Some("10.9.4.0/24".parse().expect("net")));
-        assert_eq!(good.auxiliary["router"], Ipv4Addr::new(10, 9, 0, 5));
-        assert_eq!(pool("", "", "", &[]).expect("nothing said"), Plan::default());
-        for (subnet, range, gateway, auxiliary) in [
-            ("10.9.0.1/16", "", "", None),
-            ("10.9.0.0/31", "", "", None),
-            ("10.9.0.0", "", "", None),
-            ("127.0.0.0/8", "", "", None),
-            ("fd00::/64", "", "", None),
-            ("10.9.0.0/16", "10.8.0.0/24", "", None),
-            ("10.9.0.0/16", "10.0.0.0/8", "", None),
-            ("10.9.0.0/16", "", "10.8.0.1", None),
-            ("10.9.0.0/16", "", "10.9.0.0", None),
-            ("10.9.0.0/16", "", "10.9.0.1", Some("10.9.0.1")),
-            ("10.9.0.0/16", "", "", Some("10.9.255.255")),
-            ("", "10.9.4.0/24", "", None),
-            ("", "", "10.9.4.1", None),
-        ] {
-            let auxiliary: Vec<_> = auxiliary.iter().map(|ip| ("x", *ip)).collect();
-            assert!(
-                pool(subnet, range, gateway, &auxiliary).is_err(),
-                "{subnet} {range} {gateway}"
-            );
-        }
-    }
-
-    #[test]
-    fn options_have_an_effect_or_are_refused() {
-        let with = |key: &str, value: &str| parse(&BTreeMap::from([(key.to_owned(), value.to_owned())]));
+        assert_eq!(plain.kind, kind(true, true, false));
+        let icc = bridge("com.docker.network.bridge.enable_icc", "false");
+        assert_eq!(icc.kind, kind(false, true, false));
+        let masquerade = bridge("com.docker.network.bridge.enable_ip_masquerade", "0");
+        assert_eq!(masquerade.kind, kind(true, false, false));
+        let unnumbered = bridge("com.docker.network.bridge.inhibit_ipv4", "true");
+        assert_eq!(unnumbered.kind, kind(true, true, true));
+        assert_eq!(bridge("com.docker.network.driver.mtu", "1400").mtu, Some(1400));
         assert_eq!(
-            with("com.docker.network.bridge.name", "shop0")
-                .expect("name")
-                .interface
-                .as_deref(),
-            Some("shop0")
+            bridge("com.docker.network.container_iface_prefix", "lan").prefix,
+            "lan"
         );
-        assert!(
-            !with("com.docker.network.bridge.enable_icc", "false")
-                .expect("icc")
-                .neighbours
-        );
-        assert!(
-            !with("com.docker.network.bridge.enable_ip_masquerade", "0")
-                .expect("masquerade")
-                .masquerade
-        );
+        assert_eq!(bridge("parent", "eth0").ignored, ["parent"], "as Docker does");
+        let binding = bridge("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1").host_binding;
+        assert_eq!(binding, Some(Ipv4Addr::LOCALHOST));
         assert_eq!(
-            with("com.docker.network.driver.mtu", "1400").expect("mtu").mtu,
-            Some(1400)
+            bridge("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0").host_binding,
+            None
         );
         for (key, value) in [
             ("com.docker.network.bridge.name", "a b"),
             ("com.docker.network.bridge.name", "x\"; drop"),
             ("com.docker.network.bridge.enable_icc", "perhaps"),
             ("com.docker.network.bridge.host_binding_ipv4", "here"),
+            ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
             ("com.docker.network.driver.mtu", "7"),
-            ("com.docker.network.bridge.inhibit_ipv4", "true"),
-            ("parent", "eth0"),
+            ("com.docker.network.driver.mtu", "abc"),
+            ("com.docker.network.container_iface_prefix", "twelveletters"),
         ] {
-            assert!(with(key, value).is_err(), "{key}={value}");
+            let error = with("bridge", key, value).expect_err(key).to_string();
+            assert!(error.contains(key) && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_of_shared_interfaces() {
+        let private = with("macvlan", "macvlan_mode", "private").expect("a mode");
+        assert_eq!(private.kind, Kind::Parent(Sharing::Macvlan(MacvlanMode::Private)));
+        assert!(private.leads_nowhere());
+        assert_eq!(private.interface_of("0123456789abcdef"), "dm-0123456789ab");
+        let on = with("ipvlan", "parent", "eth0.10").expect("a parent");
+        assert_eq!(
+            on.kind,
+            Kind::Parent(Sharing::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge))
+        );
+        assert!(!on.leads_nowhere());
+        let l3s = with("ipvlan", "ipvlan_mode", "l3s").expect("a mode");
+        assert_eq!(
+            l3s.kind,
+            Kind::Parent(Sharing::Ipvlan(IpvlanMode::L3s, IpvlanFlag::Bridge))
+        );
+        assert_eq!(l3s.interface_of("0123456789abcdef"), "di-0123456789ab");
+        let other = with("macvlan", "ipvlan_mode", "l9").expect("somebody else's");
+        assert_eq!(other.ignored, ["ipvlan_mode"]);
+        for (driver, key, value, says) in [
+            (
+                "macvlan",
+                "macvlan_mode",
+                "foo",
+                "requested macvlan mode 'foo' is not valid",
+            ),
+            (
+                "ipvlan",
+                "ipvlan_mode",
+                "l9",
+                "requested ipvlan mode 'l9' is not valid",
+            ),
+            (
+                "ipvlan",
+                "ipvlan_flag",
+                "x",
+                "requested ipvlan flag 'x' is not valid",
+            ),
+            (
+                "macvlan",
+                "parent",
+                "lo",
+                "loopback interface is not a valid macvlan parent link",
+            ),
+        ] {
+            let error = with(driver, key, value).expect_err(key).to_string();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -1,17 +1,18 @@
 //! The user-defined networks: documents of kind `network` in the store's database, and who is on them now.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use havre_dns::{Directory, Host, Names, Resolver, Upstream};
-use havre_network::{BridgeNetwork, DEFAULT_NETWORK, Network};
+use havre_dns::{Directory, Host, Link, Names, Resolver, Upstream};
+use havre_network::{DEFAULT_NETWORK, Endpoint, Network, UserNetwork, overlap};
 use havre_store::{Operation, Store, Taken};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::options::{self, BridgeOptions};
+use super::addresses::{self, Ipv4Given, Ipv6Given, Wanted};
+use super::options::{self, Options};
 use super::{CreateNetwork, NAMES, id_of};
 use crate::{EngineError, ErrorKind, Event, EventType, Events, Result};
 
@@ -24,43 +25,55 @@ pub(crate) struct Record {
     pub id: String,
     pub name: String,
     pub created: Timestamp,
-    /// Name of the bridge's interface.
+    #[serde(default = "bridge")]
+    pub driver: String,
+    /// Name of the bridge's interface, or of the one that is shared.
     pub interface: String,
-    pub subnet: Ipv4Net,
-    pub gateway: Ipv4Addr,
-    pub range: Option<Ipv4Net>,
-    /// Names and addresses that no container gets.
-    pub auxiliary: BTreeMap<String, Ipv4Addr>,
-    /// The user chose the subnet, and may choose addresses of it.
-    pub configured: bool,
+    #[serde(flatten)]
+    pub ipv4: Ipv4Given,
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Given>,
     pub internal: bool,
     pub attachable: bool,
     pub options: BTreeMap<String, String>,
+    #[serde(default)]
+    pub ipam_options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
 }
 
+fn bridge() -> String {
+    "bridge".to_owned()
+}
+
 impl Record {
-    fn definition(&self) -> Result<BridgeNetwork> {
-        let BridgeOptions {
-            neighbours,
-            masquerade,
-            mtu,
-            ..
-        } = options::parse(&self.options)?;
-        Ok(BridgeNetwork {
+    fn definition(&self) -> Result<UserNetwork> {
+        let options = self.options()?;
+        Ok(UserNetwork {
             id: self.id.clone(),
             name: self.name.clone(),
-            interface: self.interface.clone(),
-            subnet: self.subnet,
-            gateway: self.gateway,
-            range: self.range,
-            reserved: self.auxiliary.values().copied().collect(),
-            internal: self.internal,
-            neighbours,
-            masquerade,
-            mtu,
+            ipv4: self.ipv4.pool(),
+            ipv6: self.ipv6.as_ref().map(addresses::Given::pool),
+            internal: !self.gets_out(),
+            mtu: options.mtu,
+            driver: options.driver(&self.interface),
+            prefix: options.prefix,
         })
     }
+
+    pub(crate) fn options(&self) -> Result<Options> {
+        options::parse(&self.driver, &self.options)
+    }
+
+    /// Whether its containers have a way out.
+    pub(crate) fn gets_out(&self) -> bool {
+        !self.internal && !self.options().is_ok_and(|options| options.leads_nowhere())
+    }
+}
+
+/// A network that was created, and what the user should know of it.
+pub(crate) struct Created {
+    pub record: Record,
+    pub warnings: Vec<String>,
 }
 
 /// A network that was named.
@@ -99,6 +112,7 @@ impl Found {
 #[derive(Debug, Clone)]
 struct Member {
     address: Ipv4Addr,
+    ipv6: Option<Ipv6Addr>,
     name: String,
     dns_names: Vec<String>,
 }
@@ -185,7 +199,7 @@ impl Registry {
         }
     }
 
-    pub(crate) fn create(&self, request: CreateNetwork) -> Result<Record> {
+    pub(crate) fn create(&self, request: CreateNetwork) -> Result<Created> {
         let mut table = self.table();
         let taken = NAMES.contains(&request.name.as_str())
             || table.records.values().any(|record| record.name == request.name);
@@ -204,7 +218,7 @@ impl Registry {
                 request.name
             )));
         }
-        let record = self.decide(&table, request)?;
+        let Created { record, warnings } = self.decide(&table, request)?;
         let definition = record.definition()?;
         let body = serde_json::to_string(&record)
             .map_err(|error| EngineError::system("cannot write the network's record").with_source(error))?;
@@ -229,63 +243,94 @@ impl Registry {
         table.records.insert(record.id.clone(), record.clone());
         drop(table);
         self.publish("create", &record);
-        Ok(record)
+        Ok(Created { record, warnings })
     }
 
-    fn decide(&self, table: &Table, request: CreateNetwork) -> Result<Record> {
+    fn decide(&self, table: &Table, request: CreateNetwork) -> Result<Created> {
         let id = crate::containers::new_id();
-        let options = options::parse(&request.options)?;
-        let taken: Vec<Ipv4Net> = table.records.values().map(|record| record.subnet).collect();
-        let plan = options::plan(&request.ipam)?;
-        let subnet = match plan.subnet {
-            Some(subnet) => {
-                let default = self.network.default_subnet();
-                if taken
-                    .iter()
-                    .chain(&default)
-                    .any(|other| options::overlap(other, &subnet))
-                {
-                    return Err(EngineError::new(
-                        ErrorKind::Forbidden,
-                        "invalid pool request: Pool overlaps with other one on this address space",
-                    ));
-                }
-                subnet
-            }
-            None => self.network.choose_subnet(&taken)?,
+        let driver = match request.driver.as_str() {
+            "" | "default" => "bridge",
+            driver => driver,
         };
-        let first = subnet
-            .hosts()
-            .find(|ip| !plan.auxiliary.values().any(|other| other == ip));
-        let gateway = match plan.gateway.or(first) {
-            Some(gateway) if subnet.contains(&gateway) => gateway,
-            _ => {
-                return Err(EngineError::invalid(format!(
-                    "no address of subnet {subnet} can be the gateway's"
-                )));
-            }
+        let options = options::parse(driver, &request.options)?;
+        let plan = addresses::plan(driver, &request.ipam)?;
+        let mut warnings: Vec<_> = options
+            .ignored
+            .iter()
+            .map(|key| format!("option {key} means nothing to the driver {driver}: it has no effect"))
+            .collect();
+        let ipam = request.ipam.options.keys();
+        warnings.extend(
+            ipam.map(|key| format!("IPAM option {key} means nothing to the IPAM driver: it has no effect")),
+        );
+
+        let taken: Vec<Ipv4Net> = table.records.values().map(|record| record.ipv4.subnet).collect();
+        let wanted = match &plan.ipv4 {
+            Some(wanted) => wanted.clone(),
+            None => Wanted::of(self.network.choose_subnet(&taken)?.into()),
         };
-        let interface = options.interface.unwrap_or_else(|| format!("br-{}", &id[..12]));
-        if table.records.values().any(|record| record.interface == interface) {
-            return Err(EngineError::conflict(format!(
-                "another network has the bridge {interface} already"
-            )));
+        let taken = taken
+            .into_iter()
+            .chain(self.network.default_subnet())
+            .map(IpNet::V4);
+        check_free(&wanted, taken)?;
+        let none = || EngineError::system("a subnet of the wrong family was chosen");
+        let ipv4 = addresses::ipv4(&wanted, plan.ipv4.is_some())?.ok_or_else(none)?;
+
+        let mut ipv6 = None;
+        if request.enable_ipv6 == Some(true) {
+            let known = table.records.values().filter_map(|record| record.ipv6.as_ref());
+            let taken: Vec<Ipv6Net> = known.map(|given| given.subnet).collect();
+            let wanted = match &plan.ipv6 {
+                Some(wanted) => wanted.clone(),
+                None => Wanted::of(self.network.choose_ipv6_subnet(&taken)?.into()),
+            };
+            let taken = taken
+                .into_iter()
+                .chain(self.network.default_ipv6_subnet())
+                .map(IpNet::V6);
+            check_free(&wanted, taken)?;
+            ipv6 = addresses::ipv6(&wanted, plan.ipv6.is_some())?;
+        } else if let Some(wanted) = &plan.ipv6 {
+            warnings.push(format!(
+                "subnet {} has no effect: the network was created without --ipv6",
+                wanted.subnet
+            ));
         }
-        Ok(Record {
+
+        let interface = options.interface_of(&id);
+        let same = |record: &&Record| record.interface == interface;
+        if let Some(other) = table.records.values().find(same) {
+            return Err(EngineError::new(
+                ErrorKind::Forbidden,
+                match driver {
+                    "bridge" => format!(
+                        "cannot create network {id} ({interface}): conflicts with network {} ({interface}): networks have same \
+                         bridge name",
+                        other.id
+                    ),
+                    _ => format!(
+                        "network {} is already using parent interface {interface}",
+                        other.name
+                    ),
+                },
+            ));
+        }
+        let record = Record {
             interface,
             id,
             name: request.name,
             created: Timestamp::now(),
-            subnet,
-            gateway,
-            range: plan.range,
-            auxiliary: plan.auxiliary,
-            configured: plan.subnet.is_some(),
+            driver: driver.to_owned(),
+            ipv4,
+            ipv6,
             internal: request.internal,
             attachable: request.attachable,
             options: request.options,
+            ipam_options: request.ipam.options,
             labels: request.labels,
-        })
+        };
+        Ok(Created { record, warnings })
     }
 
     /// Removes a network nobody is on; with an operation, so that it can be brought back.
@@ -405,6 +450,7 @@ impl Registry {
         let members = table.members.entry(record.id.clone()).or_default();
         members.entry(container.to_owned()).or_insert_with(|| Member {
             address: Ipv4Addr::UNSPECIFIED,
+            ipv6: None,
             name: name.to_owned(),
             dns_names: Vec::new(),
         });
@@ -417,7 +463,7 @@ impl Registry {
         network: &str,
         container: &str,
         name: &str,
-        address: Ipv4Addr,
+        endpoint: &Endpoint,
         dns_names: &[String],
     ) -> Result<()> {
         let mut table = self.table();
@@ -425,13 +471,22 @@ impl Registry {
             return Ok(());
         }
         let member = Member {
-            address,
+            address: endpoint.ip,
+            ipv6: endpoint.ipv6.map(|place| place.ip),
             name: name.to_owned(),
             dns_names: dns_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
         };
         let members = table.members.entry(network.to_owned()).or_default();
         members.insert(container.to_owned(), member);
         self.write_names(&table, network)
+    }
+
+    /// The id of the container of this name that is on a network, though nobody may know it otherwise any more.
+    pub(crate) fn member(&self, network: &str, name: &str) -> Option<String> {
+        let table = self.table();
+        let mut members = table.members.get(network)?.iter();
+        let found = members.find(|(id, member)| member.name == name || *id == name);
+        found.map(|(id, _)| id.clone())
     }
 
     /// The container is on this network no more.
@@ -471,6 +526,7 @@ impl Registry {
         &self,
         container: &str,
         networks: Vec<String>,
+        links: Vec<Link>,
         servers: &[(IpAddr, bool)],
         gets_out: bool,
     ) -> Result<()> {
@@ -484,6 +540,7 @@ impl Registry {
         let resolver = Resolver {
             networks,
             servers: servers.collect(),
+            links,
         };
         Ok(self.names.set_resolver(container, &resolver)?)
     }
@@ -497,6 +554,7 @@ impl Registry {
             .filter(|member| !member.dns_names.is_empty())
             .map(|member| Host {
                 address: member.address,
+                ipv6: member.ipv6,
                 names: member.dns_names.clone(),
             });
         let names = Names {
@@ -524,7 +582,7 @@ impl Registry {
         self.events.publish(
             Event::new(EventType::Network, action, &record.id)
                 .with("name", &record.name)
-                .with("type", "bridge"),
+                .with("type", &record.driver),
         );
     }
 
@@ -551,4 +609,15 @@ fn check_idle(table: &Table, record: &Record) -> Result<()> {
             listed.join(", ")
         ),
     ))
+}
+
+/// Refuses a subnet that overlaps one that is taken.
+fn check_free(wanted: &Wanted, mut taken: impl Iterator<Item = IpNet>) -> Result<()> {
+    match taken.any(|other| overlap(other, wanted.subnet)) {
+        true => Err(EngineError::new(
+            ErrorKind::Forbidden,
+            "invalid pool request: Pool overlaps with other one on this address space",
+        )),
+        false => Ok(()),
+    }
 }

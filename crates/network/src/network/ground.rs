@@ -77,7 +77,7 @@ impl Network {
             Some(parent) => parent,
             None => {
                 self.records.own_parent(&driver.parent)?;
-                if let Err(error) = parent::make(driver, known.internal) {
+                if let Err(error) = parent::make(driver) {
                     self.records.disown_parent(&driver.parent)?;
                     return Err(error);
                 }
