@@ -32,7 +32,7 @@ cleanup() {
   [ $status -eq 0 ] || { echo "--- the daemon's last words"; tail -n 20 "$work/daemon.log"; } >&2
   # The bridge and its rules stay for the next daemon, of which there is none.
   ip link delete havre-demo 2>/dev/null
-  nft delete table ip havre-demo 2>/dev/null
+  nft delete table inet havre-demo 2>/dev/null
   rm -rf "$work"
   exit $status
 }

@@ -86,21 +86,36 @@ pub(crate) fn cgroups(containers: &[String]) {
     visit(Path::new("/sys/fs/cgroup"), 0, containers);
 }
 
-/// Removes the bridge, those of user-defined networks, and the firewall table. `state` is the engine's state directory.
+/// Removes the bridge and what else was made for networks, the firewall table, and exceptions in others. `state` is the engine's state directory.
 pub(crate) fn network(bridge: &str, table: &str, state: &Path) {
     let quietly = |program: &str, arguments: &[&str]| {
         let _ = Command::new(program).args(arguments).output();
     };
-    let others = fs::read_dir(state.join("network/bridges")).into_iter().flatten();
-    let others = others
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
-    for bridge in others.chain([bridge.to_owned()]) {
-        quietly("ip", &["link", "delete", &bridge]);
-        for direction in ["-i", "-o"] {
-            let exception = ["-w", "5", "-D", "DOCKER-USER", direction, &bridge, "-j", "ACCEPT"];
-            quietly("iptables", &exception);
+    let named = |directory: &str| {
+        let entries = fs::read_dir(state.join("network").join(directory));
+        let names = entries.into_iter().flatten().flatten();
+        names
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+    };
+    for interface in named("bridges")
+        .into_iter()
+        .chain(named("parents"))
+        .chain([bridge.to_owned()])
+    {
+        quietly("ip", &["link", "delete", &interface]);
+    }
+    for bridge in named("admitted") {
+        for (program, chain) in [
+            ("iptables", "DOCKER-USER"),
+            ("iptables", "FORWARD"),
+            ("ip6tables", "DOCKER-USER"),
+            ("ip6tables", "FORWARD"),
+        ] {
+            for direction in ["-i", "-o"] {
+                quietly(program, &["-w", "5", "-D", chain, direction, &bridge, "-j", "ACCEPT"]);
+            }
         }
     }
-    quietly("nft", &["delete", "table", "ip", table]);
+    quietly("nft", &["delete", "table", "inet", table]);
 }

@@ -303,7 +303,7 @@ impl Engine {
                 .args(["link", "delete", "havre-bench"])
                 .output();
             let _ = Command::new("nft")
-                .args(["delete", "table", "ip", "havre-bench"])
+                .args(["delete", "table", "inet", "havre-bench"])
                 .output();
         }
     }

@@ -60,6 +60,12 @@ impl Record {
         })
     }
 
+    /// Of both families.
+    fn subnets(&self) -> Vec<IpNet> {
+        let ipv6 = self.ipv6.as_ref().map(|given| IpNet::V6(given.subnet));
+        [IpNet::V4(self.ipv4.subnet)].into_iter().chain(ipv6).collect()
+    }
+
     pub(crate) fn options(&self) -> Result<Options> {
         options::parse(&self.driver, &self.options)
     }
@@ -396,7 +402,7 @@ impl Registry {
     pub(crate) fn adopt(&self, record: Record, removal: u64) {
         let event = Event::new(EventType::Network, "create", &record.id)
             .with("name", &record.name)
-            .with("type", "bridge")
+            .with("type", &record.driver)
             .with("undo", removal);
         self.table().records.insert(record.id.clone(), record);
         self.events.publish(event);
@@ -414,15 +420,19 @@ impl Registry {
                     &other.id[..12]
                 ));
             }
-            if options::overlap(&other.subnet, &record.subnet) {
+            let mut shared = record.subnets().into_iter().filter(|own| {
+                let mut others = other.subnets().into_iter();
+                others.any(|other| overlap(other, *own))
+            });
+            if let Some(subnet) = shared.next() {
                 return by(format!(
-                    "its subnet {} overlaps with that of network {}: remove that first",
-                    record.subnet, other.name
+                    "its subnet {subnet} overlaps with that of network {}: remove that first",
+                    other.name
                 ));
             }
             if other.interface == record.interface {
                 return by(format!(
-                    "network {} has its bridge {}",
+                    "network {} has its interface {}",
                     other.name, record.interface
                 ));
             }
