@@ -29,7 +29,7 @@ pub(crate) const DEFAULT_DESCRIPTION: &str = "Current DOCKER_HOST based configur
 /// The endpoint that counts here.
 const DOCKER: &str = "docker";
 /// No file of a context is larger.
-pub(crate) const MAX_FILE: u64 = 10 << 20;
+const MAX_FILE: u64 = 10 << 20;
 
 /// TLS files by endpoint and name.
 pub(crate) type TlsFiles = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
@@ -118,20 +118,26 @@ fn unreadable(name: &str, path: &Path, error: &io::Error) -> CliError {
 
 /// Reads a file of bounded size, with Docker's words when that fails.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |error: io::Error| CliError::Invalid(format!("open {}: {}", path.display(), plain(&error)));
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .open(path)
+        .map_err(failed)?;
+    read_bounded(&path.display().to_string(), file)
+}
+
+/// Reads all of something that must not be large; `name` is for the error.
+pub(crate) fn read_bounded(name: &str, from: impl Read) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if bytes.len() as u64 > MAX_FILE => Err(CliError::Invalid(format!(
-            "{}: larger than {MAX_FILE} bytes",
-            path.display()
-        ))),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(CliError::Invalid(format!(
-            "open {}: {}",
-            path.display(),
-            plain(&error)
-        ))),
+    from.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| CliError::Invalid(format!("read {name}: {}", plain(&error))))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(CliError::Invalid(format!(
+            "{name} is larger than {MAX_FILE} bytes"
+        )));
     }
+    Ok(bytes)
 }
 
 /// Whether a context may be called so; the error is Docker's.

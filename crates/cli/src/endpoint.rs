@@ -138,15 +138,14 @@ impl SshHost {
 
     /// The arguments of `ssh`, those of Docker's client. The host stands behind `--`: it cannot be an option.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let mut words: Vec<String> = Vec::new();
+        let mut words: Vec<String> = ["-o", "ConnectTimeout=30", "-T"].map(str::to_owned).into();
         if let Some(user) = &self.user {
             words.extend(["-l".to_owned(), user.clone()]);
         }
         if let Some(port) = self.port {
             words.extend(["-p".to_owned(), port.to_string()]);
         }
-        words.extend(["-o", "ConnectTimeout=30", "-T", "--"].map(str::to_owned));
-        words.extend([self.host.clone(), "docker".to_owned()]);
+        words.extend(["--".to_owned(), self.host.clone(), "docker".to_owned()]);
         words.extend(
             self.socket
                 .as_ref()
@@ -206,7 +205,7 @@ mod tests {
         );
         assert_eq!(
             arguments("ssh://me@[fe80::1]:2222/run/x.sock"),
-            "-l me -p 2222 -o ConnectTimeout=30 -T -- fe80::1 docker --host=unix:///run/x.sock system dial-stdio"
+            "-o ConnectTimeout=30 -T -l me -p 2222 -- fe80::1 docker --host unix:///run/x.sock system dial-stdio"
         );
         assert!(arguments("ssh://-oProxyCommand=x").contains(" -- -oProxyCommand=x docker"));
         for (text, reason) in [

@@ -1,7 +1,5 @@
 //! `context import`.
 
-use std::io;
-
 use super::archive;
 use crate::args::context::import::Import;
 use crate::commands::Done;
@@ -24,14 +22,7 @@ pub(crate) async fn import(session: &Session, args: Import) -> Done {
         return Err(CliError::Invalid(format!("context {name:?} already exists")));
     }
     let bytes = match source.as_str() {
-        "-" => {
-            let mut bytes = Vec::new();
-            io::Read::read_to_end(
-                &mut io::Read::take(io::stdin().lock(), contexts::MAX_FILE),
-                &mut bytes,
-            )?;
-            bytes
-        }
+        "-" => contexts::read_bounded("-", std::io::stdin().lock())?,
         path => contexts::read_file(path.as_ref())?,
     };
     if ZIP.iter().any(|magic| bytes.starts_with(magic)) {
@@ -39,7 +30,7 @@ pub(crate) async fn import(session: &Session, args: Import) -> Done {
             "{source} is a zip: contexts are read from tar archives, which `docker context export` writes"
         )));
     }
-    let (mut context, tls) = archive::read(bytes.as_slice())?;
+    let (mut context, tls) = archive::read(&bytes)?;
     context.name.clone_from(name);
     store.put(&context, &tls)?;
     session.printer.line(name);

@@ -1,7 +1,5 @@
 //! `context use`.
 
-use std::env;
-
 use crate::args::context::r#use::Use;
 use crate::commands::Done;
 use crate::contexts;
@@ -21,7 +19,7 @@ pub(crate) async fn select(session: &Session, args: Use) -> Done {
     config.write(session.settings.directory())?;
     session.printer.line(name);
     session.printer.warn(&format!("Current context is now {name:?}"));
-    if env::var("DOCKER_HOST").is_ok_and(|host| !host.is_empty()) {
+    if name != contexts::DEFAULT && session.settings.host_overrides() {
         session.printer.warn(
             "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable.",
         );
