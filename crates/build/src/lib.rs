@@ -31,6 +31,7 @@ mod metadata;
 mod report;
 mod request;
 mod solver;
+mod sources;
 mod state;
 mod step;
 

@@ -42,6 +42,10 @@ pub struct Resources {
     /// Size of `/dev/shm` in bytes; 0 is the engine's default.
     pub shm_size: i64,
     pub ulimits: Vec<Ulimit>,
+    /// The cgroup above those of the steps; empty is the engine's.
+    pub cgroup_parent: String,
+    /// `--security-opt`, as of containers.
+    pub security_opt: Vec<String>,
 }
 
 /// One `--ulimit`.
@@ -65,6 +69,9 @@ pub struct BuildRequest {
     /// Stage name or index to stop at; the last stage otherwise.
     pub target: Option<String>,
     pub no_cache: bool,
+    /// Images whose layers serve as results of the steps their history tells of. Those that are not here are skipped
+    /// with a warning.
+    pub cache_from: Vec<String>,
     /// Ask the registry for newer base images even when they are here.
     pub pull: bool,
     /// `--label`: added to the image as one more step at the end, as Docker does.
@@ -93,6 +100,7 @@ impl BuildRequest {
             build_args: BTreeMap::new(),
             target: None,
             no_cache: false,
+            cache_from: Vec::new(),
             pull: false,
             labels: BTreeMap::new(),
             network: String::new(),

@@ -17,8 +17,9 @@ use crate::event::{BuildEvent, Step};
 use crate::executor::Executor;
 use crate::fetch::Fetcher;
 use crate::parser::Span;
-use crate::report;
+use crate::report::{self, Reporter};
 use crate::request::BuildRequest;
+use crate::sources::Sources;
 use crate::state::State;
 use crate::step::{STEP_MARK, Shared, StageRun};
 
@@ -100,6 +101,7 @@ pub(crate) async fn solve(
             text: instruction.original.clone(),
         });
     }
+    let sources = sources(&parts, &request, &prologue).await?;
     drop(prologue);
 
     let (senders, results): (Vec<_>, Vec<_>) = graph.stages.iter().map(|_| watch::channel(None)).unzip();
@@ -117,6 +119,7 @@ pub(crate) async fn solve(
         escape,
         platform: request.platform,
         no_cache: request.no_cache,
+        sources,
         pull: request.pull,
         network: request.network,
         extra_hosts: request.extra_hosts,
@@ -196,6 +199,27 @@ pub(crate) async fn solve(
             })
         }
     }
+}
+
+/// The images named as cache sources that are here.
+async fn sources(parts: &Parts, request: &BuildRequest, reporter: &Reporter) -> Result<Sources, BuildError> {
+    let mut sources = Sources::default();
+    if request.no_cache {
+        return Ok(sources);
+    }
+    for name in &request.cache_from {
+        let found = match parts.images.resolve(name).await {
+            Ok(image) => parts.images.config(&image.id).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(config) => sources.add(config),
+            Err(error) => reporter.emit(BuildEvent::Warning {
+                message: format!("Could not look up {name} for cache resolution, skipping: {error}"),
+            }),
+        }
+    }
+    Ok(sources)
 }
 
 /// Where mount points and downloads of running builds are.

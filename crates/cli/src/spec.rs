@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod trust;
 
 /// Why a flag's value cannot be used; worded as Docker's client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -76,7 +76,10 @@ fn parameters(query: &Query, headers: &http::HeaderMap) -> Result<Parameters, Ap
         cpuset_mems: query.text("cpusetmems").to_owned(),
         shm_size: number("shmsize")?,
         ulimits: ulimits.collect(),
+        cgroup_parent: query.text("cgroupparent").to_owned(),
+        security_opt: query.json("securityopt")?,
     };
+    let cache_from: Vec<String> = query.json("cachefrom")?;
     let dockerfile = query
         .given("dockerfile")
         .map(|path| DockerfileSource::Path(path.to_owned()));
@@ -98,6 +101,7 @@ fn parameters(query: &Query, headers: &http::HeaderMap) -> Result<Parameters, Ap
             request.build_args = build_args;
             request.target = target;
             request.no_cache = no_cache;
+            request.cache_from = cache_from;
             request.pull = pull;
             request.labels = labels;
             request.network = network;
@@ -124,10 +128,11 @@ fn refuse_unsupported(query: &Query) -> Result<(), ApiError> {
     if query.flag("squash") {
         return Err(ApiError::not_implemented("squashing layers is not supported"));
     }
-    if query.given("cgroupparent").is_some() {
-        return Err(ApiError::not_implemented(
-            "a cgroup parent for builds is not supported",
-        ));
+    let isolation = query.text("isolation");
+    if !matches!(isolation, "" | "default") {
+        return Err(ApiError::bad_request(format!(
+            "invalid isolation {isolation:?}: on Linux there is none but default"
+        )));
     }
     if query
         .given("outputs")
@@ -136,14 +141,6 @@ fn refuse_unsupported(query: &Query) -> Result<(), ApiError> {
         return Err(ApiError::not_implemented(
             "build outputs other than an image are not supported",
         ));
-    }
-    for (key, what) in [
-        ("cachefrom", "images as cache sources"),
-        ("securityopt", "security options of builds"),
-    ] {
-        if !query.json::<Vec<String>>(key)?.is_empty() {
-            return Err(ApiError::not_implemented(format!("{what} are not supported")));
-        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Outcome, Shared, io};
 use crate::error::StepError;
+use crate::state::State;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -45,6 +46,24 @@ pub(crate) fn find(
     };
     let fits = record.layers.starts_with(layers) && record.layers.len() <= layers.len() + 1;
     Ok(fits.then_some((record.layers, body.created)))
+}
+
+/// The result of a step that an image named as a cache source has behind it. Its layers are held from here on.
+pub(crate) fn borrow(
+    shared: &Shared,
+    state: &State,
+    created_by: &str,
+) -> Result<Option<(Vec<Digest>, Timestamp)>, StepError> {
+    let Some(done) = shared.sources.find(state, created_by) else {
+        return Ok(None);
+    };
+    for layer in &done.layers {
+        shared.lease.hold(layer);
+        if shared.store.layers().find(layer)?.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some((done.layers, done.created)))
 }
 
 /// Remembers a step's result.

@@ -251,6 +251,15 @@ fn carry_out(shared: &Shared, state: &State, plan: &Plan, from: &From) -> Result
             };
             return Ok((outcome, true));
         }
+        if let Some((layers, created)) = cache::borrow(shared, state, &created_by)? {
+            let outcome = Outcome {
+                created_by,
+                key,
+                layers,
+                created,
+            };
+            return Ok((outcome, true));
+        }
         let layer = make(shared, plan, found, below)?;
         let record = [below, std::slice::from_ref(&layer.diff_id)].concat();
         let outcome = cache::put(shared, &key, record, layer.size, &created_by)?;

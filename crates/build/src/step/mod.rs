@@ -33,6 +33,7 @@ use crate::metadata;
 use crate::parser::Span;
 use crate::report::Reporter;
 use crate::request::Resources;
+use crate::sources::Sources;
 use crate::state::{Globals, State};
 
 pub(crate) use cache::STEP_MARK;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// Asked for; the host's otherwise.
     pub(crate) platform: Option<Platform>,
     pub(crate) no_cache: bool,
+    /// Images whose steps need not be done again.
+    pub(crate) sources: Sources,
     pub(crate) pull: bool,
     pub(crate) network: String,
     pub(crate) extra_hosts: Vec<String>,
@@ -219,7 +222,11 @@ impl StageRun {
         key.bytes(&serde_json::to_vec(&state.config.config).unwrap_or_default());
         state.key = key.finish();
         let (shared, key) = (Arc::clone(&self.shared), state.key.clone());
-        let (created, hit) = blocking(move || cache::note(&shared, &key)).await?;
+        let done = self.shared.sources.find(state, &created_by);
+        let (created, hit) = match done {
+            Some(done) => (done.created, true),
+            None => blocking(move || cache::note(&shared, &key)).await?,
+        };
         if hit {
             self.reporter.emit(BuildEvent::Cached {
                 step: Arc::clone(step),

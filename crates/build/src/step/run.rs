@@ -98,7 +98,12 @@ impl StageRun {
                     format!("|{} {} {}", args.len(), args.join(" "), command.shown)
                 }
             };
-            if let Some((layers, created)) = cache::find(&shared, &key, &state.layers)? {
+            let mut cached = cache::find(&shared, &key, &state.layers)?;
+            // What is mounted is not in the history.
+            if cached.is_none() && prepared.is_empty() {
+                cached = cache::borrow(&shared, &state, &created_by)?;
+            }
+            if let Some((layers, created)) = cached {
                 reporter.emit(BuildEvent::Cached { step });
                 return Ok(Outcome {
                     created_by,

@@ -19,9 +19,14 @@ impl StageRun {
         key.text(state.base.as_str()).texts(&state.layers).text(&path);
         let key = key.finish();
         let created_by = state.nop(&format!("WORKDIR {path}"));
-        let (shared, layers) = (Arc::clone(&self.shared), state.layers.clone());
+        let (shared, state) = (Arc::clone(&self.shared), state.clone());
         let (outcome, hit) = blocking(move || {
-            if let Some((layers, created)) = cache::find(&shared, &key, &layers)? {
+            let cached = match cache::find(&shared, &key, &state.layers)? {
+                None => cache::borrow(&shared, &state, &created_by)?,
+                found => found,
+            };
+            let layers = state.layers;
+            if let Some((layers, created)) = cached {
                 return Ok((
                     Outcome {
                         created_by,

@@ -38,6 +38,23 @@ pub(crate) struct Daemon {
     pub(crate) log_level: Option<String>,
     #[command(flatten)]
     pub(crate) listening: Listening,
+    #[arg(
+        long,
+        conflicts_with = "uninstall",
+        help = "Set the engine up as a service of systemd with the other flags given, and start it"
+    )]
+    pub(crate) install: bool,
+    #[arg(
+        long,
+        help = "Take the service away again; containers, images and volumes stay"
+    )]
+    pub(crate) uninstall: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Directory of the unit files for --install and --uninstall (default \"/etc/systemd/system\")"
+    )]
+    pub(crate) units: Option<String>,
     #[arg(long, hide = true)]
     pub(crate) notify: bool,
     #[arg(hide = true)]

@@ -4,10 +4,10 @@ use std::env;
 
 use serde_json::{Map, Value, json};
 
-use super::{SpecError, environment, health, host as below, limits, mounts, network, ports};
+use super::{SpecError, environment, health, host as below, limits, mounts, network, ports, trust};
 use crate::args::container::container_flags::ContainerFlags;
 use crate::error::CliError;
-use crate::values::{NanoCpus, Size};
+use crate::values::Size;
 
 /// What is not among the shared flags.
 #[derive(Debug, Default)]
@@ -105,6 +105,7 @@ impl Fields {
 
 /// The body of the request.
 pub(crate) fn body(flags: &ContainerFlags, extra: &Extra<'_>) -> Result<Value, CliError> {
+    trust::check(&flags.trust)?;
     let directory = env::current_dir()?;
     let attached = Attached::of(flags, extra.detach)?;
     let mut config = Fields::default();
@@ -267,19 +268,8 @@ fn host_config(
 }
 
 fn resources(flags: &ContainerFlags, host: &mut Fields) -> Result<(), CliError> {
-    host.size("Memory", flags.memory);
-    host.size("MemoryReservation", flags.memory_reservation);
-    host.size("MemorySwap", flags.memory_swap);
+    limits::fill(&flags.limits, &mut host.0);
     host.size("ShmSize", flags.shm_size);
-    if let Some(NanoCpus(cpus)) = flags.cpus {
-        host.set("NanoCpus", cpus);
-    }
-    host.int("CpuShares", flags.cpu_shares);
-    host.int("CpuPeriod", flags.cpu_period);
-    host.int("CpuQuota", flags.cpu_quota);
-    host.text("CpusetCpus", flags.cpuset_cpus.as_ref());
-    host.text("CpusetMems", flags.cpuset_mems.as_ref());
-    host.int("PidsLimit", flags.pids_limit);
     host.int("OomScoreAdj", flags.oom_score_adj);
     let mut ulimits = Vec::new();
     for spec in &flags.ulimit {

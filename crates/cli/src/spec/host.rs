@@ -18,12 +18,6 @@ pub(crate) fn fill(flags: &HostFlags, host: &mut Map<String, Value>) -> Result<(
     let list = |values: Vec<Value>| Some(values).filter(|values| !values.is_empty()).map(Value::from);
     let words = |values: &[String]| list(values.iter().cloned().map(Value::from).collect());
 
-    if !flags.disable_content_trust {
-        return Err(CliError::Invalid(
-            "content trust is not supported: name the image by its digest to be sure of what runs".to_owned(),
-        ));
-    }
-    set("BlkioWeight", flags.blkio_weight.map(Value::from));
     let weights = each(&flags.blkio_weight_device, weight)?;
     set("BlkioWeightDevice", list(weights));
     set("BlkioDeviceReadBps", list(each(&flags.device_read_bps, bytes)?));
@@ -32,8 +26,6 @@ pub(crate) fn fill(flags: &HostFlags, host: &mut Map<String, Value>) -> Result<(
     set("BlkioDeviceReadIOps", list(operations));
     let operations = each(&flags.device_write_iops, operations_a_second)?;
     set("BlkioDeviceWriteIOps", list(operations));
-    set("CpuRealtimePeriod", flags.cpu_rt_period.map(Value::from));
-    set("CpuRealtimeRuntime", flags.cpu_rt_runtime.map(Value::from));
     let rules = each(&flags.device_cgroup_rule, rule)?;
     set("DeviceCgroupRules", list(rules));
     set(

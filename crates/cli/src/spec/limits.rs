@@ -1,12 +1,41 @@
-//! `--ulimit`, `--device`, `--restart`, `--security-opt`, `--add-host`.
+//! Limits as such, `--ulimit`, `--device`, `--restart`, `--security-opt`, `--add-host`.
 
 use std::path::Path;
 
 use fs_err as fs;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::SpecError;
+use crate::args::limits::LimitFlags;
 use crate::error::CliError;
+use crate::values::Size;
+
+/// Adds the limits that were given to the fields of `HostConfig`, or to the body of an update.
+pub(crate) fn fill(flags: &LimitFlags, into: &mut Map<String, Value>) {
+    let process = &flags.process;
+    let size = |size: Option<Size>| size.map(|Size(bytes)| Value::from(bytes));
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    let given = [
+        ("BlkioWeight", flags.blkio_weight.map(Value::from)),
+        ("CpuPeriod", process.cpu_period.map(Value::from)),
+        ("CpuQuota", process.cpu_quota.map(Value::from)),
+        ("CpuRealtimePeriod", flags.cpu_rt_period.map(Value::from)),
+        ("CpuRealtimeRuntime", flags.cpu_rt_runtime.map(Value::from)),
+        ("CpuShares", process.cpu_shares.map(Value::from)),
+        ("NanoCpus", flags.cpus.map(|cpus| cpus.0.into())),
+        ("CpusetCpus", text(&process.cpuset_cpus)),
+        ("CpusetMems", text(&process.cpuset_mems)),
+        ("Memory", size(process.memory)),
+        ("MemoryReservation", size(flags.memory_reservation)),
+        ("MemorySwap", size(process.memory_swap)),
+        ("PidsLimit", flags.pids_limit.map(Value::from)),
+    ];
+    for (name, value) in given {
+        if let Some(value) = value {
+            into.insert(name.to_owned(), value);
+        }
+    }
+}
 
 /// Reads `--ulimit name=soft[:hard]`; which names there are, and that the soft limit fits, is the engine's to say.
 pub(crate) fn ulimit(text: &str) -> Result<Value, SpecError> {

@@ -15,7 +15,8 @@ use havre_runtime::spec::{
 use havre_runtime::{AttachRequest, Runtime, RuntimeError, StartError};
 use havre_store::Store;
 
-use crate::containers::{mountpoints, name_port};
+use crate::containers::spec::confine;
+use crate::containers::{mountpoints, name_port, validate};
 use crate::error::start_failure;
 use crate::networks::{Found, Registry};
 use crate::{Containers, EngineError};
@@ -225,7 +226,7 @@ impl RunExecutor {
         if !crate::system::is_cgroup_v2() {
             spec.cgroup_mode = NamespaceMode::Host;
         }
-        limit(&mut spec, &request.resources);
+        limit(&mut spec, &request.resources)?;
         Ok((spec, served))
     }
 }
@@ -242,7 +243,7 @@ fn bind(destination: String, source: PathBuf, readonly: bool) -> Mount {
     }
 }
 
-fn limit(spec: &mut ContainerSpec, asked: &havre_build::Resources) {
+fn limit(spec: &mut ContainerSpec, asked: &havre_build::Resources) -> Result<(), EngineError> {
     let positive = |value: i64| Some(value).filter(|value| *value > 0);
     let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
     spec.resources = Resources {
@@ -268,6 +269,10 @@ fn limit(spec: &mut ContainerSpec, asked: &havre_build::Resources) {
             hard: value(limit.hard),
         })
         .collect();
+    validate::cgroup_parent(&asked.cgroup_parent)?;
+    spec.cgroup_parent = text(&asked.cgroup_parent);
+    confine(spec, validate::security_options(&asked.security_opt)?);
+    Ok(())
 }
 
 impl Executor for RunExecutor {

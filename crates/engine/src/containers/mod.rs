@@ -39,7 +39,7 @@ mod recover;
 mod remove;
 mod requests;
 mod signal;
-mod spec;
+pub(crate) mod spec;
 mod start;
 mod state;
 mod stats;
@@ -49,7 +49,7 @@ mod table;
 mod top;
 mod tree;
 mod update;
-mod validate;
+pub(crate) mod validate;
 mod view;
 mod wait;
 

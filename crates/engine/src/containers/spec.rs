@@ -62,7 +62,7 @@ pub(crate) fn container_spec(
     network: NetworkNamespace,
 ) -> Result<ContainerSpec> {
     let (config, host) = (&record.config, &record.host_config);
-    let security = validate::security_options(host)?;
+    let security = validate::security_options(&host.security_opt)?;
     let mut spec = ContainerSpec::new(record.id.clone(), rootfs, record.args.clone());
     spec.env = environment(&config.env);
     spec.cwd.clone_from(&config.working_dir);
@@ -83,18 +83,9 @@ pub(crate) fn container_spec(
     spec.privileged = host.privileged;
     spec.cap_add.clone_from(&host.cap_add);
     spec.cap_drop.clone_from(&host.cap_drop);
-    spec.seccomp = match security.seccomp {
-        validate::Seccomp::Default => Seccomp::Default,
-        validate::Seccomp::Unconfined => Seccomp::Unconfined,
-        validate::Seccomp::Profile(text) => Seccomp::Profile(text),
-    };
-    spec.no_new_privileges = security.no_new_privileges;
     spec.masked_paths.clone_from(&host.masked_paths);
     spec.readonly_paths.clone_from(&host.readonly_paths);
-    if security.unconfined_paths {
-        spec.masked_paths = Some(Vec::new());
-        spec.readonly_paths = Some(Vec::new());
-    }
+    confine(&mut spec, security);
     spec.rlimits = host
         .resources
         .ulimits
@@ -149,8 +140,24 @@ pub(crate) fn container_spec(
             attributes: logging.attributes(record),
         },
     };
+    let parent = &host.resources.cgroup_parent;
+    spec.cgroup_parent = Some(parent.clone()).filter(|parent| !parent.is_empty());
     spec.annotations.clone_from(&host.annotations);
     Ok(spec)
+}
+
+/// What `--security-opt` says, of a container or of a build step.
+pub(crate) fn confine(spec: &mut ContainerSpec, security: validate::SecurityOptions) {
+    spec.seccomp = match security.seccomp {
+        validate::Seccomp::Default => Seccomp::Default,
+        validate::Seccomp::Unconfined => Seccomp::Unconfined,
+        validate::Seccomp::Profile(text) => Seccomp::Profile(text),
+    };
+    spec.no_new_privileges = security.no_new_privileges;
+    if security.unconfined_paths {
+        spec.masked_paths = Some(Vec::new());
+        spec.readonly_paths = Some(Vec::new());
+    }
 }
 
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
@@ -232,6 +239,49 @@ pub(crate) fn running_pid(inner: &Inner, other: &str, what: &str) -> Result<i32>
     }
 }
 
+/// The `/dev/shm` of a container that others may share, or shares another's; on the host.
+fn shared_memory(inner: &Inner, record: &Record) -> Result<Option<PathBuf>> {
+    let host = &record.host_config;
+    match validate::ipc_mode(host)? {
+        Sharing::Container(other) => {
+            let other = inner.table.find(&other)?;
+            if other.read().host_config.ipc_mode != "shareable" {
+                return Err(EngineError::conflict(format!(
+                    "non-shareable IPC (hint: use IpcMode:shareable for the donor container {})",
+                    other.read().name
+                )));
+            }
+            Ok(Some(files::shm_path(&inner.store, &other.id)))
+        }
+        _ if host.ipc_mode == "shareable" => Ok(Some(files::shm_path(&inner.store, &record.id))),
+        _ => Ok(None),
+    }
+}
+
+/// Makes what [`shared_memory`] says for a container that others may share.
+pub(crate) fn make_shared_memory(inner: &Inner, record: &Record) -> Result<()> {
+    if record.host_config.ipc_mode != "shareable" {
+        return Ok(());
+    }
+    let path = files::shm_path(&inner.store, &record.id);
+    remove_shared_memory(inner, &record.id);
+    fs_err::create_dir_all(&path)?;
+    let size = u64::try_from(record.host_config.shm_size).unwrap_or(0);
+    let size = if size > 0 { size } else { DEFAULT_SHM as u64 };
+    let made = havre_sys::mount::shared_memory(&path, size);
+    made.map_err(|error| EngineError::system(format!("cannot mount {}", path.display())).with_source(error))
+}
+
+/// Who still shares it keeps it.
+pub(crate) fn remove_shared_memory(inner: &Inner, id: &str) {
+    let path = files::shm_path(&inner.store, id);
+    if path.exists()
+        && let Err(error) = havre_sys::mount::unmount(&path, true)
+    {
+        tracing::debug!(container = id, %error, "shared memory stays mounted");
+    }
+}
+
 fn mounts(inner: &Inner, record: &Record, mode: &NetworkMode) -> Result<Vec<Mount>> {
     // The files of a joined network are those of the container that owns it.
     let owner = match mode {
@@ -262,6 +312,20 @@ fn mounts(inner: &Inner, record: &Record, mode: &NetworkMode) -> Result<Vec<Moun
         })
         .collect();
     mounts.extend(record.mounts.iter().map(mount));
+    if let Some(source) = shared_memory(inner, record)? {
+        let destination = "/dev/shm".to_owned();
+        if mounts.iter().all(|mount| mount.destination != destination) {
+            mounts.push(Mount {
+                destination,
+                kind: Kind::Bind {
+                    source,
+                    propagation: Propagation::RPrivate,
+                    recursive: false,
+                },
+                readonly: false,
+            });
+        }
+    }
     // By path: what lies in another mount comes after it.
     mounts.sort_by(|a, b| Path::new(&a.destination).cmp(Path::new(&b.destination)));
     Ok(mounts)

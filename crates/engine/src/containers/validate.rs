@@ -99,9 +99,9 @@ pub(crate) enum Seccomp {
     Profile(String),
 }
 
-pub(crate) fn security_options(host: &HostConfig) -> Result<SecurityOptions> {
+pub(crate) fn security_options(asked: &[String]) -> Result<SecurityOptions> {
     let mut options = SecurityOptions::default();
-    for text in &host.security_opt {
+    for text in asked {
         let (key, value) = text
             .split_once('=')
             .or_else(|| text.split_once(':'))
@@ -140,6 +140,17 @@ pub(crate) fn security_options(host: &HostConfig) -> Result<SecurityOptions> {
     Ok(options)
 }
 
+/// Checks the path of a cgroup that shall hold others.
+pub(crate) fn cgroup_parent(parent: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/:@".contains(&byte);
+    if !parent.bytes().all(plain) || parent.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(EngineError::invalid(format!(
+            "invalid cgroup parent {parent:?}: expected a path of letters, digits, '_', '.', ':', '@' and '-'"
+        )));
+    }
+    Ok(())
+}
+
 /// `10m`, `1.5g`, `512`, `64KiB` in bytes (powers of 1024, as Docker reads memory sizes).
 pub(crate) fn bytes(text: &str) -> Option<u64> {
     let digits = text
@@ -168,7 +179,7 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
     ipc_mode(host)?;
     uts_mode(host)?;
     cgroup_mode(host)?;
-    security_options(host)?;
+    security_options(&host.security_opt)?;
     Logging::parse(&host.log_config)?;
     if let Some(name) = config.stop_signal.as_deref().filter(|name| !name.is_empty()) {
         signal::parse(name)?;
@@ -264,11 +275,6 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
         ),
         (!host.cgroup.is_empty(), "Cgroup", "use --cgroupns"),
         (
-            !resources.cgroup_parent.is_empty(),
-            "CgroupParent",
-            "all containers are in the engine's own cgroup",
-        ),
-        (
             resources.cpu_realtime_period != 0,
             "CpuRealtimePeriod",
             "real-time scheduling is not supported",
@@ -309,6 +315,7 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
              device by its path with --device",
         ));
     }
+    cgroup_parent(&resources.cgroup_parent)?;
     if let Some(option) = host.storage_opt.keys().next() {
         return Err(EngineError::invalid(format!(
             "storage option {option} is not supported: it takes quotas of the file system (overlay over xfs with 'pquota'), \

@@ -3,7 +3,9 @@
 use clap::Args;
 
 use super::host_flags::HostFlags;
-use crate::values::{NanoCpus, Size, Span};
+use crate::args::limits::LimitFlags;
+use crate::args::trust::TrustFlags;
+use crate::values::{Size, Span};
 
 #[derive(Args, Debug)]
 pub(crate) struct ContainerFlags {
@@ -34,34 +36,6 @@ pub(crate) struct ContainerFlags {
     pub(crate) cgroupns: Option<String>,
     #[arg(long, value_name = "string", help = "Write the container ID to the file")]
     pub(crate) cidfile: Option<String>,
-    #[arg(
-        long,
-        value_name = "int",
-        help = "Limit CPU CFS (Completely Fair Scheduler) period"
-    )]
-    pub(crate) cpu_period: Option<i64>,
-    #[arg(
-        long,
-        value_name = "int",
-        help = "Limit CPU CFS (Completely Fair Scheduler) quota"
-    )]
-    pub(crate) cpu_quota: Option<i64>,
-    #[arg(short = 'c', long, value_name = "int", help = "CPU shares (relative weight)")]
-    pub(crate) cpu_shares: Option<i64>,
-    #[arg(long, value_name = "decimal", help = "Number of CPUs")]
-    pub(crate) cpus: Option<NanoCpus>,
-    #[arg(
-        long,
-        value_name = "string",
-        help = "CPUs in which to allow execution (0-3, 0,1)"
-    )]
-    pub(crate) cpuset_cpus: Option<String>,
-    #[arg(
-        long,
-        value_name = "string",
-        help = "MEMs in which to allow execution (0-3, 0,1)"
-    )]
-    pub(crate) cpuset_mems: Option<String>,
     #[arg(long, value_name = "list", help = "Add a host device to the container")]
     pub(crate) device: Vec<String>,
     #[arg(long, value_name = "list", help = "Set custom DNS servers")]
@@ -137,16 +111,6 @@ pub(crate) struct ContainerFlags {
     pub(crate) log_driver: Option<String>,
     #[arg(long, value_name = "list", help = "Log driver options")]
     pub(crate) log_opt: Vec<String>,
-    #[arg(short = 'm', long, value_name = "bytes", help = "Memory limit")]
-    pub(crate) memory: Option<Size>,
-    #[arg(long, value_name = "bytes", help = "Memory soft limit")]
-    pub(crate) memory_reservation: Option<Size>,
-    #[arg(
-        long,
-        value_name = "bytes",
-        help = "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"
-    )]
-    pub(crate) memory_swap: Option<Size>,
     #[arg(
         long,
         value_name = "mount",
@@ -165,12 +129,6 @@ pub(crate) struct ContainerFlags {
     pub(crate) oom_score_adj: Option<i64>,
     #[arg(long, value_name = "string", help = "PID namespace to use")]
     pub(crate) pid: Option<String>,
-    #[arg(
-        long,
-        value_name = "int",
-        help = "Tune container pids limit (set -1 for unlimited)"
-    )]
-    pub(crate) pids_limit: Option<i64>,
     #[arg(long, help = "Give extended privileges to this container")]
     pub(crate) privileged: bool,
     #[arg(
@@ -224,6 +182,12 @@ pub(crate) struct ContainerFlags {
         help = "Working directory inside the container"
     )]
     pub(crate) workdir: Option<String>,
+    #[arg(long, help = "Bind mount Docker API socket and required auth")]
+    pub(crate) use_api_socket: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[command(flatten)]
     pub(crate) below: HostFlags,
     #[command(flatten)]
@@ -254,10 +218,4 @@ pub(crate) struct EndpointFlags {
 }
 
 /// Docker's flags of `create` and `run` that have no effect here and are refused by name.
-pub(crate) const REFUSED: &[&str] = &[
-    "cpu-count",
-    "cpu-percent",
-    "io-maxbandwidth",
-    "io-maxiops",
-    "use-api-socket",
-];
+pub(crate) const REFUSED: &[&str] = &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"];

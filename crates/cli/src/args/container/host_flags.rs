@@ -14,24 +14,10 @@ pub(crate) struct HostFlags {
     pub(crate) annotation: Vec<String>,
     #[arg(
         long,
-        value_name = "uint16",
-        help = "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"
-    )]
-    pub(crate) blkio_weight: Option<u16>,
-    #[arg(
-        long,
         value_name = "list",
         help = "Block IO weight (relative device weight) (default [])"
     )]
     pub(crate) blkio_weight_device: Vec<String>,
-    #[arg(long, value_name = "int", help = "Limit CPU real-time period in microseconds")]
-    pub(crate) cpu_rt_period: Option<i64>,
-    #[arg(
-        long,
-        value_name = "int",
-        help = "Limit CPU real-time runtime in microseconds"
-    )]
-    pub(crate) cpu_rt_runtime: Option<i64>,
     #[arg(
         long,
         value_name = "list",
@@ -62,8 +48,6 @@ pub(crate) struct HostFlags {
         help = "Limit write rate (IO per second) to a device (default [])"
     )]
     pub(crate) device_write_iops: Vec<String>,
-    #[arg(long, default_value_t = true, help = "Skip image verification (default true)")]
-    pub(crate) disable_content_trust: bool,
     #[arg(
         long,
         value_name = "gpu-request",

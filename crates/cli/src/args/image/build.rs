@@ -3,9 +3,48 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::limits::ProcessLimits;
+use crate::args::trust::TrustFlags;
+use crate::values::Size;
 
 #[derive(Args, Debug)]
 pub(crate) struct Build {
+    #[arg(
+        long,
+        value_name = "list",
+        help = "Add a custom host-to-IP mapping (\"host:ip\")"
+    )]
+    pub(crate) add_host: Vec<String>,
+    #[arg(long, value_name = "strings", help = "Images to consider as cache sources")]
+    pub(crate) cache_from: Vec<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Set the parent cgroup for the \"RUN\" instructions during build"
+    )]
+    pub(crate) cgroup_parent: Option<String>,
+    #[arg(long, help = "Compress the build context using gzip")]
+    pub(crate) compress: bool,
+    #[arg(long, help = "Always remove intermediate containers")]
+    pub(crate) force_rm: bool,
+    #[arg(long, value_name = "string", help = "Container isolation technology")]
+    pub(crate) isolation: Option<String>,
+    #[arg(
+        long,
+        default_value_t = true,
+        help = "Remove intermediate containers after a successful build (default true)"
+    )]
+    pub(crate) rm: bool,
+    #[arg(long, value_name = "strings", help = "Security options")]
+    pub(crate) security_opt: Vec<String>,
+    #[arg(long, value_name = "bytes", help = "Size of \"/dev/shm\"")]
+    pub(crate) shm_size: Option<Size>,
+    #[arg(long, value_name = "ulimit", help = "Ulimit options (default [])")]
+    pub(crate) ulimit: Vec<String>,
+    #[command(flatten)]
+    pub(crate) limits: ProcessLimits,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[arg(long, value_name = "list", help = "Set build-time variables")]
     pub(crate) build_arg: Vec<String>,
     #[arg(
@@ -67,27 +106,7 @@ impl Declaration for Build {
         about: "Build an image from a Dockerfile",
         aliases: &["image build", "build", "builder build"],
         interspersed: true,
-        refused: &[
-            "add-host",
-            "cache-from",
-            "cgroup-parent",
-            "compress",
-            "cpu-period",
-            "cpu-quota",
-            "cpu-shares",
-            "cpuset-cpus",
-            "cpuset-mems",
-            "disable-content-trust",
-            "force-rm",
-            "isolation",
-            "memory",
-            "memory-swap",
-            "rm",
-            "security-opt",
-            "shm-size",
-            "squash",
-            "ulimit",
-        ],
+        refused: &["squash"],
     };
 
     fn operands(&self) -> &[String] {

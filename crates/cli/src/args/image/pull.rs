@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::trust::TrustFlags;
 
 #[derive(Args, Debug)]
 pub(crate) struct Pull {
@@ -16,6 +17,8 @@ pub(crate) struct Pull {
     pub(crate) platform: Option<String>,
     #[arg(short = 'q', long, help = "Suppress verbose output")]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }
@@ -27,7 +30,7 @@ impl Declaration for Pull {
         about: "Download an image from a registry",
         aliases: &["image pull", "pull"],
         interspersed: true,
-        refused: &["disable-content-trust"],
+        refused: &[],
     };
 
     fn operands(&self) -> &[String] {

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::trust::TrustFlags;
 
 #[derive(Args, Debug)]
 pub(crate) struct Push {
@@ -10,6 +11,8 @@ pub(crate) struct Push {
     pub(crate) all_tags: bool,
     #[arg(short = 'q', long, help = "Suppress verbose output")]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }
@@ -21,7 +24,7 @@ impl Declaration for Push {
         about: "Upload an image to a registry",
         aliases: &["image push", "push"],
         interspersed: true,
-        refused: &["disable-content-trust", "platform"],
+        refused: &["platform"],
     };
 
     fn operands(&self) -> &[String] {

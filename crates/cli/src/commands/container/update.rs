@@ -49,28 +49,9 @@ pub(crate) async fn update(session: &Session, args: Update) -> Done {
 /// What was given, and nothing else.
 fn body(args: &Update) -> Result<Map<String, Value>, CliError> {
     let mut body = Map::new();
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    };
-    set("BlkioWeight", args.blkio_weight.map(Value::from));
-    set("CpuPeriod", args.cpu_period.map(Value::from));
-    set("CpuQuota", args.cpu_quota.map(Value::from));
-    set("CpuRealtimePeriod", args.cpu_rt_period.map(Value::from));
-    set("CpuRealtimeRuntime", args.cpu_rt_runtime.map(Value::from));
-    set("CpuShares", args.cpu_shares.map(Value::from));
-    set("NanoCpus", args.cpus.map(|cpus| cpus.0.into()));
-    set("CpusetCpus", args.cpuset_cpus.clone().map(Value::from));
-    set("CpusetMems", args.cpuset_mems.clone().map(Value::from));
-    set("Memory", args.memory.map(|size| size.0.into()));
-    set(
-        "MemoryReservation",
-        args.memory_reservation.map(|size| size.0.into()),
-    );
-    set("MemorySwap", args.memory_swap.map(|size| size.0.into()));
-    set("PidsLimit", args.pids_limit.map(Value::from));
-    let restart = args.restart.as_deref().filter(|policy| !policy.is_empty());
-    set("RestartPolicy", restart.map(limits::restart).transpose()?);
+    limits::fill(&args.limits, &mut body);
+    if let Some(policy) = args.restart.as_deref().filter(|policy| !policy.is_empty()) {
+        body.insert("RestartPolicy".to_owned(), limits::restart(policy)?);
+    }
     Ok(body)
 }

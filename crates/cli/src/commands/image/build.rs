@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::Write;
 
 use fs_err as fs;
-use serde_json::json;
+use futures_util::StreamExt;
+use havre_oci::compression::{Compression, encoder};
+use serde_json::{Value, json};
 
 use super::tag::reference;
+use crate::archive;
 use crate::args::image::build::Build;
 use crate::client::Client;
 use crate::commands::Done;
@@ -14,9 +18,13 @@ use crate::context::{self, Directory};
 use crate::credentials;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
+use crate::input_stream::Input;
 use crate::progress::{self, Progress};
 use crate::session::Session;
 use crate::spec::environment::labels;
+use crate::spec::mounts::csv;
+use crate::spec::{limits, trust};
+use crate::values::Size;
 
 /// The header that describes a context directory to an engine on the same machine.
 const LOCAL_CONTEXT: &str = "x-havre-context";
@@ -44,6 +52,13 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
             )));
         }
     };
+    trust::check(&args.trust)?;
+    if !args.rm && !args.force_rm {
+        return Err(CliError::Invalid(
+            "--rm=false is not supported: no step leaves a container behind that could be kept".to_owned(),
+        ));
+    }
+    let step = StepFlags::read(&args)?;
     let file = args.file.as_deref();
     let remote = ["http://", "https://", "git://", "github.com/", "git@"]
         .iter()
@@ -68,7 +83,8 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
         let mut call = client
             .post("/build")
             .query("dockerfile", dockerfile)
-            .query("rm", "1")
+            .query_if("rm", args.rm)
+            .query_if("forcerm", args.force_rm)
             .query_if("nocache", args.no_cache)
             .query_if("pull", args.pull)
             .query_some("target", args.target.as_ref())
@@ -76,6 +92,9 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
             .query_some("platform", args.platform.as_ref());
         for tag in &args.tag {
             call = call.query("t", tag);
+        }
+        for (name, value) in &step.0 {
+            call = call.query(name, value);
         }
         if !arguments.is_empty() {
             call = call.query("buildargs", json!(arguments).to_string());
@@ -90,7 +109,11 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
     };
     let send = async |context: context::Context| {
         let call = call(&context.dockerfile);
-        call.stream("application/x-tar", context.input).lines().await
+        let input = match args.compress {
+            true => gzip(context.input),
+            false => context.input,
+        };
+        call.stream("application/x-tar", input).lines().await
     };
     let lines = if source == "-" {
         if file == Some("-") {
@@ -135,6 +158,62 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
         session.printer.line(id);
     }
     Ok(ExitStatus::SUCCESS)
+}
+
+/// What is asked of the containers of `RUN`, and images that spare them, as parameters of the query.
+struct StepFlags(Vec<(&'static str, String)>);
+
+impl StepFlags {
+    fn read(args: &Build) -> Result<Self, CliError> {
+        let mut parameters = Vec::new();
+        for host in &args.add_host {
+            parameters.push(("extrahosts", limits::extra_host(host)?));
+        }
+        let mut set = |name, value: Option<String>| parameters.extend(value.map(|value| (name, value)));
+        let number = |value: Option<i64>| value.map(|value| value.to_string());
+        let bytes = |value: Option<Size>| number(value.map(|Size(bytes)| bytes));
+        let limited = &args.limits;
+        set("cpuperiod", number(limited.cpu_period));
+        set("cpuquota", number(limited.cpu_quota));
+        set("cpushares", number(limited.cpu_shares));
+        set("cpusetcpus", limited.cpuset_cpus.clone());
+        set("cpusetmems", limited.cpuset_mems.clone());
+        set("memory", bytes(limited.memory));
+        set("memswap", bytes(limited.memory_swap));
+        set("shmsize", bytes(args.shm_size));
+        set("cgroupparent", args.cgroup_parent.clone());
+        set("isolation", args.isolation.clone());
+        let list = |values: Vec<Value>| (!values.is_empty()).then(|| Value::from(values).to_string());
+        let ulimits = args.ulimit.iter().map(|text| limits::ulimit(text));
+        set("ulimits", list(ulimits.collect::<Result<_, _>>()?));
+        let options = args.security_opt.iter().flat_map(|text| csv(text));
+        let options = options.map(|text| limits::security(&text).map(Value::from));
+        set("securityopt", list(options.collect::<Result<_, _>>()?));
+        let images = args.cache_from.iter().flat_map(|text| csv(text));
+        set("cachefrom", list(images.map(Value::from).collect()));
+        Ok(Self(parameters))
+    }
+}
+
+/// A body compressed on its way, for a network that is slower than this machine.
+fn gzip(input: Input) -> Input {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut input = input;
+        while let Some(piece) = input.next().await {
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    archive::stream(move |writer| {
+        let mut receiver = receiver;
+        let mut encoder = encoder(writer, Compression::Gzip, None)?;
+        while let Some(piece) = receiver.blocking_recv() {
+            encoder.write_all(&piece?)?;
+        }
+        encoder.finish()?.flush()
+    })
 }
 
 /// The description of the directory, if the engine can open it by itself: it is told so in the answer to a ping.

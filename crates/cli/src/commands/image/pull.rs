@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::progress::{self, Progress};
 use crate::session::Session;
+use crate::spec::trust;
 
 /// `busybox:latest` for `busybox`; what is no reference stays as it is.
 pub(crate) fn familiar_with_tag(name: &str) -> String {
@@ -19,6 +20,7 @@ pub(crate) fn familiar_with_tag(name: &str) -> String {
 
 /// `docker pull`.
 pub(crate) async fn pull(session: &Session, args: Pull) -> Done {
+    trust::check(&args.trust)?;
     let name = &args.operands[0];
     let parsed = reference(name)?;
     if args.all_tags && (parsed.tag().is_some() || parsed.digest().is_some()) {

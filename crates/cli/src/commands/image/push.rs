@@ -8,9 +8,11 @@ use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::progress::{self, Progress};
 use crate::session::Session;
+use crate::spec::trust;
 
 /// `docker push`.
 pub(crate) async fn push(session: &Session, args: Push) -> Done {
+    trust::check(&args.trust)?;
     let parsed = reference(&args.operands[0])?;
     if parsed.digest().is_some() {
         return Err(CliError::Invalid("cannot push a digest reference".to_owned()));
