@@ -11,7 +11,7 @@ use crate::certificate::Pair;
 /// `htpasswd -nbB me secret`
 const HTPASSWD: &str = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
-/// A docker-registry on a free port of 127.0.0.1, which lets `me` with the password `secret` in and nobody else.
+/// A docker-registry on a free port of 127.0.0.1.
 pub struct DockerRegistry {
     child: Child,
     port: u16,
@@ -19,26 +19,44 @@ pub struct DockerRegistry {
 }
 
 impl DockerRegistry {
-    /// Serves over TLS with this certificate.
+    /// Serves over TLS with this certificate; lets `me` with the password `secret` in and nobody else.
     ///
     /// # Panics
     /// When the package is not installed.
     pub fn start(pair: &Pair) -> Self {
+        let files = [
+            ("htpasswd", HTPASSWD),
+            ("server.crt", &pair.certificate),
+            ("server.key", &pair.key),
+        ];
+        Self::serve(&files, |root| {
+            format!(
+                "http:\n  addr: '127.0.0.1:0'\n  tls: {{certificate: {root}/server.crt, key: {root}/server.key}}\n\
+                 auth:\n  htpasswd: {{realm: test, path: {root}/htpasswd}}\n"
+            )
+        })
+    }
+
+    /// Serves everybody in the clear.
+    ///
+    /// # Panics
+    /// When the package is not installed.
+    pub fn open() -> Self {
+        Self::serve(&[], |_| "http: {addr: '127.0.0.1:0'}\n".to_owned())
+    }
+
+    /// With such files in its directory, whose path makes the rest of its configuration.
+    fn serve(files: &[(&str, &str)], rest: impl Fn(std::path::Display<'_>) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let root = dir.path().display();
         let config = format!(
             "version: 0.1\n\
              log: {{level: info, accesslog: {{disabled: true}}}}\n\
              storage:\n  filesystem: {{rootdirectory: {root}/data}}\n\
-             http:\n  addr: '127.0.0.1:0'\n  tls: {{certificate: {root}/server.crt, key: {root}/server.key}}\n\
-             auth:\n  htpasswd: {{realm: test, path: {root}/htpasswd}}\n"
+             {}",
+            rest(dir.path().display())
         );
-        for (name, content) in [
-            ("config.yml", config.as_str()),
-            ("htpasswd", HTPASSWD),
-            ("server.crt", &pair.certificate),
-            ("server.key", &pair.key),
-        ] {
+        for (name, content) in files.iter().copied().chain([("config.yml", config.as_str())]) {
             fs::write(dir.path().join(name), content).expect("file");
         }
         let mut child = Command::new("docker-registry")
@@ -70,6 +88,11 @@ impl DockerRegistry {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 }
 
