@@ -153,7 +153,7 @@ fn bash() {
         &["<0>\r\nready> "],
     );
     bash.shows(
-        "havre history -q registry.test:5000/te\t\n",
+        "havre inspect -f='{{.Id}}' registry.test:5000/te\t\n",
         &["team/app:v1 ", "sha256:"],
     );
     bash.shows("havre -c else\tps\n", &["Is the docker daemon running?"]);
@@ -185,7 +185,10 @@ fn zsh() {
         "docker rename \t\t",
         &["still", "web-created", "web-running", "-- busybox"],
     );
-    zsh.shows("\u{15}docker inspect -f={{.Id}} registry.test:5000/te\t\n", &["sha256:"]);
+    zsh.shows(
+        "\u{15}docker inspect -f={{.Id}} registry.test:5000/te\t\n",
+        &["sha256:"],
+    );
     zsh.shows(
         "docker network inspect -f=\"{{.Name}}-seen\" backe\t\n",
         &["backend-seen"],

@@ -1,10 +1,20 @@
-//! The commands of the container group and their flags: each is documented, and taken. Needs no engine.
+//! Every command of Docker's client on one machine, and every flag: each is documented, and taken or refused with a reason.
+//! What belongs to clusters, plugins and trust is refused in a sentence. Needs no engine.
 
 use std::process::Command;
 
 use havre_testing::havre_binary;
 
-const LIST: &str = include_str!("../data/container_commands.txt");
+/// `group/command flag flag…`, a command a line.
+const LIST: &str = include_str!("../data/commands.txt");
+
+/// What Docker has and this program has not, as groups of commands.
+const ABSENT: [&str; 9] = [
+    "config", "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
+];
+
+/// Flags of commands that are there, which would have no effect.
+const REFUSED: [(&str, &str); 2] = [("build", "squash"), ("push", "platform")];
 
 fn havre(words: &[&str]) -> (i32, String) {
     let output = Command::new(havre_binary())
@@ -50,37 +60,103 @@ fn value(kind: &str) -> &'static str {
     }
 }
 
+fn with<'a>(command: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    command.iter().chain(more).copied().collect()
+}
+
 #[test]
 fn every_command_and_flag_is_documented_and_taken() {
     let mut wrong = Vec::new();
-    let mut flags = 0;
+    let (mut commands, mut flags) = (0, 0);
     for line in LIST.lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split(' ');
-        let command = words.next().unwrap_or_default();
-        let (code, help) = havre(&["container", command, "--help"]);
-        if code != 0 || !help.contains(&format!("Usage:  havre container {command}")) {
-            wrong.push(format!("container {command}: {code}: {help}"));
+        let command: Vec<&str> = words.next().unwrap_or_default().split('/').collect();
+        let name = command.join(" ");
+        commands += 1;
+        let (code, help) = havre(&with(&command, &["--help"]));
+        if code != 0 || !help.starts_with(&format!("Usage:  havre {name}")) {
+            wrong.push(format!("{name}: {code}: {help}"));
             continue;
         }
         for flag in words {
             flags += 1;
-            let Some(kind) = kind(&help, flag) else {
-                wrong.push(format!("container {command}: --{flag} is not documented"));
-                continue;
+            let last = command.last().copied().unwrap_or_default();
+            let refused = REFUSED.contains(&(last, flag));
+            let kind = match kind(&help, flag) {
+                Some(kind) if !refused => kind,
+                None if refused => String::new(),
+                found => {
+                    wrong.push(format!("{name}: --{flag} in its help: {found:?}"));
+                    continue;
+                }
             };
             let given = match kind.as_str() {
                 "" => format!("--{flag}"),
                 kind => format!("--{flag}={}", value(kind)),
             };
             // Flags are read before help is printed: what isn't taken is an error.
-            let (code, text) = havre(&["container", command, &given, "--help"]);
-            if code != 0 {
-                wrong.push(format!("container {command} {given}: {code}: {text}"));
+            let (code, text) = havre(&with(&command, &[&given, "--help"]));
+            let as_expected = match refused {
+                false => code == 0,
+                true => code == 125 && text.starts_with(&format!("flag --{flag} is not supported\n")),
+            };
+            if !as_expected {
+                wrong.push(format!("{name} {given}: {code}: {text}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(flags > 150, "the list is read: {flags}");
+    assert!(
+        commands > 100 && flags > 500,
+        "the list is read: {commands}, {flags}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_refused_in_a_sentence() {
+    for group in ABSENT {
+        for words in [&[group][..], &[group, "ls"], &[group, "--help"], &["help", group]] {
+            let (code, text) = havre(words);
+            let first = text.lines().next().unwrap_or_default();
+            assert_eq!(code, 1, "{words:?}: {text}");
+            let start = format!("havre: 'havre {group}' is not supported: ");
+            assert!(
+                first.starts_with(&start) && first.len() > start.len() + 10,
+                "{words:?}: {text}"
+            );
+        }
+        let (_, help) = havre(&["--help"]);
+        assert!(!help.contains(&format!("\n  {group} ")), "{group} is in no list");
+    }
+}
+
+#[test]
+fn global_flags_are_documented_and_taken() {
+    let (_, help) = havre(&["--help"]);
+    for flag in [
+        "config",
+        "context",
+        "debug",
+        "host",
+        "log-level",
+        "tls",
+        "tlscacert",
+        "tlscert",
+        "tlskey",
+        "tlsverify",
+        "version",
+    ] {
+        let Some(kind) = kind(&help, flag) else {
+            panic!("--{flag}: {help}")
+        };
+        let given = match (flag, kind.as_str()) {
+            (_, "") => format!("--{flag}"),
+            ("log-level", _) => "--log-level=info".to_owned(),
+            _ => format!("--{flag}=x"),
+        };
+        let (code, text) = havre(&[&given, "--help"]);
+        assert_eq!(code, 0, "{given}: {text}");
+    }
 }
 
 #[test]

@@ -76,23 +76,28 @@ const COMMON: [&str; 12] = [
 /// A command for programs: it is in no list.
 const HIDDEN: &str = "dial-stdio";
 
-/// Commands of Docker that do not exist here.
-const ABSENT: [&str; 15] = [
-    "buildx",
-    "checkpoint",
-    "compose",
-    "config",
-    "manifest",
-    "model",
-    "node",
-    "plugin",
-    "scout",
-    "secret",
-    "service",
-    "stack",
-    "swarm",
-    "trust",
-    "scan",
+const CLUSTER: &str = "clusters are not; this engine runs containers on one machine";
+
+/// Commands of Docker that do not exist here, and why.
+const ABSENT: [(&str, &str); 15] = [
+    ("buildx", "builds are made by 'build'"),
+    ("checkpoint", "processes cannot be saved and restored"),
+    (
+        "compose",
+        "it is a program of its own; docker-compose works with DOCKER_HOST set to this engine's socket",
+    ),
+    ("config", CLUSTER),
+    ("manifest", "indexes of several platforms are not written yet"),
+    ("model", "it is a program of its own"),
+    ("node", CLUSTER),
+    ("plugin", "this engine has no plugins"),
+    ("scan", "it is a program of its own"),
+    ("scout", "it is a program of its own"),
+    ("secret", CLUSTER),
+    ("service", CLUSTER),
+    ("stack", CLUSTER),
+    ("swarm", CLUSTER),
+    ("trust", "name an image by its digest to be sure of what it is"),
 ];
 
 macro_rules! commands {
@@ -336,10 +341,10 @@ fn show_help(session: &Session, words: &[String]) -> Done {
 }
 
 fn unknown(program: &str, name: &str) -> CliError {
-    let text = if ABSENT.contains(&name) {
-        format!("{program}: '{program} {name}' is a command of Docker that this engine does not have yet")
-    } else {
-        format!("{program}: unknown command: {program} {name}")
+    let command = name.split(' ').next().unwrap_or_default();
+    let text = match ABSENT.iter().find(|(absent, _)| *absent == command) {
+        Some((absent, reason)) => format!("{program}: '{program} {absent}' is not supported: {reason}"),
+        None => format!("{program}: unknown command: {program} {name}"),
     };
     CliError::Usage {
         text: format!("{text}\n\nRun '{program} --help' for more information"),
@@ -418,7 +423,7 @@ pub(crate) fn global_flag_with_value(word: &str) -> Option<&'static str> {
     found.map(|(long, _)| *long)
 }
 
-fn global_flags() -> Vec<help::Flag> {
+pub(crate) fn global_flags() -> Vec<help::Flag> {
     let flag = |short, long: &str, kind: &str, help: &str| help::Flag {
         short,
         long: long.to_owned(),

@@ -134,21 +134,25 @@ impl<'a> Place<'a> {
     fn find(program: &str, before: &'a [String]) -> Self {
         let mut rest = before;
         let mut at = None;
+        let mut complete = 0;
         while let Some((word, more)) = rest.split_first() {
             if word.len() < 2 || !word.starts_with('-') {
                 break;
             }
             rest = more;
-            let Some(flag) = catalogue::global_flag_with_value(word) else {
-                continue;
-            };
-            match more.split_first() {
-                Some((_, more)) => rest = more,
-                None => at = Some(At::Global(flag)),
+            if let Some(flag) = catalogue::global_flag_with_value(word) {
+                match more.split_first() {
+                    Some((_, more)) => rest = more,
+                    None => {
+                        at = Some(At::Global(flag));
+                        break;
+                    }
+                }
             }
+            complete = before.len() - rest.len();
         }
-        let globals = &before[..before.len() - rest.len()];
-        let argv = std::iter::once(program).chain(globals.iter().map(String::as_str));
+        let globals = before[..complete].iter().map(String::as_str);
+        let argv = std::iter::once(program).chain(globals);
         let settings = Invocation::read(argv.map(str::to_owned).collect())
             .ok()
             .and_then(|invocation| Settings::resolve(&invocation.globals).ok());

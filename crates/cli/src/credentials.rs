@@ -120,6 +120,23 @@ pub(crate) fn all(settings: &Settings) -> Result<Option<String>, CliError> {
     Ok((!map.is_empty()).then(|| URL_SAFE.encode(Value::from(map).to_string())))
 }
 
+/// All credentials the file or its helpers know, as a configuration file without helpers has them.
+pub(crate) fn auths(settings: &Settings) -> Result<serde_json::Map<String, Value>, CliError> {
+    let config = settings.config()?;
+    let mut auths = serde_json::Map::new();
+    for name in config.auths.keys().chain(config.cred_helpers.keys()) {
+        let Some(credentials) = get(config, name)? else {
+            continue;
+        };
+        let entry = match credentials.identity_token.as_str() {
+            "" => json!({"auth": encode(&credentials.username, &credentials.password)}),
+            token => json!({"auth": encode(&credentials.username, ""), "identitytoken": token}),
+        };
+        auths.insert(key(name), entry);
+    }
+    Ok(auths)
+}
+
 fn from_helper(helper: &str, key: &str) -> Result<Option<Credentials>, CliError> {
     let output = call_helper(helper, "get", key.as_bytes())?;
     match output {

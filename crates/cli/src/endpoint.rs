@@ -146,11 +146,9 @@ impl SshHost {
             words.extend(["-p".to_owned(), port.to_string()]);
         }
         words.extend(["--".to_owned(), self.host.clone(), "docker".to_owned()]);
-        words.extend(
-            self.socket
-                .as_ref()
-                .map(|socket| format!("--host=unix://{socket}")),
-        );
+        if let Some(socket) = &self.socket {
+            words.extend(["--host".to_owned(), format!("unix://{socket}")]);
+        }
         words.extend(["system", "dial-stdio"].map(str::to_owned));
         words
     }

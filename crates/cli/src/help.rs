@@ -41,7 +41,7 @@ pub(crate) struct Flag {
     pub(crate) help: String,
 }
 
-fn flags(command: &Command) -> Vec<Flag> {
+pub(crate) fn flags(command: &Command) -> Vec<Flag> {
     let mut flags: Vec<Flag> = command
         .get_arguments()
         .filter(|arg| !arg.is_positional() && !arg.is_hide_set())

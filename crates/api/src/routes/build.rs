@@ -77,7 +77,11 @@ fn parameters(query: &Query, headers: &http::HeaderMap) -> Result<Parameters, Ap
         shm_size: number("shmsize")?,
         ulimits: ulimits.collect(),
         cgroup_parent: query.text("cgroupparent").to_owned(),
-        security_opt: query.json("securityopt")?,
+        security_opt: query
+            .all("securityopt")
+            .filter(|option| !option.is_empty())
+            .map(str::to_owned)
+            .collect(),
     };
     let cache_from: Vec<String> = query.json("cachefrom")?;
     let dockerfile = query

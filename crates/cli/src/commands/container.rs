@@ -1,5 +1,6 @@
 //! Commands on containers.
 
+mod api_socket;
 pub(crate) mod attach;
 pub(crate) mod commit;
 pub(crate) mod cp;

@@ -7,6 +7,7 @@ use fs_err as fs;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::api_socket;
 use crate::args::container::create::Create;
 use crate::commands::Done;
 use crate::commands::image::pull;
@@ -26,6 +27,8 @@ pub(super) struct Request<'a> {
     pub(super) pull: Option<&'a str>,
     pub(super) quiet: bool,
     pub(super) cidfile: Option<&'a str>,
+    /// The engine's socket shall be in it.
+    pub(super) api_socket: bool,
 }
 
 #[derive(Deserialize)]
@@ -56,9 +59,10 @@ pub(crate) async fn create(session: &Session, args: Create) -> Done {
         pull: args.pull.as_deref(),
         quiet: args.quiet,
         cidfile: args.container.cidfile.as_deref(),
+        api_socket: args.container.use_api_socket,
     };
     check_pull(request.pull).map_err(|error| error.with_help(&session.program, "create"))?;
-    let id = make(session, &request).await?;
+    let id = make(session, request).await?;
     session.printer.line(&id);
     Ok(ExitStatus::SUCCESS)
 }
@@ -74,7 +78,7 @@ pub(super) fn check_pull(policy: Option<&str>) -> Result<(), CliError> {
 }
 
 /// Makes a container, pulling its image when it is missing, and gives its ID.
-pub(super) async fn make(session: &Session, request: &Request<'_>) -> Result<String, CliError> {
+pub(super) async fn make(session: &Session, mut request: Request<'_>) -> Result<String, CliError> {
     if let Some(path) = request.cidfile
         && Path::new(path).exists()
     {
@@ -92,9 +96,13 @@ pub(super) async fn make(session: &Session, request: &Request<'_>) -> Result<Str
         reference(request.image)?;
     }
     if request.pull == Some("always") {
-        fetch(session, request).await?;
+        fetch(session, &request).await?;
     }
-    let created = match post(session, request).await {
+    let secrets = match request.api_socket {
+        true => Some(api_socket::mount(session, &mut request.body).await?),
+        false => None,
+    };
+    let created = match post(session, &request).await {
         Err(CliError::Daemon { status: 404, message })
             if message.to_lowercase().contains("no such image") && request.pull != Some("never") =>
         {
@@ -102,13 +110,16 @@ pub(super) async fn make(session: &Session, request: &Request<'_>) -> Result<Str
             session
                 .printer
                 .warn(&format!("Unable to find image '{shown}' locally"));
-            fetch(session, request).await?;
-            post(session, request).await?
+            fetch(session, &request).await?;
+            post(session, &request).await?
         }
         other => other?,
     };
     for warning in created.warnings.iter().flatten() {
         session.printer.warn(&format!("WARNING: {warning}"));
+    }
+    if let Some(secrets) = secrets {
+        secrets.put(session.client()?, &created.id).await?;
     }
     if let Some(path) = request.cidfile {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;

@@ -84,9 +84,10 @@ async fn execute(session: &Session, args: &Run) -> Done {
         pull: args.pull.as_deref(),
         quiet: args.quiet,
         cidfile: flags.cidfile.as_deref(),
+        api_socket: flags.use_api_socket,
     };
     let watch = Stopwatch::new(args.timings);
-    let id = watch.stage("create", make(session, &request)).await?;
+    let id = watch.stage("create", make(session, request)).await?;
     let client = session.client()?;
     if !attached.stdin && !attached.stdout && !attached.stderr {
         start(client, &id, &watch).await?;

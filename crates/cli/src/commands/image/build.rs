@@ -186,9 +186,9 @@ impl StepFlags {
         let list = |values: Vec<Value>| (!values.is_empty()).then(|| Value::from(values).to_string());
         let ulimits = args.ulimit.iter().map(|text| limits::ulimit(text));
         set("ulimits", list(ulimits.collect::<Result<_, _>>()?));
-        let options = args.security_opt.iter().flat_map(|text| csv(text));
-        let options = options.map(|text| limits::security(&text).map(Value::from));
-        set("securityopt", list(options.collect::<Result<_, _>>()?));
+        for text in args.security_opt.iter().flat_map(|text| csv(text)) {
+            set("securityopt", Some(limits::security(&text)?));
+        }
         let images = args.cache_from.iter().flat_map(|text| csv(text));
         set("cachefrom", list(images.map(Value::from).collect()));
         Ok(Self(parameters))
