@@ -43,6 +43,8 @@ pub struct Surroundings {
     /// Files of the system that are others for this daemon: the place, and what stands there instead. It then lives in a
     /// mount namespace of its own.
     pub files: Vec<(PathBuf, PathBuf)>,
+    /// The network namespace it lives in; nobody's own unless set.
+    pub network: Option<PathBuf>,
 }
 
 /// Puts files at other places in a new mount namespace and becomes the daemon: `FILE PLACE … -- PROGRAM ARGUMENT…`
@@ -82,7 +84,11 @@ impl TestEngine {
     /// Other additional lines for its configuration file, from its next start on.
     pub fn configure(&self, lines: &str) {
         let (bridge, table) = (&self.bridge, &self.table);
-        let config = format!("{lines}\n[network]\nbridge = \"{bridge}\"\ntable = \"{table}\"\n");
+        let own = format!("[network]\nbridge = \"{bridge}\"\ntable = \"{table}\"\n");
+        let config = match lines.contains("[network]\n") {
+            true => lines.replace("[network]\n", &own),
+            false => format!("{lines}\n{own}"),
+        };
         fs::write(self.dir.path().join("config.toml"), config).expect("config");
     }
 
@@ -216,10 +222,20 @@ impl TestEngine {
 
     /// The built binary, in its surroundings.
     fn launcher(&self) -> Command {
-        if self.surroundings.files.is_empty() {
-            return Command::new(havre_binary());
-        }
-        let mut command = Command::new("unshare");
+        let mut command = match &self.surroundings.network {
+            None if self.surroundings.files.is_empty() => return Command::new(havre_binary()),
+            None => Command::new("unshare"),
+            Some(network) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", network.display()));
+                if self.surroundings.files.is_empty() {
+                    command.arg(havre_binary());
+                    return command;
+                }
+                command.arg("unshare");
+                command
+            }
+        };
         command.args(["--mount", "--propagation", "private", "sh", "-c", AMID, "sh"]);
         for (place, file) in &self.surroundings.files {
             command.arg(file).arg(place);

@@ -30,6 +30,7 @@ impl Place {
             config: format!("certs-dir = \"{}\"\n", certs.display()),
             environment: vec![("NO_PROXY".to_owned(), "*".to_owned())],
             files: vec![("/etc/hosts".into(), hosts)],
+            ..Surroundings::default()
         };
         Self { dir, surroundings }
     }

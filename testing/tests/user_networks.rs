@@ -282,16 +282,7 @@ fn addresses_are_as_asked_for() {
             "network create --subnet 10.202.0.1/16 x",
             "it should be 10.202.0.0/16",
         ),
-        (
-            "network create -d macvlan x",
-            "driver macvlan is not supported yet",
-        ),
         ("network create -d overlay x", "it belongs to swarm"),
-        (
-            "network create -o parent=eth0 x",
-            "option parent is not supported",
-        ),
-        ("network create --ipv6 x", "IPv6 is not supported"),
         (
             "network rm bridge",
             "bridge is a pre-defined network and cannot be removed",

@@ -124,7 +124,13 @@ impl Network {
         // Weak: with the network go its ports, whatever the background still has to do.
         let shared = Arc::downgrade(&table);
         let firewall = Firewall::new(config.table.clone());
-        let reaper = Reaper::start(firewall.clone(), move |removed| {
+        let (watched, known, bridge) = (shared.clone(), records.clone(), config.bridge.clone());
+        let watch = move || {
+            let Some(table) = watched.upgrade() else { return };
+            let used = bridges::in_use(&lock(&table), &bridge);
+            bridges::admit_later(&known, &used);
+        };
+        let removed = move |removed| {
             let Some(shared) = shared.upgrade() else { return };
             let mut table = lock(&shared);
             match removed {
@@ -137,8 +143,8 @@ impl Network {
                     }
                 }
             }
-        })
-        .map_err(NetworkError::State)?;
+        };
+        let reaper = Reaper::start(firewall.clone(), removed, watch).map_err(NetworkError::State)?;
         Ok(Self {
             config,
             firewall,

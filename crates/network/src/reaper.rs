@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use havre_sys::netns;
 
@@ -18,6 +19,9 @@ use crate::netlink::{self, Connection};
 
 /// How many jobs are done together at most: who waits for a port waits for one round.
 const ROUND: usize = 64;
+
+/// After so long without a job there is time to look around.
+const REST: Duration = Duration::from_secs(2);
 
 /// An endpoint to remove.
 #[derive(Debug, Default)]
@@ -64,16 +68,18 @@ fn lock(namespaces: &Namespaces) -> MutexGuard<'_, BTreeSet<PathBuf>> {
 }
 
 impl Reaper {
+    /// `removed` is told what is gone, `rested` is called when there has been nothing to do for a while.
     pub(crate) fn start(
         firewall: Firewall,
         removed: impl Fn(Removed) + Send + 'static,
+        rested: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let condemned = Namespaces::default();
         let known = condemned.clone();
         thread::Builder::new()
             .name("network-reaper".to_owned())
-            .spawn(move || work(&queue, &firewall, &removed, &known))?;
+            .spawn(move || work(&queue, &firewall, &removed, &rested, &known))?;
         Ok(Self { jobs, condemned })
     }
 
@@ -109,8 +115,22 @@ impl Reaper {
     }
 }
 
-fn work(queue: &Receiver<Job>, firewall: &Firewall, removed: &dyn Fn(Removed), condemned: &Namespaces) {
-    while let Ok(first) = queue.recv() {
+fn work(
+    queue: &Receiver<Job>,
+    firewall: &Firewall,
+    removed: &dyn Fn(Removed),
+    rested: &dyn Fn(),
+    condemned: &Namespaces,
+) {
+    loop {
+        let first = match queue.recv_timeout(REST) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                rested();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let (mut endpoints, mut namespaces, mut settled, mut flushed) = (vec![], vec![], vec![], vec![]);
         for job in std::iter::once(first).chain(queue.try_iter().take(ROUND - 1)) {
             match job {

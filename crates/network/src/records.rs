@@ -28,6 +28,7 @@ struct BridgeRecord {
     subnet: Ipv4Net,
 }
 
+#[derive(Clone)]
 pub(crate) struct Records {
     dir: PathBuf,
 }
@@ -108,6 +109,10 @@ impl Records {
         let path = self.dir.join("admitted").join(bridge);
         let known = path.exists();
         remove(&path).map(|()| known)
+    }
+
+    pub(crate) fn is_admitted(&self, bridge: &str) -> bool {
+        self.dir.join("admitted").join(bridge).exists()
     }
 
     /// The bridges for which there are exceptions.

@@ -34,8 +34,11 @@ fn world(test: impl FnOnce(&World) + Send) {
         outside: dir.path().join("outside"),
     };
     let outcome = netns::create(&dir.path().join("host"), || {
+        // Addresses of links can be used at once.
+        let at_once = || fs_err::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
+        at_once()?;
         ip("link set lo up");
-        netns::create(&world.outside, || Ok(()))?;
+        netns::create(&world.outside, at_once)?;
         ip("link add up0 mtu 1400 type veth peer name out0");
         // `ip` names a namespace by a process in it.
         let mut holder = netns::within(&world.outside, || Command::new("sleep").arg("60").spawn())?;

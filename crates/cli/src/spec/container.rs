@@ -297,6 +297,7 @@ fn memberships(flags: &ContainerFlags) -> Result<Vec<(String, network::Endpoint)
         ip6: own.ip6.clone(),
         link_local: own.link_local_ip.clone(),
         mac_address: own.mac_address.clone(),
+        links: flags.below.link.clone(),
         ..network::Endpoint::default()
     };
     network::networks(&flags.network, own)

@@ -85,7 +85,11 @@ pub(crate) fn networks(flags: &[String], own: Endpoint) -> Result<Vec<(String, E
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes: {private} and {name}"
         )));
     }
-    let first = &mut networks[0].1;
+    let (name, first) = &mut networks[0];
+    // On the default network they are the container's own.
+    if !is_private(name) && !matches!(name.as_str(), "default" | "bridge") {
+        first.links = own.links;
+    }
     let conflict = |flag: &str, field: &str| {
         SpecError::value(format!(
             "conflicting options: cannot specify both --{flag} and per-network {field}"
@@ -179,8 +183,10 @@ mod tests {
         let own = Endpoint {
             ip: Some("10.9.0.5".to_owned()),
             aliases: vec!["db".to_owned()],
+            links: vec!["store:money".to_owned()],
             ..Endpoint::default()
         };
+        assert_eq!(all(&["bridge"], own.clone()).expect("one")[0].1.links, [""; 0]);
         let two = all(
             &["shop", "name=back,alias=Web,gw-priority=-3,ip=10.8.0.2"],
             own.clone(),

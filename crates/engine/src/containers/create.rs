@@ -157,7 +157,7 @@ fn create(
     let links = host_config.links.clone();
     host_config.links = super::links::resolve(&host_config, &mode, &inner.table)?;
     let networks = memberships(inner, networks, &mut host_config, links)?;
-    if !matches!(mode, NetworkMode::Bridge | NetworkMode::User(_))
+    if mode == NetworkMode::Host
         && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports)
     {
         warnings.push("Published ports are discarded when using host network mode".to_owned());

@@ -425,7 +425,14 @@ fn disconnect(inner: &Arc<Inner>, container: &Arc<Container>, found: &Found) -> 
     if !wanted(&record).iter().any(|(known, _)| *known == name) {
         return Err(EngineError::new(
             ErrorKind::Forbidden,
-            format!("container {} is not connected to the network {name}", record.id),
+            format!(
+                "container {} is not connected to {} {name}",
+                record.id,
+                match record.state.status.is_live() {
+                    true => "network",
+                    false => "the network",
+                }
+            ),
         ));
     }
     check_mode(&record, found)?;

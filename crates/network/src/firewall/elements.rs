@@ -14,10 +14,13 @@ const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFT_MSG_GETTABLE: u16 = 1;
+const NFT_MSG_GETCHAIN: u16 = 4;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 const NFT_MSG_DELSETELEM: u16 = 14;
 const NFPROTO_UNSPEC: u8 = 0;
 const NFPROTO_INET: u8 = 1;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
@@ -25,6 +28,8 @@ const NLM_F_CREATE: u16 = 0x400;
 const NLA_F_NESTED: u16 = 0x8000;
 
 const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
@@ -128,6 +133,16 @@ pub(super) fn table_exists(table: &str) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether iptables (in nftables) has a chain in its filter table, in IPv4 or IPv6.
+pub(super) fn foreign_chain_exists(ipv6: bool, chain: &str) -> bool {
+    let family = if ipv6 { NFPROTO_IPV6 } else { NFPROTO_IPV4 };
+    let kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN;
+    let mut message = Message::begin(kind, NLM_F_REQUEST, 1, family, 0);
+    message.text(NFTA_CHAIN_TABLE, "filter");
+    message.text(NFTA_CHAIN_NAME, chain);
+    exchange(&message.finish(), 1).is_ok()
 }
 
 fn batch(table: &str, elements: &[Element], kind: u16, flags: u16) -> io::Result<()> {

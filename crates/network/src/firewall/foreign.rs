@@ -3,9 +3,14 @@
 
 use std::process::{Command, Output, Stdio};
 
+use super::elements;
+
 /// The programs that manage such firewalls, one for each family.
 const IPV4: &str = "iptables";
 const IPV6: &str = "ip6tables";
+
+/// Where dockerd leaves room for rules of others.
+const DOCKER_USER: &str = "DOCKER-USER";
 
 /// The exceptions for one bridge.
 pub(crate) struct Foreign<'a> {
@@ -17,6 +22,12 @@ impl Foreign<'_> {
     /// Whether somebody drops what this bridge forwards. Looks, and changes nothing.
     pub(crate) fn is_in_the_way(&self) -> bool {
         self.programs().any(|program| chain_in_the_way(program).is_some())
+    }
+
+    /// Whether a dockerd is there: known at once, without asking a program.
+    pub(crate) fn meets_docker(&self) -> bool {
+        elements::foreign_chain_exists(false, DOCKER_USER)
+            || self.ipv6 && elements::foreign_chain_exists(true, DOCKER_USER)
     }
 
     /// Adds the exceptions where they are needed. What fails is only logged: without iptables nobody drops anything.
@@ -54,7 +65,7 @@ impl Foreign<'_> {
     /// Takes the exceptions away, wherever they are.
     pub(crate) fn withdraw(&self) {
         for program in [IPV4, IPV6] {
-            for chain in ["DOCKER-USER", "FORWARD"] {
+            for chain in [DOCKER_USER, "FORWARD"] {
                 for direction in ["-i", "-o"] {
                     // A second try finds a second copy; more of them nobody makes.
                     for _ in 0..2 {
@@ -80,9 +91,9 @@ impl Foreign<'_> {
 
 /// The chain that has to let our bridges through, when there is one. Looks, and creates nothing.
 fn chain_in_the_way(program: &str) -> Option<&'static str> {
-    let docker = run(program, &["-S", "DOCKER-USER"])?;
+    let docker = run(program, &["-S", DOCKER_USER])?;
     if docker.status.success() {
-        return Some("DOCKER-USER");
+        return Some(DOCKER_USER);
     }
     let forward = run(program, &["-S", "FORWARD"])?;
     let drops = String::from_utf8_lossy(&forward.stdout)

@@ -1,9 +1,11 @@
 //! The bridges of the networks: made when somebody needs them, kept by the rules, removed with their network.
 
+use std::collections::BTreeMap;
+
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::ground::Ground;
-use super::{HOST_INTERFACE_PREFIX, Network, gathered, is_interface_name, lock};
+use super::{HOST_INTERFACE_PREFIX, Network, Table, gathered, is_interface_name, lock};
 use crate::bridge::{self, Bridge, Wanted};
 use crate::endpoint::{BridgeInfo, DEFAULT_NETWORK, Driver, UserNetwork};
 use crate::error::NetworkError;
@@ -11,6 +13,41 @@ use crate::firewall::{Foreign, Zone};
 use crate::netlink::{self, Connection, Link};
 use crate::parent;
 use crate::reaper::Job;
+use crate::records::Records;
+
+/// The bridges that somebody is on, and whether they carry IPv6.
+pub(super) fn in_use(table: &Table, default: &str) -> BTreeMap<String, bool> {
+    let mut used = BTreeMap::new();
+    for endpoint in table
+        .endpoints()
+        .filter(|endpoint| !endpoint.host_interface.is_empty())
+    {
+        let driver = table
+            .networks
+            .get(&endpoint.network)
+            .and_then(UserNetwork::bridge);
+        let interface = driver.map_or(default, |driver| driver.interface.as_str());
+        *used.entry(interface.to_owned()).or_default() |= endpoint.ipv6.is_some();
+    }
+    used
+}
+
+/// A dockerd may come later than our bridges, and drop what they forward from then on.
+pub(super) fn admit_later(records: &Records, bridges: &BTreeMap<String, bool>) {
+    for (interface, ipv6) in bridges {
+        let foreign = Foreign {
+            bridge: interface,
+            ipv6: *ipv6,
+        };
+        if records.is_admitted(interface) || !foreign.meets_docker() {
+            continue;
+        }
+        match records.admit(interface) {
+            Ok(()) => foreign.admit(),
+            Err(error) => tracing::warn!(%error, interface, "cannot note an exception in another firewall"),
+        }
+    }
+}
 
 impl Network {
     /// Makes the default bridge, its address, its firewall table, and turns forwarding on. Idempotent and cheap when all is
@@ -211,6 +248,8 @@ impl Network {
             && netlink::link_index(&interface).ok().flatten() == Some(bridge.index)
         {
             let bridge = *bridge;
+            let ipv6 = bridge.ipv6.is_some();
+            admit_later(&self.records, &BTreeMap::from([(interface, ipv6)]));
             if !self.firewall.is_installed()? {
                 tracing::warn!(
                     table = self.config.table,
@@ -312,7 +351,7 @@ impl Network {
     }
 
     /// Makes the firewall's table for all bridges there are.
-    fn install(&self, bridges: &std::collections::BTreeMap<String, Bridge>) -> Result<(), NetworkError> {
+    fn install(&self, bridges: &BTreeMap<String, Bridge>) -> Result<(), NetworkError> {
         let _rules = lock(&self.rules);
         let zones: Vec<_> = bridges
             .iter()

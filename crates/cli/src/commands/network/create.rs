@@ -15,6 +15,8 @@ use crate::spec::network::pieces;
 #[serde(rename_all = "PascalCase")]
 struct Created {
     id: String,
+    #[serde(default)]
+    warning: String,
 }
 
 /// `docker network create`.
@@ -47,6 +49,9 @@ pub(crate) async fn create(session: &Session, args: Create) -> Done {
     }
     let client = session.client()?;
     let created: Created = client.post("/networks/create").json(&body).answer().await?;
+    for warning in created.warning.lines() {
+        session.printer.warn(&format!("WARNING: {warning}"));
+    }
     session.printer.line(&created.id);
     Ok(ExitStatus::SUCCESS)
 }

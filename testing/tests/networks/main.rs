@@ -1,0 +1,10 @@
+//! Networks end to end, each test in a small internet of its own; one module per subject. Needs root.
+
+mod access;
+mod beside;
+mod ipv6;
+mod links;
+mod options;
+mod ports;
+mod shared;
+mod world;
