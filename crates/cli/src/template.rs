@@ -137,6 +137,11 @@ mod tests {
             ("{{println .Id}}", "abc\n"),
             ("{{`raw`}} {{\"a\\tb\"}} {{true}} {{-3}}", "raw a\tb true -3"),
             ("{{.State.Health}}", "<no value>"),
+            // As in Docker's client: of maps with free keys, what is missing has no value.
+            ("{{.Config.Labels.nope}}|{{.Config.Labels.a}}", "<no value>|first"),
+            ("{{.NetworkSettings.Networks.nope.IPAddress}}", "<no value>"),
+            ("{{if .Config.Labels.nope}}yes{{else}}no{{end}}", "no"),
+            ("{{json .Config.Labels.nope}}", "null"),
             ("{{slice .Id 1 3}} {{print .Id 1 2 \"x\"}}", "bc abc1 2x"),
             (
                 "{{json .}}",

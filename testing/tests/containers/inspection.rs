@@ -118,3 +118,21 @@ fn changes_and_processes_are_listed() {
         "{top}"
     );
 }
+
+#[test]
+fn a_linked_container_is_listed_by_its_other_names_too() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("run -d --name base --label a=b busybox sleep 1000");
+    engine.ok("run -d --name web --link base:db --link base:store busybox sleep 1000");
+    let names = |engine: &TestEngine, flags: &str| {
+        engine.ok(&format!("ps {flags} --format {{{{.Names}}}} -f name=base"))
+    };
+    assert_eq!(names(&engine, "--no-trunc"), "base,web/db,web/store");
+    assert_eq!(names(&engine, ""), "base");
+    engine.ok("rm -f web");
+    assert_eq!(names(&engine, "--no-trunc"), "base");
+    // What an event's attributes or labels don't hold has no value.
+    let line = "events --since 1h --until 0s -f container=base -f event=start --format {{.Actor.Attributes.nope}}|{{.Actor.Attributes.a}}";
+    assert_eq!(engine.ok(line), "<no value>|b");
+    assert_eq!(engine.ok("inspect -f {{.Config.Labels.nope}} base"), "<no value>");
+}

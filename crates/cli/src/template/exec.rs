@@ -7,6 +7,26 @@ use super::functions;
 use super::parser::{Command, Node, Operand, Pipeline};
 use super::value::Value;
 
+/// Maps whose keys are anybody's: what is missing there has no value, which is no error in Docker's client.
+const FREE: [&str; 16] = [
+    "Annotations",
+    "Attributes",
+    "AuxiliaryAddresses",
+    "Containers",
+    "Data",
+    "DriverOpts",
+    "ExposedPorts",
+    "Labels",
+    "LogOpts",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Volumes",
+];
+
 /// Keys that engines leave out when they have nothing to say; asking for them gives nothing, not an error.
 const OPTIONAL: [&str; 16] = [
     "Author",
@@ -240,9 +260,14 @@ impl Scope<'_> {
 fn fields(value: &Value, names: &[String]) -> Result<Value, String> {
     let mut value = value;
     for (at, name) in names.iter().enumerate() {
+        let free = at
+            .checked_sub(1)
+            .is_some_and(|before| FREE.contains(&names[before].as_str()));
         value = match value {
             Value::Map(entries) => match entries.iter().find(|(key, _)| key == name) {
                 Some((_, found)) => found,
+                // And nothing is what anything of it is.
+                None if free => return Ok(Value::Null),
                 None if OPTIONAL.contains(&name.as_str()) => &Value::Null,
                 None => return Err(format!("map has no entry for key \"{name}\"")),
             },
@@ -255,6 +280,7 @@ fn fields(value: &Value, names: &[String]) -> Result<Value, String> {
                     rest => fields(&cell, rest),
                 };
             }
+            Value::Null if free => return Ok(Value::Null),
             Value::Null => return Err(format!("nil data; no entry for key \"{name}\"")),
             other => return Err(format!("can't evaluate field {name} in type {}", other.kind())),
         };

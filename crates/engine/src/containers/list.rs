@@ -1,11 +1,13 @@
 //! `ps`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use havre_oci::Digest;
 use jiff::Timestamp;
 
 use super::record::{Record, State};
+use super::table::Container;
 use super::{ContainerSummary, Containers, HealthStatus, ListOptions, MountKind, Port, PortSummary, Status};
 use crate::duration::human;
 use crate::error::blocking;
@@ -37,6 +39,7 @@ impl Containers {
                 .map(|container| (container.read().created, container))
                 .collect();
             containers.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
+            let aliases = aliases(&containers);
             let now = Timestamp::now();
             let mut listed: Vec<ContainerSummary> = containers
                 .iter()
@@ -46,7 +49,13 @@ impl Containers {
                     let status = record.state.status;
                     let running = status.is_live() || status == Status::Restarting;
                     let wanted = (every_state || running) && filter.accepts(&record);
-                    wanted.then(|| summary(&inner.networks, &record, now))
+                    wanted.then(|| {
+                        let mut summary = summary(&inner.networks, &record, now);
+                        summary
+                            .names
+                            .extend(aliases.get(&record.id).into_iter().flatten().cloned());
+                        summary
+                    })
                 })
                 .take(options.limit.unwrap_or(usize::MAX))
                 .collect();
@@ -245,6 +254,22 @@ fn seconds(text: &str) -> Option<(i64, i32)> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let nanos: String = format!("{fraction:0<9}").chars().take(9).collect();
     Some((seconds.parse().ok()?, nanos.parse().ok()?))
+}
+
+/// What containers are called by the links of others, `/owner/alias`, by ID and in the order of names.
+fn aliases(containers: &[(Timestamp, &Arc<Container>)]) -> BTreeMap<String, Vec<String>> {
+    let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, container) in containers {
+        let record = container.read();
+        for link in &record.host_config.links {
+            if let Some((id, alias)) = link.split_once(':') {
+                let name = format!("/{}/{alias}", record.name);
+                aliases.entry(id.to_owned()).or_default().push(name);
+            }
+        }
+    }
+    aliases.values_mut().for_each(|names| names.sort());
+    aliases
 }
 
 /// `ps` shows the image as it was written, and its id once that name has moved on to another image.
