@@ -34,6 +34,7 @@ mod output_file;
 mod parse;
 mod printer;
 mod progress;
+mod reference;
 mod rest;
 mod session;
 mod settings;
@@ -97,6 +98,10 @@ fn client() -> Result<ExitStatus, CliError> {
             .with_max_level(LevelFilter::DEBUG)
             .with_writer(std::io::stderr)
             .init();
+    }
+    if words.first().is_some_and(|word| word == "__reference") {
+        Printer.out(&reference::markdown());
+        return Ok(ExitStatus::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
