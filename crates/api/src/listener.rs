@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub enum ListenError {
     Unix { path: PathBuf, source: io::Error },
     #[error("cannot listen on tcp://{address}")]
     Tcp { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on a socket that was passed")]
+    Adopted { source: io::Error },
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
@@ -103,6 +106,41 @@ impl Listener {
         listener
             .map(|listener| Self::Tls(listener, TlsAcceptor::from(config)))
             .map_err(|source| ListenError::Tcp { address, source })
+    }
+}
+
+impl Listener {
+    /// Another descriptor of the same socket.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// A Unix socket that was opened for this process. Needs a Tokio runtime.
+    pub fn adopt_unix(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        UnixListener::from_std(socket).map(Self::Unix)
+    }
+
+    /// A TCP socket that was opened for this process, with TLS if there is an identity. Needs a Tokio runtime.
+    pub fn adopt_tcp(
+        socket: std::net::TcpListener,
+        identity: Option<&Identity>,
+    ) -> Result<Self, ListenError> {
+        let adopted = || {
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket)
+        };
+        let failed = |source| ListenError::Adopted { source };
+        match identity {
+            None => adopted().map(Self::Tcp).map_err(failed),
+            Some(identity) => {
+                let config = identity.server_config()?;
+                Ok(Self::Tls(adopted().map_err(failed)?, TlsAcceptor::from(config)))
+            }
+        }
     }
 }
 

@@ -28,6 +28,8 @@ use crate::{routes, tls, version};
 
 /// How long requests in flight may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long, after the order to stop, a client that has connected may take to ask for something.
+const FIRST_REQUEST: Duration = Duration::from_millis(300);
 /// How long a client may take to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of a request; registry credentials of many hosts travel in one.
@@ -49,38 +51,47 @@ pub(crate) async fn serve_router(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let (connected, stop) = (TaskTracker::new(), CancellationToken::new());
-    let mut accepting = tokio::task::JoinSet::new();
+    let enough = CancellationToken::new();
     let (connections, mut accepted) = tokio::sync::mpsc::channel::<Connection>(64);
     for listener in listeners {
-        accepting.spawn(accept(listener, connections.clone()));
+        tokio::spawn(accept(listener, connections.clone(), enough.clone()));
     }
     drop(connections);
     tokio::pin!(shutdown);
+    let serve = |connection| match connection {
+        Connection::Unix(stream) => {
+            let peer = Peer::of(&stream);
+            connected.spawn(converse(stream, peer, router.clone(), stop.clone()));
+        }
+        Connection::Tcp(stream) => {
+            let _ = stream.set_nodelay(true);
+            connected.spawn(converse(stream, None, router.clone(), stop.clone()));
+        }
+        Connection::Tls(stream, acceptor) => {
+            let _ = stream.set_nodelay(true);
+            let (router, stop) = (router.clone(), stop.clone());
+            connected.spawn(async move {
+                let Some(stream) = tls::accept(stream, &acceptor, &stop).await else {
+                    return;
+                };
+                converse(stream, None, router, stop).await;
+            });
+        }
+    };
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             connection = accepted.recv() => match connection {
                 None => return Err(io::Error::other("no listener is left")),
-                Some(Connection::Unix(stream)) => {
-                    let peer = Peer::of(&stream);
-                    connected.spawn(converse(stream, peer, router.clone(), stop.clone()));
-                }
-                Some(Connection::Tcp(stream)) => {
-                    let _ = stream.set_nodelay(true);
-                    connected.spawn(converse(stream, None, router.clone(), stop.clone()));
-                }
-                Some(Connection::Tls(stream, acceptor)) => {
-                    let _ = stream.set_nodelay(true);
-                    let (router, stop) = (router.clone(), stop.clone());
-                    connected.spawn(async move {
-                        let Some(stream) = tls::accept(stream, &acceptor, &stop).await else { return };
-                        converse(stream, None, router, stop).await;
-                    });
-                }
+                Some(connection) => serve(connection),
             },
         }
     }
-    accepting.shutdown().await;
+    // Who was accepted is served: nobody is told why his connection ends.
+    enough.cancel();
+    while let Some(connection) = accepted.recv().await {
+        serve(connection);
+    }
     stop.cancel();
     connected.close();
     if tokio::time::timeout(GRACE, connected.wait()).await.is_err() {
@@ -95,18 +106,29 @@ enum Connection {
     Tls(tokio::net::TcpStream, TlsAcceptor),
 }
 
-async fn accept(listener: Listener, connections: tokio::sync::mpsc::Sender<Connection>) {
+async fn accept(
+    listener: Listener,
+    connections: tokio::sync::mpsc::Sender<Connection>,
+    enough: CancellationToken,
+) {
     loop {
-        let accepted = match &listener {
-            Listener::Unix(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| Connection::Unix(stream)),
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Connection::Tcp(stream)),
-            Listener::Tls(listener, acceptor) => {
-                let accepted = listener.accept().await;
-                accepted.map(|(stream, _)| Connection::Tls(stream, acceptor.clone()))
+        let next = async {
+            match &listener {
+                Listener::Unix(listener) => listener
+                    .accept()
+                    .await
+                    .map(|(stream, _)| Connection::Unix(stream)),
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Connection::Tcp(stream)),
+                Listener::Tls(listener, acceptor) => {
+                    let accepted = listener.accept().await;
+                    accepted.map(|(stream, _)| Connection::Tls(stream, acceptor.clone()))
+                }
             }
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = enough.cancelled() => return,
+            accepted = next => accepted,
         };
         match accepted {
             Ok(connection) => {
@@ -144,10 +166,13 @@ where
 {
     let endless = Arc::new(AtomicBool::new(false));
     let noted = Arc::clone(&endless);
+    let first = CancellationToken::new();
+    let asked = first.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
+        asked.cancel();
         noted.store(is_endless(request.uri().path()), Ordering::Relaxed);
         dispatch(router.clone(), request)
     });
@@ -161,6 +186,16 @@ where
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
+            // A client that has just connected is about to ask.
+            let ended = tokio::select! {
+                biased;
+                () = first.cancelled() => None,
+                ended = connection.as_mut() => Some(ended),
+                () = tokio::time::sleep(FIRST_REQUEST) => None,
+            };
+            if ended.is_some() {
+                return;
+            }
             // Nobody knows when such an answer would end: it is cut.
             if endless.load(Ordering::Relaxed) {
                 return;

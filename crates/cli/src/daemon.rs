@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use havre_api::Listener;
 use havre_engine::{ConfigFile, Ending, Engine, EngineOptions};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::activation::{OWN, Passed};
 use crate::args::Declaration;
 use crate::args::daemon::Daemon;
 use crate::autostart::READY;
 use crate::endpoint::{DEFAULT_ROOT, DEFAULT_SOCKET};
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
+use crate::handover::{Handover, Sockets};
 use crate::help;
-use crate::listening;
+use crate::listening::{self, Place};
 use crate::parse::{Parsed, declare, parse};
 use crate::printer::Printer;
+use crate::service;
 use crate::terminal;
 
 /// Where a daemon keeps its things when nothing else is said.
@@ -40,6 +44,18 @@ pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> 
             return Ok(ExitStatus::SUCCESS);
         }
     };
+    if args.install {
+        return service::install(&args, words);
+    }
+    if args.uninstall {
+        return service::uninstall(&args);
+    }
+    if args.units.is_some() {
+        return Err(CliError::Invalid(
+            "--units goes with --install or --uninstall".to_owned(),
+        ));
+    }
+    let handover = Handover::prepare();
     let level = args.log_level.as_deref().unwrap_or("info");
     let filter = match level {
         "error" | "warn" | "info" | "debug" | "trace" => EnvFilter::new(level),
@@ -65,23 +81,34 @@ pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> 
         .enable_all()
         .thread_keep_alive(crate::rest::KEEP_THREADS)
         .build()?;
-    let result = runtime.block_on(serve(&args));
+    let result = runtime.block_on(serve(&args, handover.as_ref()));
     runtime.shutdown_timeout(REQUESTS);
-    let (ending, served) = result?;
+    let Served { ending, result, next } = result?;
     ending.finish(CLEAN_UP);
-    served.map(|()| ExitStatus::SUCCESS)
+    match (handover, next) {
+        (Some(handover), Some(sockets)) => Err(handover.execute(sockets)),
+        _ => result.map(|()| ExitStatus::SUCCESS),
+    }
+}
+
+/// A daemon that serves no more.
+struct Served {
+    ending: Ending,
+    result: Result<(), CliError>,
+    /// For the next daemon, which takes over in this process.
+    next: Option<Sockets>,
 }
 
 /// Directories and socket a daemon works with.
 #[derive(Debug, PartialEq, Eq)]
-struct Places {
-    root: PathBuf,
-    state: PathBuf,
-    socket: PathBuf,
+pub(crate) struct Places {
+    pub(crate) root: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 impl Places {
-    fn of(args: &Daemon) -> Self {
+    pub(crate) fn of(args: &Daemon) -> Self {
         let own = args
             .root
             .as_deref()
@@ -101,7 +128,8 @@ impl Places {
     }
 }
 
-async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError> {
+async fn serve(args: &Daemon, handover: Option<&Handover>) -> Result<Served, CliError> {
+    let mut passed = Passed::take()?;
     let Places { root, state, socket } = Places::of(args);
     let config = match &args.config {
         Some(path) => read_config(Path::new(path))?,
@@ -124,34 +152,101 @@ async fn serve(args: &Daemon) -> Result<(Ending, Result<(), CliError>), CliError
     let engine = Engine::start(options)
         .await
         .map_err(|error| CliError::Invalid(with_sources(&error)))?;
-    let mut listeners =
-        vec![Listener::unix(&socket).map_err(|error| CliError::Invalid(with_sources(&error)))?];
-    let bound = fs_err::metadata(&socket).ok().map(|file| file.ino());
+    // A socket that systemd has opened stays when this daemon ends.
+    let (listener, own) = match passed.unix(&socket)? {
+        Some(passed) => passed,
+        None => {
+            let bound = Listener::unix(&socket);
+            (
+                bound.map_err(|error| CliError::Invalid(with_sources(&error)))?,
+                true,
+            )
+        }
+    };
+    let mut listeners = vec![listener];
+    let inode = || fs_err::metadata(&socket).ok().map(|file| file.ino());
+    let bound = inode().filter(|_| own);
     for place in &places {
-        listeners.push(place.bind().await?);
+        listeners.push(match passed.place(place)? {
+            Some(listener) => listener,
+            None => place.bind().await?,
+        });
     }
+    listeners.extend(passed.rest()?);
+    let sockets = listeners
+        .iter()
+        .map(Listener::duplicate)
+        .collect::<io::Result<_>>()?;
+    let mut named = vec![if own { OWN.to_owned() } else { "passed".to_owned() }];
+    named.push(socket.to_string_lossy().into_owned());
+    named.extend(places.iter().map(Place::name));
+    let sockets = Sockets {
+        sockets,
+        places: named.join("\n"),
+    };
     tracing::info!(socket = %socket.display(), "listening");
+    tell(&[NotifyState::Ready, NotifyState::Status("Serving")]);
     if args.notify {
         ready()?;
     }
     let builds = engine.builds().clone();
-    let ended = async move {
+    let mut hands_over = false;
+    let ended = async {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                _ = hangup.recv() => tracing::info!("hang-up ignored"),
+                _ = hangup.recv() => if takes_over(handover).await {
+                    hands_over = true;
+                    break;
+                },
             }
         }
         tracing::info!("ending; containers go on");
+        if !hands_over {
+            tell(&[NotifyState::Stopping]);
+        }
         builds.cancel_all();
     };
     let result = havre_api::serve(engine.clone(), listeners, ended).await;
     // Another daemon may have taken the place meanwhile: only our own socket goes.
-    if bound.is_some() && fs_err::metadata(&socket).ok().map(|file| file.ino()) == bound {
+    if bound.is_some() && inode() == bound && !hands_over {
         let _ = fs_err::remove_file(&socket);
     }
-    Ok((engine.shutdown().await, result.map_err(CliError::from)))
+    Ok(Served {
+        ending: engine.shutdown().await,
+        result: result.map_err(CliError::from),
+        next: hands_over.then_some(sockets),
+    })
+}
+
+/// After a hang-up: whether there is a program that can take over. If not, this one goes on.
+async fn takes_over(handover: Option<&Handover>) -> bool {
+    let checked = match handover {
+        Some(handover) => handover.check().await,
+        None => Err("the place of this program is not known".to_owned()),
+    };
+    match checked {
+        Ok(version) => {
+            tracing::info!(version, "handing over");
+            match NotifyState::monotonic_usec_now() {
+                Ok(now) => tell(&[NotifyState::Reloading, now]),
+                Err(_) => tell(&[NotifyState::Reloading]),
+            }
+            true
+        }
+        Err(reason) => {
+            tracing::error!(reason, "no handing over");
+            false
+        }
+    }
+}
+
+/// Tells systemd, if it has started this daemon.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot tell systemd the state of the daemon");
+    }
 }
 
 fn read_config(path: &Path) -> Result<ConfigFile, CliError> {

@@ -69,6 +69,14 @@ pub(crate) fn places(flags: &Listening, configured: &Configured) -> Result<Vec<P
 }
 
 impl Place {
+    /// As a line of text.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Unix(path) => path.to_string_lossy().into_owned(),
+            Self::Tcp(address, _) => address.to_string(),
+        }
+    }
+
     /// Binds it; what is open to strangers is told loudly.
     pub(crate) async fn bind(&self) -> Result<Listener, CliError> {
         let bound = match self {

@@ -10,6 +10,7 @@
 //! error       every message and exit status
 //! ```
 
+mod activation;
 mod archive;
 mod args;
 mod autostart;
@@ -26,6 +27,7 @@ mod endpoint;
 mod error;
 mod exit_status;
 mod format;
+mod handover;
 mod help;
 mod input_stream;
 mod invocation;
@@ -36,6 +38,7 @@ mod printer;
 mod progress;
 mod reference;
 mod rest;
+mod service;
 mod session;
 mod settings;
 mod shuttle;

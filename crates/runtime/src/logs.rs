@@ -16,7 +16,7 @@ use rustix::fs::inotify;
 use crate::error::RuntimeError;
 use files::Source;
 
-pub(crate) use files::{numbered, packed};
+pub(crate) use files::{numbered, origin, packed};
 pub use form::LogFormat;
 pub(crate) use form::local;
 

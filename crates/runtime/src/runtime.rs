@@ -18,6 +18,9 @@ use crate::shim_client::{ExitStatus, Shim};
 use crate::spec::{self, ContainerSpec, Filter, Filters, NamespaceMode, SpecError};
 use crate::timings::Timings;
 
+/// Names, in the directory of a container, the cgroup that its own is in.
+const CGROUP_PARENT: &str = "cgroup-parent";
+
 /// Where a [`Runtime`] works.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -92,13 +95,14 @@ impl Runtime {
     pub fn create_timed(&self, spec: &ContainerSpec, timings: &Timings) -> Result<Shim, StartError> {
         self.anticipate();
         spec::check_id(&spec.id).map_err(RuntimeError::from)?;
-        let shim = self.shim(&spec.id);
         let directory = self.directory(&spec.id);
-        timings.stage("cgroups", || Cgroup::new(self.cgroup_path(&spec.id)).prepare());
+        let cgroup_path = match &spec.cgroup_parent {
+            Some(parent) => beneath(parent, &spec.id),
+            None => beneath(&self.config.cgroup_parent, &spec.id),
+        };
+        timings.stage("cgroups", || Cgroup::new(&*cgroup_path).prepare());
         let bundle = timings
-            .stage("specification", || {
-                spec::bundle(spec, &self.cgroup_path(&spec.id))
-            })
+            .stage("specification", || spec::bundle(spec, &cgroup_path))
             .map_err(start_error)?;
         let filter = match &bundle.seccomp {
             Some(profile) => Some(
@@ -114,10 +118,19 @@ impl Runtime {
             }
             result => result?,
         }
+        if let Some(parent) = &spec.cgroup_parent {
+            let path = directory.join(CGROUP_PARENT);
+            fs_err::write(&path, parent).map_err(|source| RuntimeError::Io {
+                action: "write",
+                path,
+                source,
+            })?;
+        }
+        let shim = self.shim(&spec.id);
         let setup = Setup {
             id: spec.id.clone(),
             directory: directory.clone(),
-            cgroup: self.cgroup_path(&spec.id),
+            cgroup: cgroup_path.clone(),
             tty: spec.tty,
             tty_size: spec.tty_size,
             stdin: spec.stdin,
@@ -134,7 +147,7 @@ impl Runtime {
         let result = self
             .spawn(&setup, &bundle.config, filter.as_ref(), timings)
             .and_then(|()| {
-                let cgroup = Cgroup::new(self.cgroup_path(&spec.id));
+                let cgroup = Cgroup::new(&*cgroup_path);
                 Ok(cgroup.complete(&spec.resources)?)
             });
         if result.is_err()
@@ -218,8 +231,12 @@ impl Runtime {
         self.config.state_dir.join(id)
     }
 
+    /// A container made with a parent of its own says so in its directory.
     fn cgroup_path(&self, id: &str) -> String {
-        format!("/{}/{id}", self.config.cgroup_parent.trim_matches('/'))
+        match fs_err::read_to_string(self.directory(id).join(CGROUP_PARENT)) {
+            Ok(parent) => beneath(&parent, id),
+            Err(_) => beneath(&self.config.cgroup_parent, id),
+        }
     }
 
     fn spawn(
@@ -311,6 +328,13 @@ fn start_error(error: SpecError) -> StartError {
 }
 
 /// A directory for root alone. Parents that are missing can be passed through: the daemon's socket may be among them.
+fn beneath(parent: &str, id: &str) -> String {
+    match parent.trim_matches('/') {
+        "" => format!("/{id}"),
+        parent => format!("/{parent}/{id}"),
+    }
+}
+
 fn make_directory(path: &Path, parents: bool) -> Result<(), RuntimeError> {
     let create = |path: &Path, mode, recursive| {
         std::fs::DirBuilder::new()

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+pub mod activation;
 pub mod atomic;
 pub mod cgroup_device;
 pub mod erofs;

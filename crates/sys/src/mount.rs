@@ -268,6 +268,14 @@ pub fn tmpfs(target: &Path, options: &str) -> Result<(), MountError> {
         .map_err(|errno| MountError::new("mount a tmpfs at", target, errno))
 }
 
+/// Mounts memory that processes share, of so many bytes, as it is usual at `/dev/shm`.
+pub fn shared_memory(target: &Path, size: u64) -> Result<(), MountError> {
+    let failed = |errno| MountError::new("mount shared memory at", target, errno);
+    let data = CString::new(format!("mode=1777,size={size}")).map_err(|_| failed(Errno::INVAL))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("shm", target, "tmpfs", flags, data.as_c_str()).map_err(failed)
+}
+
 /// Sets the propagation of the mount at `target`, and of those beneath if `recursive`.
 pub fn set_propagation(target: &Path, propagation: Propagation, recursive: bool) -> Result<(), MountError> {
     let mut flags = match propagation {

@@ -147,6 +147,7 @@ pub(super) fn clean_up(inner: &Inner, id: &str) {
         tracing::warn!(container = id, %error, "cannot remove the network namespace of a container");
     }
     inner.networks.leave_all(id);
+    super::spec::remove_shared_memory(inner, id);
     if let Some(container) = inner.table.get(id) {
         let made = container.read().mountpoints.clone();
         let merged = inner

@@ -21,6 +21,10 @@ pub(crate) fn log_path(store: &Store, id: &str, format: LogFormat) -> PathBuf {
     }
 }
 
+pub(crate) fn shm_path(store: &Store, id: &str) -> PathBuf {
+    store.layout().container(id).join("shm")
+}
+
 pub(crate) fn hosts_path(store: &Store, id: &str) -> PathBuf {
     store.layout().container(id).join("hosts")
 }

@@ -179,6 +179,7 @@ fn prepare(
     for mount in &record.mounts {
         check_source(mount)?;
     }
+    spec::make_shared_memory(inner, record)?;
     let rootfs = || {
         let snapshot = store.snapshots().get(id)?;
         let rootfs = timings.stage("root file system", || {

@@ -5,6 +5,7 @@ use std::io::{self, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::GzDecoder;
 use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 
@@ -85,29 +86,53 @@ impl Source {
         Ok(None)
     }
 
-    fn inode(&self) -> io::Result<u64> {
-        let (Source::Plain(file) | Source::Packed(file)) = self;
-        Ok(inode(&file.metadata()?))
+    /// The inode it has, or had before it was packed: who still reads that knows it again.
+    fn inode(&mut self) -> io::Result<u64> {
+        match self {
+            Source::Plain(file) => Ok(inode(&file.metadata()?)),
+            Source::Packed(file) => {
+                let before = original(file);
+                file.rewind()?;
+                Ok(before.unwrap_or(0))
+            }
+        }
     }
+}
+
+/// The field of a gzip header that has the inode.
+const FIELD: [u8; 4] = [b'h', b'v', 8, 0];
+
+/// What the header of a packed file says of the one it was made from.
+pub(crate) fn origin(inode: u64) -> Vec<u8> {
+    [&FIELD[..], &inode.to_le_bytes()].concat()
+}
+
+fn original(packed: &mut fs::File) -> Option<u64> {
+    let decoder = GzDecoder::new(io::BufReader::with_capacity(512, packed));
+    let field = decoder.header()?.extra()?.strip_prefix(&FIELD)?;
+    Some(u64::from_le_bytes(*field.first_chunk()?))
 }
 
 /// The files newer than the one with inode `after`, oldest first.
 pub(super) fn open(path: &Path, after: Option<u64>) -> io::Result<VecDeque<Source>> {
     let mut files: Vec<(u64, Source)> = Vec::new();
+    let mut missing = 0;
     for number in 0..MAX_FILES {
-        let Some(source) = Source::open(path, number)? else {
-            // Between a rename and the new file there is no current one for a moment.
-            if number == 0 {
-                continue;
+        let Some(mut source) = Source::open(path, number)? else {
+            // A rotation renames from the oldest on: one number is nobody's for a moment.
+            missing += 1;
+            if missing > 1 {
+                break;
             }
-            break;
+            continue;
         };
+        missing = 0;
         let inode = source.inode()?;
         if Some(inode) == after {
             break;
         }
-        // A rotation while we look shows a file twice.
-        if files.iter().all(|(seen, _)| *seen != inode) {
+        // A rotation while we look shows a file twice; 0 is nobody's.
+        if inode == 0 || files.iter().all(|(seen, _)| *seen != inode) {
             files.push((inode, source));
         }
     }

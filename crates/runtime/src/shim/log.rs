@@ -8,8 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
 use fs_err as fs;
 use havre_sys::process;
 use rustix::event::{PollFd, PollFlags};
@@ -236,8 +235,11 @@ fn pack(path: &Path) -> io::Result<()> {
         Mode::RUSR | Mode::WUSR | Mode::RGRP,
     )?;
     let written = (|| {
-        let mut encoder = GzEncoder::new(std::fs::File::from(to), Compression::default());
-        io::copy(&mut std::fs::File::from(from), &mut encoder)?;
+        let mut from = std::fs::File::from(from);
+        let inode = std::os::unix::fs::MetadataExt::ino(&from.metadata()?);
+        let encoder = GzBuilder::new().extra(logs::origin(inode));
+        let mut encoder = encoder.write(std::fs::File::from(to), Compression::default());
+        io::copy(&mut from, &mut encoder)?;
         encoder.finish()?;
         renameat(&directory, &unfinished, &directory, &finished)?;
         Ok(())

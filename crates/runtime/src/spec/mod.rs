@@ -81,6 +81,8 @@ pub struct ContainerSpec {
     pub log: LogConfig,
     /// Annotations written into the OCI specification.
     pub annotations: BTreeMap<String, String>,
+    /// The cgroup its own is in; `None`: that of the runtime.
+    pub cgroup_parent: Option<String>,
 }
 
 impl ContainerSpec {
@@ -131,6 +133,7 @@ impl ContainerSpec {
             },
             log: LogConfig::default(),
             annotations: BTreeMap::new(),
+            cgroup_parent: None,
         }
     }
 }

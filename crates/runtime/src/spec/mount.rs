@@ -70,11 +70,13 @@ pub(super) fn mounts(
                 &["rbind", "nosuid", "noexec", "nodev"],
             ));
         }
-        NamespaceMode::Of(_) => {
-            return Err(SpecError::Unsupported {
-                what: "sharing the IPC namespace of another container",
-            });
-        }
+        // Whoever shares the namespace shares /dev/shm, which he knows.
+        NamespaceMode::Of(_) => mounts.push(mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        )),
     }
     let mut root_propagation = "private";
     let mut asked = place_all(spec, rootfs)?;
