@@ -12,7 +12,7 @@ BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs
 
-.PHONY: help build demo test vm-test bench proof trees fuzz lint docs deps deps-test deps-bench install clean
+.PHONY: help build demo test vm-test bench proof trees fuzz lint cli-reference docs deps deps-test deps-bench install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,11 +35,16 @@ test: deps-test ## all tests (as root: they start real containers)
 vm-test: ## what depends on the kernel, in a machine with Debian's kernel and cgroup version 2: make vm-test SUITES=containers:limits
 	$(SUDO) env CARGO=$(CARGO) dev/vm/test.sh $(SUITES)
 
-lint: ## formatting, clippy, the crate graph and the licences
+lint: ## formatting, clippy, the crate graph, the licences and the command line's reference
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) run -q -p xtask --locked -- crate-graph
 	$(CARGO) run -q -p xtask --locked -- licences
+	@$(CARGO) run -q --locked -- __reference | diff -u docs/cli.md - || \
+	  { echo "docs/cli.md is not what the program says of itself: make cli-reference"; exit 1; }
+
+cli-reference: ## docs/cli.md, made from the program
+	$(CARGO) run -q --locked -- __reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 docs: ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked

@@ -214,8 +214,10 @@ fn what_has_no_effect_is_refused() {
         ("--isolation hyperv", "Isolation is not supported"),
         ("--storage-opt size=1g", "storage option size is not supported"),
         ("--disable-content-trust=false", "content trust is not supported"),
-        ("--cpu-rt-runtime 1000", "real-time scheduling is not supported"),
-        ("--cpu-rt-period 1000", "real-time scheduling is not supported"),
+        (
+            "--cpu-rt-runtime 2000 --cpu-rt-period 1000",
+            "cpu real-time runtime cannot be higher than cpu real-time period",
+        ),
         ("--volume-driver nfs", "only the local driver exists"),
         ("--userns private", "user namespaces are not used"),
     ] {

@@ -1,5 +1,6 @@
 //! Limits have their effect: memory, processes, processors, ulimits; and the first process reaps.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -112,4 +113,38 @@ fn an_init_reaps() {
     let clock = Instant::now();
     engine.ok("stop box");
     assert!(clock.elapsed() < Duration::from_secs(5), "signals pass through");
+}
+
+/// Whether the kernel gives cgroups time for the real-time classes: version 1, and configured so.
+fn has_realtime() -> bool {
+    std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists()
+}
+
+#[test]
+fn real_time_programs_run_in_the_time_they_are_given() {
+    let engine = TestEngine::with_busybox();
+    if !has_realtime() {
+        let said = engine.fails(125, "run --rm --cpu-rt-runtime 1000 busybox true");
+        assert!(
+            said.contains("Your kernel does not support CPU real-time scheduler"),
+            "{said}"
+        );
+        return;
+    }
+    let files = "cat /sys/fs/cgroup/cpu/cpu.rt_runtime_us /sys/fs/cgroup/cpu/cpu.rt_period_us";
+    let run = "run --rm --cpu-rt-runtime 20000 --cpu-rt-period 500000 busybox";
+    assert_eq!(engine.ok(&format!("{run} {files}")), "20000\n500000");
+    engine.ok("run -d --name box busybox sleep 1000");
+    let enters = || {
+        let pid = engine.inspect("box")["State"]["Pid"].to_string();
+        let changed = Command::new("chrt").args(["-f", "-p", "1", &pid]).output();
+        changed.expect("chrt of util-linux").status.success()
+    };
+    assert!(!enters(), "no time of its own, no real-time class");
+    engine.ok("update --cpu-rt-runtime 30000 box");
+    assert_eq!(engine.ok(&format!("exec box {files}")), "30000\n1000000");
+    assert!(enters());
+    engine.ok("update --cpu-rt-runtime 10000 --cpu-rt-period 20000 box");
+    assert_eq!(engine.ok(&format!("exec box {files}")), "10000\n20000");
+    assert_eq!(engine.inspect("box")["HostConfig"]["CpuRealtimeRuntime"], 10000);
 }

@@ -141,8 +141,11 @@ fn what_cannot_be_updated_is_said() {
     );
     let cpus = engine.fails(1, "update --cpuset-cpus 900 box");
     assert!(cpus.contains("Requested CPUs are not available"), "{cpus}");
-    let realtime = engine.fails(1, "update --cpu-rt-runtime 1000 box");
-    assert!(realtime.to_lowercase().contains("real-time"), "{realtime}");
+    let realtime = engine.fails(1, "update --cpu-rt-runtime 2000 --cpu-rt-period 1000 box");
+    assert!(
+        realtime.contains("cannot be higher than cpu real-time period"),
+        "{realtime}"
+    );
     assert_eq!(
         limit(&engine, "box", "memory/memory.limit_in_bytes", "memory.max"),
         (64 << 20).to_string()

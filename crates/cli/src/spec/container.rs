@@ -238,7 +238,9 @@ fn host_config(
 
     let log_options = environment::options(&flags.log_opt)?;
     if flags.log_driver.as_deref() == Some("none") && !log_options.is_empty() {
-        return Err(CliError::Invalid("invalid logging opts for driver none".to_owned()));
+        return Err(CliError::Invalid(
+            "invalid logging opts for driver none".to_owned(),
+        ));
     }
     if flags.log_driver.is_some() || !log_options.is_empty() {
         host.set(

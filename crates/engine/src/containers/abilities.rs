@@ -3,9 +3,16 @@
 use havre_runtime::Abilities;
 
 use super::Resources;
+use crate::{EngineError, Result};
 
 /// Takes away limits that would have no effect, with a warning for each.
-pub(crate) fn discard(resources: &mut Resources, able: Abilities) -> Vec<String> {
+pub(crate) fn discard(resources: &mut Resources, able: Abilities) -> Result<Vec<String>> {
+    let realtime = resources.cpu_realtime_period != 0 || resources.cpu_realtime_runtime != 0;
+    if realtime && !able.realtime {
+        return Err(EngineError::invalid(
+            "Your kernel does not support CPU real-time scheduler",
+        ));
+    }
     let mut warnings = Vec::new();
     let mut warn = |text: &str| warnings.push(text.to_owned());
     if resources.memory > 0 && !able.swap && resources.memory_swap > 0 {
@@ -54,7 +61,7 @@ pub(crate) fn discard(resources: &mut Resources, able: Abilities) -> Vec<String>
             devices.clear();
         }
     }
-    warnings
+    Ok(warnings)
 }
 
 #[cfg(test)]
@@ -68,6 +75,7 @@ mod tests {
         io_weight: false,
         io_weight_device: false,
         io_throttle: false,
+        realtime: false,
     };
 
     #[test]
@@ -84,7 +92,7 @@ mod tests {
             ..Resources::default()
         };
         let mut resources = asked();
-        assert_eq!(discard(&mut resources, NOTHING).len(), 7);
+        assert_eq!(discard(&mut resources, NOTHING).unwrap().len(), 7);
         let left = Resources {
             memory: 1 << 30,
             memory_swap: -1,
@@ -98,9 +106,21 @@ mod tests {
             io_weight: true,
             io_weight_device: true,
             io_throttle: true,
+            realtime: true,
         };
         let mut resources = asked();
-        assert_eq!(discard(&mut resources, able), [""; 0]);
+        assert_eq!(discard(&mut resources, able).unwrap(), [""; 0]);
         assert_eq!(resources, asked());
+        // Without it a program would run in another way than it was meant to: that is an error.
+        let mut resources = Resources {
+            cpu_realtime_runtime: 1000,
+            ..Resources::default()
+        };
+        assert!(discard(&mut resources, able).is_ok());
+        let error = discard(&mut resources, NOTHING).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Your kernel does not support CPU real-time scheduler"
+        );
     }
 }

@@ -157,9 +157,7 @@ fn create(
     let links = host_config.links.clone();
     host_config.links = super::links::resolve(&host_config, &mode, &inner.table)?;
     let networks = memberships(inner, networks, &mut host_config, links)?;
-    if mode == NetworkMode::Host
-        && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports)
-    {
+    if mode == NetworkMode::Host && (!host_config.port_bindings.is_empty() || host_config.publish_all_ports) {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     spec::check_devices(&host_config)?;
@@ -179,7 +177,7 @@ fn create(
         warnings.extend(super::abilities::discard(
             &mut host_config.resources,
             inner.runtime.abilities(),
-        ));
+        )?);
     }
     for limit in spec::resources(&host_config).block.all() {
         check_block_device(&limit.path)?;

@@ -183,6 +183,8 @@ pub(crate) fn resources(host: &HostConfig) -> Resources {
         cpu_shares: positive(r.cpu_shares).map(|shares| shares as u64),
         cpu_quota: Some(r.cpu_quota).filter(|quota| *quota != 0),
         cpu_period: positive(r.cpu_period).map(|period| period as u64),
+        cpu_rt_runtime: Some(r.cpu_realtime_runtime).filter(|runtime| *runtime != 0),
+        cpu_rt_period: positive(r.cpu_realtime_period).map(|period| period as u64),
         cpuset_cpus: text(&r.cpuset_cpus),
         cpuset_mems: text(&r.cpuset_mems),
         pids: r.pids_limit.filter(|limit| *limit > 0),

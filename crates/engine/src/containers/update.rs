@@ -80,7 +80,7 @@ fn update_limits(inner: &Inner, container: &Container, mut update: UpdateContain
     let mut host = old.clone();
     let mut warnings = Vec::new();
     if update.resources != Resources::default() {
-        warnings = abilities::discard(&mut update.resources, inner.runtime.abilities());
+        warnings = abilities::discard(&mut update.resources, inner.runtime.abilities())?;
         merge(&mut host, &update.resources).map_err(cannot)?;
     }
     if let Some(policy) = update.restart_policy {
@@ -176,7 +176,6 @@ fn merge(host: &mut HostConfig, new: &Resources) -> Result<()> {
     number(&mut own.nano_cpus, new.nano_cpus);
     number(&mut own.cpu_period, new.cpu_period);
     number(&mut own.cpu_quota, new.cpu_quota);
-    // Refused with the words of a creation.
     number(&mut own.cpu_realtime_period, new.cpu_realtime_period);
     number(&mut own.cpu_realtime_runtime, new.cpu_realtime_runtime);
     if !new.cpuset_cpus.is_empty() {

@@ -275,16 +275,6 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
         ),
         (!host.cgroup.is_empty(), "Cgroup", "use --cgroupns"),
         (
-            resources.cpu_realtime_period != 0,
-            "CpuRealtimePeriod",
-            "real-time scheduling is not supported",
-        ),
-        (
-            resources.cpu_realtime_runtime != 0,
-            "CpuRealtimeRuntime",
-            "real-time scheduling is not supported",
-        ),
-        (
             resources.kernel_memory_tcp != 0,
             "KernelMemoryTCP",
             "kernels no longer support it",
@@ -391,6 +381,12 @@ fn resources(host: &HostConfig) -> Result<()> {
     }
     if r.cpu_quota > 0 && r.cpu_quota < 1000 {
         return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
+    }
+    if r.cpu_realtime_period < 0 || r.cpu_realtime_runtime < 0 {
+        return invalid("CPU real-time period and runtime cannot be negative".to_owned());
+    }
+    if r.cpu_realtime_period != 0 && r.cpu_realtime_runtime > r.cpu_realtime_period {
+        return invalid("cpu real-time runtime cannot be higher than cpu real-time period".to_owned());
     }
     if r.cpu_shares < 0 {
         return invalid(format!("shares: invalid value: {}", r.cpu_shares));

@@ -10,6 +10,11 @@ use crate::spec::{BlockLimit, BlockLimits, Resources};
 /// Microseconds; what a number of CPUs is counted in.
 const PERIOD: u64 = 100_000;
 
+const RT_RUNTIME: &str = "cpu.rt_runtime_us";
+/// Microseconds of a second that the kernel leaves to the real-time classes altogether, and in which steps less is tried.
+const RT_MOST: i64 = 950_000;
+const RT_STEP: i64 = 50_000;
+
 /// What the kernel of this machine can limit a container in, by its cgroup files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
@@ -23,6 +28,8 @@ pub struct Abilities {
     pub io_weight_device: bool,
     /// Bytes and operations a second by device.
     pub io_throttle: bool,
+    /// Time for programs of the real-time classes.
+    pub realtime: bool,
 }
 
 impl Cgroup {
@@ -46,6 +53,7 @@ impl Cgroup {
                 io_weight: has("", "io.weight") || has("", "io.bfq.weight"),
                 io_weight_device: has("", "io.weight") || has("", "io.bfq.weight"),
                 io_throttle: has("", "io.max"),
+                realtime: false,
             };
         }
         Abilities {
@@ -55,6 +63,7 @@ impl Cgroup {
             io_weight: has("blkio", "blkio.weight") || has("blkio", "blkio.bfq.weight"),
             io_weight_device: has("blkio", "blkio.weight_device") || has("blkio", "blkio.bfq.weight_device"),
             io_throttle: has("blkio", "blkio.throttle.read_bps_device"),
+            realtime: has("cpu", RT_RUNTIME),
         }
     }
 
@@ -63,6 +72,7 @@ impl Cgroup {
         if resources.oom_kill_disable && !is_v2() {
             self.limit("memory", "memory.oom_control", "1")?;
         }
+        self.limit_realtime(resources)?;
         self.limit_block(&resources.block)
     }
 
@@ -162,6 +172,7 @@ impl Cgroup {
         if let Some(nano) = resources.nano_cpus.filter(|nano| *nano != 0) {
             (quota, period) = (Some(nano / 10_000), Some(PERIOD));
         }
+        self.limit_realtime(resources)?;
         if quota.is_none() && period.is_none() {
             return Ok(());
         }
@@ -190,6 +201,54 @@ impl Cgroup {
         match set_period() {
             Ok(()) => set_quota(),
             Err(_) => set_quota().and_then(|()| set_period()),
+        }
+    }
+
+    /// Time for programs of the real-time classes. The cgroups above need it first, for what is beneath them.
+    fn limit_realtime(&self, resources: &Resources) -> Result<(), RuntimeError> {
+        let runtime = resources.cpu_rt_runtime.filter(|runtime| *runtime != 0);
+        let period = resources.cpu_rt_period.filter(|period| *period != 0);
+        if runtime.is_none() && period.is_none() {
+            return Ok(());
+        }
+        if runtime.is_some_and(|runtime| runtime > 0) {
+            self.raise_realtime();
+        }
+        let set_runtime = || {
+            runtime.map_or(Ok(()), |runtime| {
+                self.limit("cpu", RT_RUNTIME, &runtime.to_string())
+            })
+        };
+        let set_period = || {
+            period.map_or(Ok(()), |period| {
+                self.limit("cpu", "cpu.rt_period_us", &period.to_string())
+            })
+        };
+        // A period may be refused for the time that stands there still.
+        match set_period() {
+            Ok(()) => set_runtime(),
+            Err(_) => set_runtime().and_then(|()| set_period()),
+        }
+    }
+
+    /// Gives the cgroups above as much time for the real-time classes as those beside them leave. What fails, fails again
+    /// with the container's own limit, and is told then.
+    fn raise_realtime(&self) {
+        let Some(parent) = self.parent("cpu") else { return };
+        let root = Path::new(super::ROOT).join("cpu");
+        let mut above: Vec<_> = parent
+            .ancestors()
+            .take_while(|path| *path != root && path.starts_with(&root))
+            .collect();
+        above.reverse();
+        for directory in above {
+            let file = directory.join(RT_RUNTIME);
+            let now = fs_err::read_to_string(&file).unwrap_or_default();
+            let now = now.trim().parse::<i64>().unwrap_or(0);
+            let more = (1..=RT_MOST / RT_STEP).rev().map(|steps| steps * RT_STEP);
+            let _ = more
+                .take_while(|more| *more > now)
+                .find(|more| fs_err::write(&file, more.to_string()).is_ok());
         }
     }
 

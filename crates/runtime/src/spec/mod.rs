@@ -245,6 +245,10 @@ pub struct Resources {
     /// Microseconds.
     pub cpu_quota: Option<i64>,
     pub cpu_period: Option<u64>,
+    /// Microseconds that programs of the real-time classes may run in each period, of a second unless it is given (cgroup
+    /// version 1 only).
+    pub cpu_rt_runtime: Option<i64>,
+    pub cpu_rt_period: Option<u64>,
     pub cpuset_cpus: Option<String>,
     pub cpuset_mems: Option<String>,
     pub pids: Option<i64>,

@@ -24,7 +24,11 @@ impl Declaration for Cp {
     const SHAPE: Shape = Shape {
         operands: Operands::Exactly(2),
         usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\t{path} [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-        about: "Copy files/folders between a container and the local filesystem",
+        about: "Copy files/folders between a container and the local filesystem\n\n\
+                Use '-' as the source to read a tar archive from stdin\n\
+                and extract it to a directory destination in a container.\n\
+                Use '-' as the destination to stream a tar archive of a\n\
+                container source to stdout.",
         aliases: &["container cp", "cp"],
         interspersed: true,
         refused: &[],
