@@ -7,10 +7,14 @@ fn networks_reach_each_other_by_what_is_published() {
     let world = World::new();
     world.ok("network create one");
     world.ok("network create --ipv6 two");
-    world.web("a", "-p 8080:80");
-    world.web("b", "--network one -p 8081:80");
-    world.web("c", "--network two -p 8082:80");
-    let places = [("a", "bridge", 8080), ("b", "one", 8081), ("c", "two", 8082)];
+    world.web("ann", "-p 8080:80");
+    world.web("bob", "--network one -p 8081:80");
+    world.web("cas", "--network two -p 8082:80");
+    let places = [
+        ("ann", "bridge", 8080),
+        ("bob", "one", 8081),
+        ("cas", "two", 8082),
+    ];
     for (from, own, _) in places {
         let gateway = world.endpoint(from, own)["Gateway"].clone();
         let gateway = gateway.as_str().expect("gateway");
@@ -25,25 +29,29 @@ fn networks_reach_each_other_by_what_is_published() {
             }
         }
     }
-    let itself = world.get_from("c", "[2001:db8::2]:8082");
-    assert_eq!(itself.as_deref(), Some("c"), "a hairpin in IPv6");
-    let other = world.get_from("c", "[2001:db8::2]:8081");
-    assert_eq!(other.as_deref(), Some("b"), "from IPv6 to a container without");
+    let itself = world.get_from("cas", "[2001:db8::2]:8082");
+    assert_eq!(itself.as_deref(), Some("cas"), "a hairpin in IPv6");
+    let other = world.get_from("cas", "[2001:db8::2]:8081");
+    assert_eq!(other.as_deref(), Some("bob"), "from IPv6 to a container without");
 
-    let c6 = world.endpoint("c", "two")["GlobalIPv6Address"].clone();
+    let c6 = world.endpoint("cas", "two")["GlobalIPv6Address"].clone();
     let c6 = format!("[{}]:80", c6.as_str().expect("an address"));
     world.ok("network create --ipv6 three");
-    world.rest("d", "--network three");
-    assert_eq!(world.get_from("d", &c6), None, "networks are apart in IPv6, too");
-    assert_eq!(world.get(&c6).as_deref(), Some("c"), "but not from the host");
+    world.rest("dan", "--network three");
+    assert_eq!(
+        world.get_from("dan", &c6),
+        None,
+        "networks are apart in IPv6, too"
+    );
+    assert_eq!(world.get(&c6).as_deref(), Some("cas"), "but not from the host");
 
     // From outside there is no way but a published port, even with a route.
     world.outside().run("ip route add 172.16.0.0/12 via 203.0.113.2");
     assert_eq!(
-        world.get_outside(&format!("{}:80", world.address("b", "one"))),
+        world.get_outside(&format!("{}:80", world.address("bob", "one"))),
         None
     );
-    assert_eq!(world.get_outside("203.0.113.2:8081").as_deref(), Some("b"));
+    assert_eq!(world.get_outside("203.0.113.2:8081").as_deref(), Some("bob"));
 }
 
 #[test]

@@ -95,13 +95,13 @@ fn a_build_runs_on_the_network_it_is_given() {
 fn who_is_not_there_can_be_disconnected_by_force() {
     let world = World::new();
     world.ok("network create shop");
-    world.rest("c", "--network shop");
+    world.rest("cas", "--network shop");
     let missing = world.engine.fails(1, "network disconnect shop nosuch");
     assert!(missing.contains("No such container: nosuch"), "{missing}");
     let missing = world.engine.fails(1, "network disconnect -f shop nosuch");
     assert!(missing.contains("endpoint nosuch not found"), "{missing}");
-    world.ok("network disconnect -f shop c");
-    let gone = world.engine.fails(1, "network disconnect -f shop c");
+    world.ok("network disconnect -f shop cas");
+    let gone = world.engine.fails(1, "network disconnect -f shop cas");
     assert!(gone.contains("is not connected to network shop"), "{gone}");
     world.ok("network rm shop");
 }

@@ -13,7 +13,7 @@ fn options_of_bridges_have_their_effect() {
     assert!(world.host().run("ip link show shop0").contains("mtu 1300"));
     let link = world.ok("exec web ip link show lan0");
     assert!(link.contains("mtu 1300"), "{link}");
-    assert_eq!(world.ok("port web"), "80/tcp -> 127.0.0.1:8080\n");
+    assert_eq!(world.ok("port web"), "80/tcp -> 127.0.0.1:8080");
     assert_eq!(world.get("127.0.0.1:8080").as_deref(), Some("web"));
     assert_eq!(world.get_outside("203.0.113.2:8080"), None);
     world.ok("network connect bridge web");
@@ -26,39 +26,39 @@ fn options_of_bridges_have_their_effect() {
     world.ok(
         "network create --subnet 10.70.0.0/24 -o com.docker.network.bridge.enable_ip_masquerade=false plain",
     );
-    world.rest("c", "--network plain");
+    world.rest("cas", "--network plain");
     assert_ne!(
-        world.engine.run("exec c ping -c 1 -W 1 203.0.113.1").code,
+        world.engine.run("exec cas ping -c 1 -W 1 203.0.113.1").code,
         0,
         "nobody knows the way back"
     );
     world.outside().run("ip route add 10.70.0.0/24 via 203.0.113.2");
-    world.ok("exec c ping -c 1 -W 2 203.0.113.1");
+    world.ok("exec cas ping -c 1 -W 2 203.0.113.1");
 
     // Neighbours that may not talk: only what is published is reached.
     world.ok("network create --ipv6 -o com.docker.network.bridge.enable_icc=false apart");
-    world.web("a", "--network apart -p 8090:80");
-    world.rest("b", "--network apart");
+    world.web("ann", "--network apart -p 8090:80");
+    world.rest("bob", "--network apart");
     assert_eq!(
-        world.get_from("b", &format!("{}:80", world.address("a", "apart"))),
+        world.get_from("bob", &format!("{}:80", world.address("ann", "apart"))),
         None
     );
-    let a6 = world.endpoint("a", "apart")["GlobalIPv6Address"].clone();
+    let a6 = world.endpoint("ann", "apart")["GlobalIPv6Address"].clone();
     assert_eq!(
-        world.get_from("b", &format!("[{}]:80", a6.as_str().expect("an address"))),
+        world.get_from("bob", &format!("[{}]:80", a6.as_str().expect("an address"))),
         None
     );
-    assert_eq!(world.get_from("b", "203.0.113.2:8090").as_deref(), Some("a"));
+    assert_eq!(world.get_from("bob", "203.0.113.2:8090").as_deref(), Some("ann"));
 
     world.ok("network create --subnet 10.71.0.0/24 -o com.docker.network.bridge.inhibit_ipv4=true -o com.docker.network.bridge.name=bare0 bare");
-    world.rest("d", "--network bare");
-    world.rest("e", "--network bare");
+    world.rest("dan", "--network bare");
+    world.rest("eve", "--network bare");
     assert_eq!(world.host().run("ip -o -4 address show dev bare0"), "");
-    world.ok("exec d ping -c 1 -W 2 e");
+    world.ok("exec dan ping -c 1 -W 2 eve");
     world.engine.kill_daemon();
     world.engine.start_daemon();
-    world.rest("f", "--network bare");
-    world.ok("exec f ping -c 1 -W 2 e");
+    world.rest("fay", "--network bare");
+    world.ok("exec fay ping -c 1 -W 2 eve");
     assert_eq!(world.host().run("ip -o -4 address show dev bare0"), "");
 }
 
@@ -127,24 +127,24 @@ fn options_of_places_have_their_effect() {
     world.ok("network create one");
     world.ok("network create two");
     world.rest(
-        "c",
+        "cas",
         "--network name=one,driver-opt=com.docker.network.endpoint.ifname=inner --network name=two,gw-priority=5",
     );
-    let links = world.ok("exec c ip -o link");
+    let links = world.ok("exec cas ip -o link");
     assert!(links.contains("inner") && links.contains("eth0"), "{links}");
     assert!(
-        world.ok("exec c ip route").contains("dev eth0"),
+        world.ok("exec cas ip route").contains("dev eth0"),
         "the way out is the other's"
     );
     assert_eq!(
-        world.endpoint("c", "one")["DriverOpts"]["com.docker.network.endpoint.ifname"],
+        world.endpoint("cas", "one")["DriverOpts"]["com.docker.network.endpoint.ifname"],
         "inner"
     );
-    world.rest("d", "");
-    world.ok("network connect --driver-opt com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1 one d");
+    world.rest("dan", "");
+    world.ok("network connect --driver-opt com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1 one dan");
     assert_eq!(
         world
-            .ok("exec d cat /proc/sys/net/ipv4/conf/eth1/log_martians")
+            .ok("exec dan cat /proc/sys/net/ipv4/conf/eth1/log_martians")
             .trim(),
         "1"
     );
@@ -161,11 +161,11 @@ fn options_of_places_have_their_effect() {
     ] {
         let error = world
             .engine
-            .fails(1, format!("network connect --driver-opt {option} two d"));
+            .fails(1, format!("network connect --driver-opt {option} two dan"));
         assert!(error.contains(says), "{option}: {error}");
     }
     assert!(
-        !world.ok("exec d ip -o link").contains("eth2"),
+        !world.ok("exec dan ip -o link").contains("eth2"),
         "nothing of it stays"
     );
 }

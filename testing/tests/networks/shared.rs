@@ -132,7 +132,7 @@ fn without_a_parent_containers_reach_each_other_only() {
 fn what_cannot_be_shared_is_said() {
     let world = World::new();
     world.ok("network create -d macvlan -o parent=up0 -o macvlan_mode=private first");
-    world.rest("c", "--network first");
+    world.rest("cas", "--network first");
     for (line, says) in [
         (
             "-d macvlan -o parent=up0",
