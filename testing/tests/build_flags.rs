@@ -66,7 +66,7 @@ fn limits_reach_every_step() {
     }
     // Beyond its memory a step dies.
     let greedy = context(&engine, "greedy", "FROM busybox\nRUN tail /dev/zero\n");
-    let failed = engine.run(&format!("build --no-cache -m 16m --memory-swap 16m {greedy}"));
+    let failed = engine.run(format!("build --no-cache -m 16m --memory-swap 16m {greedy}"));
     let said = failed.fails(137);
     assert!(said.contains("returned a non-zero code: 137"), "{said}");
 }
@@ -76,7 +76,7 @@ fn an_image_is_a_source_of_the_cache() {
     let engine = TestEngine::with_busybox();
     let dockerfile = "FROM busybox\nENV A=b\nWORKDIR /made\nRUN head -c 16 /dev/urandom > random\nCOPY file /file\nRUN cat /file > copy\n";
     let place = context(&engine, "app", dockerfile);
-    engine.ok(&format!("build -t app {place}"));
+    engine.ok(format!("build -t app {place}"));
     let random = engine.ok("run --rm app md5sum random");
     let id = engine.ok("inspect -f {{.Id}} app");
     // All the engine knows of it is the image.
@@ -105,12 +105,12 @@ fn an_image_is_a_source_of_the_cache() {
     }
     // What has changed, and all behind it, is done anew.
     fs::write(format!("{place}/file"), "others").expect("file");
-    let said = engine.ok(&format!("build -t changed --cache-from app {place}"));
+    let said = engine.ok(format!("build -t changed --cache-from app {place}"));
     assert_eq!(said.matches("Using cache").count(), 3, "{said}");
     assert_eq!(engine.ok("run --rm changed md5sum random"), random);
     assert_eq!(engine.ok("run --rm changed cat copy"), "others");
     forget();
-    let said = engine.ok(&format!("build -t anew --no-cache --cache-from app {place}"));
+    let said = engine.ok(format!("build -t anew --no-cache --cache-from app {place}"));
     assert!(!said.contains("Using cache"), "{said}");
     assert_ne!(engine.ok("run --rm anew md5sum random"), random);
     // Another base is another story.
@@ -120,7 +120,7 @@ fn an_image_is_a_source_of_the_cache() {
         dockerfile.replace("FROM busybox\n", "FROM busybox\nUSER 0\n"),
     )
     .expect("file");
-    let said = engine.ok(&format!("build -t other --cache-from app {place}"));
+    let said = engine.ok(format!("build -t other --cache-from app {place}"));
     assert!(!said.contains("Using cache"), "{said}");
 }
 
@@ -207,11 +207,11 @@ fn what_cannot_be_done_is_said() {
             "invalid argument \"nofile=x\" for \"--ulimit\" flag",
         ),
     ] {
-        let said = engine.run(&format!("build --no-cache {flags} {place}"));
+        let said = engine.run(format!("build --no-cache {flags} {place}"));
         let said = format!("{}{}", said.out(), said.err());
         assert!(said.contains(words), "{flags}: {said}");
     }
-    engine.ok(&format!(
+    engine.ok(format!(
         "build --rm --disable-content-trust=true --isolation default {place}"
     ));
     for line in [

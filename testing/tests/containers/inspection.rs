@@ -125,7 +125,7 @@ fn a_linked_container_is_listed_by_its_other_names_too() {
     engine.ok("run -d --name base --label a=b busybox sleep 1000");
     engine.ok("run -d --name web --link base:db --link base:store busybox sleep 1000");
     let names = |engine: &TestEngine, flags: &str| {
-        engine.ok(&format!("ps {flags} --format {{{{.Names}}}} -f name=base"))
+        engine.ok(format!("ps {flags} --format {{{{.Names}}}} -f name=base"))
     };
     assert_eq!(names(&engine, "--no-trunc"), "base,web/db,web/store");
     assert_eq!(names(&engine, ""), "base");

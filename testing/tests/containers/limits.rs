@@ -133,7 +133,7 @@ fn real_time_programs_run_in_the_time_they_are_given() {
     }
     let files = "cat /sys/fs/cgroup/cpu/cpu.rt_runtime_us /sys/fs/cgroup/cpu/cpu.rt_period_us";
     let run = "run --rm --cpu-rt-runtime 20000 --cpu-rt-period 500000 busybox";
-    assert_eq!(engine.ok(&format!("{run} {files}")), "20000\n500000");
+    assert_eq!(engine.ok(format!("{run} {files}")), "20000\n500000");
     engine.ok("run -d --name box busybox sleep 1000");
     let enters = || {
         let pid = engine.inspect("box")["State"]["Pid"].to_string();
@@ -142,9 +142,9 @@ fn real_time_programs_run_in_the_time_they_are_given() {
     };
     assert!(!enters(), "no time of its own, no real-time class");
     engine.ok("update --cpu-rt-runtime 30000 box");
-    assert_eq!(engine.ok(&format!("exec box {files}")), "30000\n1000000");
+    assert_eq!(engine.ok(format!("exec box {files}")), "30000\n1000000");
     assert!(enters());
     engine.ok("update --cpu-rt-runtime 10000 --cpu-rt-period 20000 box");
-    assert_eq!(engine.ok(&format!("exec box {files}")), "10000\n20000");
+    assert_eq!(engine.ok(format!("exec box {files}")), "10000\n20000");
     assert_eq!(engine.inspect("box")["HostConfig"]["CpuRealtimeRuntime"], 10000);
 }

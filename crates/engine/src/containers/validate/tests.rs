@@ -163,10 +163,8 @@ fn joined_networks_have_no_names_of_their_own() {
 #[test]
 fn security_options_are_read() {
     let read = |texts: &[&str]| {
-        security_options(&HostConfig {
-            security_opt: texts.iter().map(|text| (*text).to_owned()).collect(),
-            ..Default::default()
-        })
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        security_options(&texts)
     };
     let both = read(&["no-new-privileges", "seccomp=unconfined"]).unwrap();
     assert!(both.no_new_privileges && both.seccomp == Seccomp::Unconfined);
