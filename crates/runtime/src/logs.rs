@@ -14,9 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 
 use crate::error::RuntimeError;
-use files::Source;
+use files::{Opened, Source};
 
-pub(crate) use files::{numbered, origin, packed};
+pub(crate) use files::{Identity, numbered, packed};
 pub use form::LogFormat;
 pub(crate) use form::local;
 
@@ -67,7 +67,7 @@ pub struct LogReader {
     query: LogQuery,
     ended: Box<dyn FnMut() -> bool + Send>,
     /// Being read.
-    current: Option<fs::File>,
+    current: Option<Opened>,
     /// To be read after it, oldest first.
     next: VecDeque<Source>,
     /// Read but not consumed: `buffer[at..]`.
@@ -120,8 +120,8 @@ impl LogReader {
         }
     }
 
-    /// Opens all files newer than the one with inode `after`, oldest first.
-    fn open_files(&mut self, after: Option<u64>) -> io::Result<()> {
+    /// Opens all files newer than `after`, oldest first.
+    fn open_files(&mut self, after: Option<Identity>) -> io::Result<()> {
         self.next = files::open(&self.path, after)?;
         self.current = match self.next.pop_front() {
             Some(source) => Some(source.plain()?),
@@ -134,17 +134,18 @@ impl LogReader {
 
     /// Moves to where the last `tail` lines begin, reading backwards from the end.
     fn seek_tail(&mut self, tail: u64) -> io::Result<()> {
-        let mut older: Vec<Source> = (self.current.take().map(Source::Plain).into_iter())
+        let mut older: Vec<Source> = (self.current.take().map(Source::from).into_iter())
             .chain(self.next.drain(..))
             .collect();
         let mut wanted = tail;
         // Packed files are unpacked only when they are reached.
         while let Some(source) = older.pop() {
-            let mut file = source.plain()?;
+            let mut opened = source.plain()?;
+            let file = &mut opened.file;
             let length = file.metadata()?.len();
-            let start = self.query.format.start_of_last(&mut file, length, &mut wanted)?;
+            let start = self.query.format.start_of_last(file, length, &mut wanted)?;
             file.seek(SeekFrom::Start(start.unwrap_or(0)))?;
-            self.next.push_front(Source::Plain(file));
+            self.next.push_front(opened.into());
             if start.is_some() {
                 break;
             }
@@ -189,7 +190,7 @@ impl LogReader {
 
     /// Reads more of the current file; false at its end.
     fn fill(&mut self) -> io::Result<bool> {
-        let Some(file) = &mut self.current else {
+        let Some(Opened { file, .. }) = &mut self.current else {
             return Ok(false);
         };
         self.buffer.drain(..self.at);
@@ -215,11 +216,8 @@ impl LogReader {
         if !self.query.follow {
             return Ok(false);
         }
-        let newest = fs::metadata(&self.path).map(|metadata| files::inode(&metadata));
-        let current = match &self.current {
-            Some(file) => Some(files::inode(&file.metadata()?)),
-            None => None,
-        };
+        let newest = fs::metadata(&self.path).map(|metadata| Identity::of(&metadata));
+        let current = self.current.as_ref().and_then(|current| current.identity);
         if let Ok(newest) = newest
             && Some(newest) != current
         {

@@ -154,16 +154,16 @@ fn a_follower_reads_the_local_form_as_it_comes() {
         "--log-driver",
         "local",
         "--log-opt",
-        "max-size=2k",
+        "max-size=20k",
         "--log-opt",
         "max-file=100",
         "busybox",
         "sh",
         "-c",
-        "for n in $(seq 1 300); do echo line $n; done; sleep 1; for n in $(seq 301 600); do echo line $n; done",
+        "for n in $(seq 1 3000); do echo line $n; done; sleep 1; for n in $(seq 3001 6000); do echo line $n; done",
     ]);
     let followed = engine.ok("logs -f box");
-    assert_eq!(followed.lines().count(), 600);
+    assert_eq!(followed.lines().count(), 6000);
     for (line, number) in followed.lines().zip(1..) {
         assert_eq!(line, format!("line {number}"));
     }

@@ -31,24 +31,77 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-pub(super) fn inode(metadata: &std::fs::Metadata) -> u64 {
-    metadata.ino()
+/// Which file it is, whatever it is called and whether it is packed: inode and birth in nanoseconds since 1970, for inodes are
+/// used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    inode: u64,
+    born: u64,
 }
 
-/// A file of a log.
-pub(super) enum Source {
-    Plain(fs::File),
-    Packed(fs::File),
+impl Identity {
+    pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+        Self {
+            inode: metadata.ino(),
+            born: born.map_or(0, |born| u64::try_from(born.as_nanos()).unwrap_or(0)),
+        }
+    }
+
+    /// As the header of a packed file has it.
+    pub(crate) fn field(self) -> Vec<u8> {
+        [&FIELD[..], &self.inode.to_le_bytes(), &self.born.to_le_bytes()].concat()
+    }
+
+    fn of_packed(packed: &mut fs::File) -> Option<Self> {
+        let decoder = GzDecoder::new(io::BufReader::with_capacity(512, packed));
+        let numbers = decoder.header()?.extra()?.strip_prefix(&FIELD)?;
+        Some(Self {
+            inode: u64::from_le_bytes(*numbers.first_chunk()?),
+            born: u64::from_le_bytes(*numbers.get(8..)?.first_chunk()?),
+        })
+    }
+}
+
+/// The field of a gzip header that has the identity: its name, and the length of what follows.
+const FIELD: [u8; 4] = [b'h', b'v', 16, 0];
+
+/// A file of a log, and which it is.
+pub(super) struct Opened {
+    pub(super) file: fs::File,
+    pub(super) identity: Option<Identity>,
+}
+
+/// A file of a log, not yet unpacked.
+pub(super) struct Source {
+    file: fs::File,
+    identity: Option<Identity>,
+    packed: bool,
+}
+
+impl From<Opened> for Source {
+    fn from(Opened { file, identity }: Opened) -> Self {
+        Self {
+            file,
+            identity,
+            packed: false,
+        }
+    }
 }
 
 impl Source {
     /// As a file that can be read from anywhere: a packed one is unpacked to a file without a name.
-    pub(super) fn plain(self) -> io::Result<fs::File> {
-        let packed = match self {
-            Source::Plain(file) => return Ok(file),
-            Source::Packed(file) => file,
-        };
-        let path = packed.path().to_owned();
+    pub(super) fn plain(self) -> io::Result<Opened> {
+        let Self {
+            file,
+            identity,
+            packed,
+        } = self;
+        if !packed {
+            return Ok(Opened { file, identity });
+        }
+        let path = file.path().to_owned();
         let directory = path.parent().unwrap_or(Path::new("."));
         let unnamed = rustix::fs::open(
             directory,
@@ -56,7 +109,7 @@ impl Source {
             rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
         )?;
         let mut plain = fs::File::from_parts(std::fs::File::from(unnamed), &path);
-        match io::copy(&mut MultiGzDecoder::new(packed), &mut plain) {
+        match io::copy(&mut MultiGzDecoder::new(file), &mut plain) {
             Ok(_) => {}
             // One that lost its end is read as far as it goes.
             Err(error)
@@ -67,58 +120,45 @@ impl Source {
             Err(error) => return Err(error),
         }
         plain.rewind()?;
-        Ok(plain)
+        Ok(Opened {
+            file: plain,
+            identity,
+        })
     }
 
     fn open(path: &Path, number: u32) -> io::Result<Option<Self>> {
         let path = numbered(path, number);
         // Packing makes the second before it removes the first, so one of them is always seen.
-        for (path, wrap) in [
-            (path.clone(), Source::Plain as fn(fs::File) -> Source),
-            (packed(&path), Source::Packed),
-        ] {
-            match fs::File::open(path) {
-                Ok(file) => return Ok(Some(wrap(file))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        for (path, packed) in [(path.clone(), false), (packed(&path), true)] {
+            let mut file = match fs::File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
-            }
+            };
+            let identity = match packed {
+                false => Some(Identity::of(&file.metadata()?)),
+                true => {
+                    let identity = Identity::of_packed(&mut file);
+                    file.rewind()?;
+                    identity
+                }
+            };
+            return Ok(Some(Self {
+                file,
+                identity,
+                packed,
+            }));
         }
         Ok(None)
     }
-
-    /// The inode it has, or had before it was packed: who still reads that knows it again.
-    fn inode(&mut self) -> io::Result<u64> {
-        match self {
-            Source::Plain(file) => Ok(inode(&file.metadata()?)),
-            Source::Packed(file) => {
-                let before = original(file);
-                file.rewind()?;
-                Ok(before.unwrap_or(0))
-            }
-        }
-    }
 }
 
-/// The field of a gzip header that has the inode.
-const FIELD: [u8; 4] = [b'h', b'v', 8, 0];
-
-/// What the header of a packed file says of the one it was made from.
-pub(crate) fn origin(inode: u64) -> Vec<u8> {
-    [&FIELD[..], &inode.to_le_bytes()].concat()
-}
-
-fn original(packed: &mut fs::File) -> Option<u64> {
-    let decoder = GzDecoder::new(io::BufReader::with_capacity(512, packed));
-    let field = decoder.header()?.extra()?.strip_prefix(&FIELD)?;
-    Some(u64::from_le_bytes(*field.first_chunk()?))
-}
-
-/// The files newer than the one with inode `after`, oldest first.
-pub(super) fn open(path: &Path, after: Option<u64>) -> io::Result<VecDeque<Source>> {
-    let mut files: Vec<(u64, Source)> = Vec::new();
+/// The files newer than `after`, oldest first.
+pub(super) fn open(path: &Path, after: Option<Identity>) -> io::Result<VecDeque<Source>> {
+    let mut files: Vec<Source> = Vec::new();
     let mut missing = 0;
     for number in 0..MAX_FILES {
-        let Some(mut source) = Source::open(path, number)? else {
+        let Some(source) = Source::open(path, number)? else {
             // A rotation renames from the oldest on: one number is nobody's for a moment.
             missing += 1;
             if missing > 1 {
@@ -127,14 +167,14 @@ pub(super) fn open(path: &Path, after: Option<u64>) -> io::Result<VecDeque<Sourc
             continue;
         };
         missing = 0;
-        let inode = source.inode()?;
-        if Some(inode) == after {
+        if after.is_some() && source.identity == after {
             break;
         }
-        // A rotation while we look shows a file twice; 0 is nobody's.
-        if inode == 0 || files.iter().all(|(seen, _)| *seen != inode) {
-            files.push((inode, source));
+        // A rotation while we look shows a file twice.
+        let seen = |other: &Source| source.identity.is_some() && other.identity == source.identity;
+        if !files.iter().any(seen) {
+            files.push(source);
         }
     }
-    Ok(files.into_iter().rev().map(|(_, source)| source).collect())
+    Ok(files.into_iter().rev().collect())
 }

@@ -236,8 +236,8 @@ fn pack(path: &Path) -> io::Result<()> {
     )?;
     let written = (|| {
         let mut from = std::fs::File::from(from);
-        let inode = std::os::unix::fs::MetadataExt::ino(&from.metadata()?);
-        let encoder = GzBuilder::new().extra(logs::origin(inode));
+        let identity = logs::Identity::of(&from.metadata()?);
+        let encoder = GzBuilder::new().extra(identity.field());
         let mut encoder = encoder.write(std::fs::File::from(to), Compression::default());
         io::copy(&mut from, &mut encoder)?;
         encoder.finish()?;
