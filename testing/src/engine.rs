@@ -407,6 +407,11 @@ impl TestEngine {
         &self.bridge
     }
 
+    /// Its table of firewall rules.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// A directory with these files (name, content), for builds and mounts.
     pub fn files(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
         let dir = self.dir.path().join("files").join(name);
