@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use fs_err as fs;
 use havre_testing::{TestEngine, eventually, havre_binary};
 use tempfile::TempDir;
 
@@ -119,7 +120,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- the terminal\n{}", self.shown());
+            let _ = writeln!(std::io::stderr(), "--- the terminal\n{}", self.shown());
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -162,7 +163,7 @@ fn bash() {
         &["Current context is now \"elsewhere\""],
     );
     // Files where files are wanted.
-    std::fs::create_dir(place.path.path().join("sources")).expect("directory");
+    fs::create_dir(place.path.path().join("sources")).expect("directory");
     bash.shows("havre build sour\t\n", &["havre build sources"]);
     bash.send("exit\n");
 }
@@ -247,7 +248,7 @@ fn scripts_of_the_official_client_work_with_this_binary() {
         .expect("docker");
     assert!(script.status.success(), "{script:?}");
     let file = place.path.path().join("official.bash");
-    std::fs::write(&file, script.stdout).expect("file");
+    fs::write(&file, script.stdout).expect("file");
     let complete = format!(
         "_get_comp_words_by_ref() {{ cur=data-f prev=rm words=(docker volume rm data-f) cword=3; }}; compopt() {{ :; }}; \
          source {}; COMP_TYPE=9; __start_docker; printf '%s\\n' \"${{COMPREPLY[@]}}\"",

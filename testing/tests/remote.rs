@@ -25,7 +25,6 @@ struct Remote {
     engine: TestEngine,
     port: u16,
     certificates: TempDir,
-    authority: Authority,
 }
 
 impl Remote {
@@ -58,7 +57,6 @@ impl Remote {
             engine,
             port,
             certificates,
-            authority,
         }
     }
 

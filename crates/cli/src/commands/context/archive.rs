@@ -44,6 +44,7 @@ pub(super) fn read(archive: &[u8]) -> Result<(Context, TlsFiles), CliError> {
     let mut context = None;
     let mut tls = TlsFiles::new();
     // Docker's client ends an archive with the last byte of the last file, without what pads it.
+    let length = archive.len() as u64;
     let mut archive = tar::Archive::new(archive.chain(io::repeat(0).take(END)));
     let entries = archive.entries().map_err(|error| invalid(error.to_string()))?;
     for entry in entries {
@@ -52,6 +53,9 @@ pub(super) fn read(archive: &[u8]) -> Result<(Context, TlsFiles), CliError> {
             continue;
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if entry.raw_file_position() + entry.size() > length {
+            return Err(invalid(format!("it ends in the middle of {name:?}")));
+        }
         let mut bytes = Vec::new();
         entry
             .read_to_end(&mut bytes)
