@@ -297,6 +297,17 @@ fn allow(wanted: &Wanted<'_>) -> Result<(), NetworkError> {
     Ok(())
 }
 
+/// Whether what a bridge passes from one port to another goes through the firewall of IP, too (`br_netfilter`). There
+/// neighbours are kept apart then. The ports must not do it besides: what is published to a neighbour by an address of the
+/// host is passed from port to port as well.
+pub(crate) fn is_filtered() -> bool {
+    let is_on = |file: &str| {
+        let path = format!("/proc/sys/net/bridge/{file}");
+        fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")
+    };
+    is_on("bridge-nf-call-iptables") && is_on("bridge-nf-call-ip6tables")
+}
+
 /// Turns forwarding on for IPv6. An interface that learns its addresses and routes from a router would stop listening to
 /// it: it is told to go on.
 fn forward_ipv6() -> Result<(), NetworkError> {

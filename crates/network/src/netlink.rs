@@ -377,9 +377,9 @@ pub(crate) fn set_hairpin(name: &str) -> Request {
     set_port(name, InfoBridgePort::HairpinMode(true))
 }
 
-/// Keeps a bridge port apart from the other isolated ones; the bridge itself reaches them all.
-pub(crate) fn set_isolated(name: &str) -> Request {
-    set_port(name, InfoBridgePort::Isolated(true))
+/// Keeps a bridge port apart from the other isolated ones, or no more; the bridge itself reaches them all.
+pub(crate) fn set_isolated(name: &str, isolated: bool) -> Request {
+    set_port(name, InfoBridgePort::Isolated(isolated))
 }
 
 fn set_port(name: &str, setting: InfoBridgePort) -> Request {

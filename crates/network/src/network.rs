@@ -4,6 +4,7 @@ mod bridges;
 mod gateway;
 mod ground;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
@@ -15,7 +16,7 @@ use ground::Ground;
 use havre_sys::netns;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::config::{INTERFACE_NAME_MAX, NetworkConfig};
 use crate::endpoint::{
     DEFAULT_NETWORK, Endpoint, EndpointRequest, Ipv6Place, MacAddress, PortBinding, Sharing, UserNetwork,
@@ -125,10 +126,19 @@ impl Network {
         let shared = Arc::downgrade(&table);
         let firewall = Firewall::new(config.table.clone());
         let (watched, known, bridge) = (shared.clone(), records.clone(), config.bridge.clone());
+        let filtered = Cell::new(None);
         let watch = move || {
             let Some(table) = watched.upgrade() else { return };
-            let used = bridges::in_use(&lock(&table), &bridge);
+            let (used, apart) = {
+                let table = lock(&table);
+                (bridges::in_use(&table, &bridge), bridges::apart(&table))
+            };
             bridges::admit_later(&known, &used);
+            // Somebody may have changed who it is that keeps them apart.
+            let now = Some(bridge::is_filtered());
+            if !apart.is_empty() && filtered.replace(now) != now {
+                bridges::keep_apart(&apart);
+            }
         };
         let removed = move |removed| {
             let Some(shared) = shared.upgrade() else { return };
@@ -608,7 +618,8 @@ impl Network {
                     requests.push(netlink::set_hairpin(&endpoint.host_interface));
                 }
                 if !self.has_neighbours(&endpoint.network) {
-                    requests.push(netlink::set_isolated(&endpoint.host_interface));
+                    let isolated = !bridge::is_filtered();
+                    requests.push(netlink::set_isolated(&endpoint.host_interface, isolated));
                 }
             }
         }

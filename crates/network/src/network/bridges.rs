@@ -32,6 +32,30 @@ pub(super) fn in_use(table: &Table, default: &str) -> BTreeMap<String, bool> {
     used
 }
 
+/// The host's interfaces of containers that are to be kept apart from their neighbours.
+pub(super) fn apart(table: &Table) -> Vec<String> {
+    let kept_apart = |network: &String| {
+        let driver = table.networks.get(network).and_then(UserNetwork::bridge);
+        driver.is_some_and(|driver| !driver.neighbours)
+    };
+    let endpoints = table.endpoints().filter(|endpoint| kept_apart(&endpoint.network));
+    endpoints
+        .map(|endpoint| endpoint.host_interface.clone())
+        .collect()
+}
+
+/// By the ports of their bridge, unless the firewall does it.
+pub(super) fn keep_apart(interfaces: &[String]) {
+    let isolated = !bridge::is_filtered();
+    let requests = interfaces
+        .iter()
+        .map(|name| netlink::set_isolated(name, isolated));
+    // One that is on its way out is no loss.
+    if let Err(error) = Connection::open().and_then(|mut host| host.execute(requests.collect())) {
+        tracing::debug!(%error, "not every neighbour is kept apart");
+    }
+}
+
 /// A dockerd may come later than our bridges, and drop what they forward from then on.
 pub(super) fn admit_later(records: &Records, bridges: &BTreeMap<String, bool>) {
     for (interface, ipv6) in bridges {
