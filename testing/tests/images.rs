@@ -599,7 +599,17 @@ fn saved_and_loaded_byte_for_byte() {
             "a layer's archive is its very own"
         );
     }
-    engine.ok("rmi app:v1 app:v2");
+    // Several at once, as one after the other: what can go goes.
+    let some = engine.run("rmi app:v1 nosuch app:v2");
+    let out = some.out();
+    assert!(
+        out.starts_with("Untagged: app:v1\n") && out.contains("\nUntagged: app:v2\n"),
+        "{out}"
+    );
+    assert_eq!(
+        some.fails(1),
+        "Error response from daemon: No such image: nosuch:latest"
+    );
     let loaded = engine.cmd("load").stdin(saved.stdout).ok();
     assert_eq!(loaded, "Loaded image: app:v1\nLoaded image: app:v2");
     assert_eq!(engine.inspect("app:v2")["Id"], image.id());

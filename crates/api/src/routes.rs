@@ -102,6 +102,7 @@ fn image_routes() -> Router<Engine> {
         .route("/build", post(build::build))
         .route("/build/prune", post(build::prune))
         .route("/havre/images/bootstrap", post(bootstrap::bootstrap))
+        .route("/havre/images/remove", post(images::remove_several))
 }
 
 fn system_routes() -> Router<Engine> {

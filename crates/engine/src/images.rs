@@ -68,11 +68,20 @@ impl Images {
         Ok(id)
     }
 
-    /// `rmi`, refusing what containers use.
-    pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<Vec<Removed>> {
-        let removed = self.service.remove(name, options, &self.in_use()).await?;
-        self.publish_removed(&removed);
-        Ok(removed)
+    /// `rmi`, refusing what containers use: for each name what went, or why it stays.
+    pub async fn remove(
+        &self,
+        names: &[String],
+        options: RemoveOptions,
+    ) -> Result<Vec<Result<Vec<Removed>>>> {
+        let outcomes = self.service.remove(names, options, &self.in_use()).await?;
+        for removed in outcomes.iter().flatten() {
+            self.publish_removed(removed);
+        }
+        Ok(outcomes
+            .into_iter()
+            .map(|outcome| outcome.map_err(Into::into))
+            .collect())
     }
 
     /// Removes dangling (or all unused) images.

@@ -38,17 +38,20 @@ impl ImageService {
 
     fn prune_blocking(&self, options: &PruneOptions, in_use: &[ImageUse]) -> Result<Pruned, ImageError> {
         let (chosen, everything) = self.to_prune(options, in_use)?;
-        let mut removal = Removal::default();
-        for image in chosen {
-            self.delete(image, true, true, true, in_use, &mut removal)?;
-        }
+        let (removed, mut freed) = self.store.removing(|store| {
+            let mut removal = Removal::new(store);
+            for image in chosen {
+                self.delete(image, true, true, true, in_use, &mut removal)?;
+            }
+            Ok::<_, ImageError>((removal.removed, removal.freed))
+        })?;
         // All that isn't needed: what can be had again is not.
         if everything {
-            removal.freed += self.store.evict_compressed(0)?;
+            freed += self.store.evict_compressed(0)?;
         }
         Ok(Pruned {
-            removed: removal.removed,
-            space_reclaimed: removal.freed,
+            removed,
+            space_reclaimed: freed,
         })
     }
 

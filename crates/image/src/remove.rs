@@ -1,7 +1,7 @@
 //! Removing names and images, with the rules and words of Docker.
 
 use havre_oci::{Digest, Reference, chain_ids};
-use havre_store::{Freed, Image};
+use havre_store::{Freed, Image, Removing};
 
 use crate::{ImageError, ImageService};
 
@@ -39,11 +39,21 @@ pub enum Removed {
     Deleted(Digest),
 }
 
-/// What one removal did so far.
-#[derive(Default)]
-pub(crate) struct Removal {
+/// One removal, and what it did so far.
+pub(crate) struct Removal<'a> {
+    store: &'a Removing<'a>,
     pub(crate) removed: Vec<Removed>,
     pub(crate) freed: u64,
+}
+
+impl<'a> Removal<'a> {
+    pub(crate) fn new(store: &'a Removing<'a>) -> Self {
+        Self {
+            store,
+            removed: Vec::new(),
+            freed: 0,
+        }
+    }
 }
 
 /// Which conflicts stop a deletion.
@@ -56,18 +66,24 @@ struct Heed {
 }
 
 impl ImageService {
-    /// Removes a reference, and the image when it was its last, with Docker's rules. `in_use`: all containers.
+    /// Removes references one after the other, and each image when it was its last, with Docker's rules. `in_use`: all
+    /// containers. One name that can't be removed doesn't stop the others; all that can be go in one transaction.
     pub async fn remove(
         &self,
-        name: &str,
+        names: &[String],
         options: RemoveOptions,
         in_use: &[ImageUse],
-    ) -> Result<Vec<Removed>, ImageError> {
-        let (name, in_use) = (name.to_owned(), in_use.to_vec());
+    ) -> Result<Vec<Result<Vec<Removed>, ImageError>>, ImageError> {
+        let (names, in_use) = (names.to_vec(), in_use.to_vec());
         self.blocking(move |service| {
-            let mut removal = Removal::default();
-            service.remove_blocking(&name, options, &in_use, &mut removal)?;
-            Ok(removal.removed)
+            service.store.removing(|store| {
+                let remove = |name: &String| {
+                    let mut removal = Removal::new(store);
+                    service.remove_blocking(name, options, &in_use, &mut removal)?;
+                    Ok(removal.removed)
+                };
+                Ok(names.iter().map(remove).collect())
+            })
         })
         .await
     }
@@ -77,7 +93,7 @@ impl ImageService {
         name: &str,
         options: RemoveOptions,
         in_use: &[ImageUse],
-        removal: &mut Removal,
+        removal: &mut Removal<'_>,
     ) -> Result<(), ImageError> {
         let found = self.find(name)?;
         let image = found.image;
@@ -126,7 +142,12 @@ impl ImageService {
         self.delete(image, options.force, prune, true, in_use, removal)
     }
 
-    fn untag(&self, image: &Image, reference: &Reference, removal: &mut Removal) -> Result<(), ImageError> {
+    fn untag(
+        &self,
+        image: &Image,
+        reference: &Reference,
+        removal: &mut Removal<'_>,
+    ) -> Result<(), ImageError> {
         let meta = self.store.meta();
         match reference.digest() {
             Some(digest) => {
@@ -184,7 +205,7 @@ impl ImageService {
         prune: bool,
         quiet: bool,
         in_use: &[ImageUse],
-        removal: &mut Removal,
+        removal: &mut Removal<'_>,
     ) -> Result<(), ImageError> {
         let (mut next, mut force, mut quiet) = (Some(image), force, quiet);
         while let Some(image) = next.take() {
@@ -207,7 +228,7 @@ impl ImageService {
             {
                 removal.removed.push(Removed::Untagged(reference.familiar()));
             }
-            let freed = self.store.remove_image(&image.id)?;
+            let freed = removal.store.remove_image(&image.id)?;
             removal.freed += freed.bytes;
             removal.removed.push(Removed::Deleted(image.id.clone()));
             removal

@@ -9,8 +9,8 @@ use std::io::{Cursor, Read as _};
 
 use futures_util::StreamExt as _;
 use havre_image::{
-    BootstrapRequest, CreateImage, ErrorKind, Filters, ImageError, ImageUse, ImportOptions, KeepCompressed,
-    ListOptions, PruneOptions, PullOptions, PushOptions, RemoveOptions, Removed, Silent,
+    BootstrapRequest, CreateImage, ErrorKind, Filters, ImageError, ImageService, ImageUse, ImportOptions,
+    KeepCompressed, ListOptions, PruneOptions, PullOptions, PushOptions, RemoveOptions, Removed, Silent,
 };
 use havre_oci::{Digest, ImageConfig, Platform, Reference};
 use support::registry::FakeRegistry;
@@ -548,6 +548,58 @@ async fn names_prefixes_and_what_they_find() {
     ));
 }
 
+/// Removes one name.
+async fn remove_one(
+    images: &ImageService,
+    name: &str,
+    options: RemoveOptions,
+    uses: &[ImageUse],
+) -> Result<Vec<Removed>, ImageError> {
+    let outcomes = images.remove(&[name.to_owned()], options, uses).await?;
+    outcomes.into_iter().next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_names_go_together_and_one_that_cannot_does_not_stop_them() {
+    let bench = Bench::new();
+    let ids = [
+        import(&bench, "app:1", 80).await,
+        import(&bench, "other", 90).await,
+    ];
+    bench.images.tag("app:1", &parse("app:2")).await.unwrap();
+    let names = ["app:2", "missing", "other", "app:1", "app:1"].map(str::to_owned);
+    let outcomes = bench
+        .images
+        .remove(&names, RemoveOptions::default(), &[])
+        .await
+        .unwrap();
+    let said: Vec<Vec<String>> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Ok(removed) => lines(removed),
+            Err(error) => vec![error.to_string()],
+        })
+        .collect();
+    assert_eq!(said[0], ["Untagged: app:2"]);
+    assert_eq!(said[1], ["No such image: missing:latest"]);
+    assert_eq!(
+        said[2][..2],
+        [
+            "Untagged: other:latest".to_owned(),
+            format!("Deleted: {}", ids[1])
+        ]
+    );
+    assert_eq!(
+        said[3][..2],
+        ["Untagged: app:1".to_owned(), format!("Deleted: {}", ids[0])]
+    );
+    assert_eq!(said[4], ["No such image: app:1"]);
+    assert!(bench.store.meta().images().unwrap().is_empty());
+    bench.store.wait_for_trash();
+    assert_eq!(bench.store.content().list().unwrap(), []);
+    assert_eq!(bench.store.collect().unwrap(), Default::default());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn removal_has_dockers_rules() {
     let bench = Bench::new();
@@ -557,16 +609,8 @@ async fn removal_has_dockers_rules() {
     let remove = |name: &str, force: bool, uses: Vec<ImageUse>| {
         let (images, name) = (bench.images.clone(), name.to_owned());
         async move {
-            images
-                .remove(
-                    &name,
-                    RemoveOptions {
-                        force,
-                        no_prune: false,
-                    },
-                    &uses,
-                )
-                .await
+            let no_prune = false;
+            remove_one(&images, &name, RemoveOptions { force, no_prune }, &uses).await
         }
     };
     // By ID with two names; by name while a container uses it; the last name of a used image.
@@ -663,26 +707,23 @@ async fn parents_go_with_their_last_child_and_shared_layers_stay() {
         ..ListOptions::default()
     };
     assert_eq!(bench.images.list(&all).await.unwrap().len(), 4);
-    let history = bench
-        .images
-        .remove(
-            base.short(),
-            RemoveOptions {
-                force: true,
-                no_prune: false,
-            },
-            &[],
-        )
-        .await;
+    let history = remove_one(
+        &bench.images,
+        base.short(),
+        RemoveOptions {
+            force: true,
+            no_prune: false,
+        },
+        &[],
+    )
+    .await;
     assert!(
         history
             .unwrap_err()
             .to_string()
             .ends_with("(cannot be forced) - image has dependent child images")
     );
-    let removed = bench
-        .images
-        .remove("leaf", RemoveOptions::default(), &[])
+    let removed = remove_one(&bench.images, "leaf", RemoveOptions::default(), &[])
         .await
         .unwrap();
     let expected = [

@@ -10,7 +10,7 @@ use havre_oci::{Digest, Document};
 
 use crate::lease::State;
 use crate::reserve::Reserve;
-use crate::{Form, Image, Layer, Result, Store};
+use crate::{Form, Layer, Result, Store};
 
 /// What a collection removed, or would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,48 +64,6 @@ impl Store {
     /// What [`Store::collect`] would free now, without doing it.
     pub fn collectable(&self) -> Result<Freed> {
         self.sweep_unreachable(false)
-    }
-
-    /// Deletes an image's row with its references and repository digests, and what only it held. Cheaper than
-    /// [`Store::collect`]: it looks at nothing but this image's own content.
-    pub fn remove_image(&self, id: &Digest) -> Result<Freed> {
-        let _collection = self.core.leases.collection();
-        let Some(image) = self.meta().find_image(id)? else {
-            return Ok(Freed::default());
-        };
-        let mut blobs = self.image_roots(&image)?;
-        let mut of_layers = Vec::new();
-        for diff_id in &image.layers {
-            of_layers.extend(
-                self.meta()
-                    .layer_blobs(diff_id)?
-                    .into_iter()
-                    .map(|blob| (diff_id.clone(), blob.digest)),
-            );
-        }
-        self.meta().delete_image(id, "rmi")?;
-
-        let mut freed = Freed::default();
-        for diff_id in &image.layers {
-            if self.meta().is_unused_layer(diff_id)? {
-                let size = self.layers().find(diff_id)?.map_or(0, |layer| layer.size);
-                self.free_layer(diff_id, size, true, &mut freed)?;
-            }
-        }
-        // Compressed forms go with their layer.
-        for (diff_id, blob) in of_layers {
-            if freed.layers.contains(&diff_id) {
-                blobs.push(blob);
-            }
-        }
-        for digest in blobs {
-            if let Some(size) = self.content().size(&digest)
-                && !self.meta().names_blob(&digest)?
-            {
-                self.free_blob(&digest, size, true, &mut freed)?;
-            }
-        }
-        Ok(freed)
     }
 
     /// Bytes on disk by kind.
@@ -194,25 +152,6 @@ impl Store {
         freed.bytes += size;
         freed.blobs.push(digest.clone());
         Ok(())
-    }
-
-    /// The blobs an image's rows name.
-    fn image_roots(&self, image: &Image) -> Result<Vec<Digest>> {
-        let mut roots = vec![image.id.clone()];
-        roots.extend(image.manifest.as_ref().map(|manifest| manifest.digest.clone()));
-        let references = self.meta().references_to(&image.id)?;
-        roots.extend(
-            references
-                .into_iter()
-                .filter_map(|reference| Some(reference.target?.digest)),
-        );
-        roots.extend(
-            self.meta()
-                .repo_digests(&image.id)?
-                .into_iter()
-                .map(|row| row.digest),
-        );
-        Ok(roots)
     }
 
     /// Marks a blob and, if it is a document, what it names.

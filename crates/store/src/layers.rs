@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use fs_err as fs;
 use havre_oci::Digest;
@@ -270,7 +270,7 @@ impl LayerStore {
     /// Removes a layer; the bytes freed, 0 if it wasn't there. [`StoreError::LayerInUse`] if an image, a snapshot, the build
     /// cache or a lease holds it.
     pub fn remove(&self, diff_id: &Digest) -> Result<u64> {
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self.publishing();
         let Some(layer) = self.find(diff_id)? else {
             return Ok(0);
         };
@@ -282,9 +282,22 @@ impl LayerStore {
             });
         }
         self.meta.delete_layer(diff_id)?;
-        self.mark(diff_id, false);
-        self.core.trash.discard(&self.core.layout.layer(diff_id))?;
+        self.discard(diff_id)?;
         Ok(layer.size)
+    }
+
+    /// Takes the files of a layer out of sight that has no row any more.
+    pub(crate) fn discard(&self, diff_id: &Digest) -> Result<()> {
+        self.mark(diff_id, false);
+        self.core
+            .trash
+            .discard(&self.core.layout.layer(diff_id))
+            .map(drop)
+    }
+
+    /// No layer is published or changes its form while this lives.
+    pub(crate) fn publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes those of these layers that nothing needs any more.
@@ -330,7 +343,7 @@ impl LayerStore {
         {
             return self.exchange(staged, unpacked.form, layer);
         }
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self.publishing();
         if let Some(layer) = self.find(&diff_id)? {
             return Ok(layer);
         }

@@ -14,6 +14,7 @@ mod collect;
 mod compressed;
 mod content;
 mod error;
+mod image_removal;
 mod layers;
 pub mod layout;
 mod lease;
@@ -33,6 +34,7 @@ pub use collect::{Freed, Usage};
 pub use compressed::CompressedBlob;
 pub use content::{ContentStore, ContentWriter, Ingest, IngestReader, VerifiedIngest};
 pub use error::{ApplyError, Result, StoreError};
+pub use image_removal::Removing;
 pub use layers::{
     Checked, Converted, Damage, Layer, LayerStore, LayerTar, LayerTree, Limits, TarRange, TreeEntry,
     TreeFile, TreeKind,

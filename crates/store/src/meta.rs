@@ -1,6 +1,7 @@
 //! The database: images, references and their history, documents, build cache, what is known of layers.
 //!
-//! One SQLite file in WAL mode. Every function is one short transaction. Foreign keys keep the promise that a layer named
+//! One SQLite file in WAL mode. Every function is one short transaction, or part of a longer one of the same thread
+//! (`Meta::together`). Foreign keys keep the promise that a layer named
 //! by an image, a snapshot or the build cache has a row: such a row can't be deleted, whatever a collection believes.
 
 mod build_cache;
@@ -21,12 +22,13 @@ pub use removals::{Operation, Removal, RemovedItem, Taken};
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use havre_oci::{Descriptor, Digest};
 use jiff::Timestamp;
+use parking_lot::ReentrantMutex;
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row};
 
 use crate::layout::Layout;
 use crate::lease::Leases;
@@ -37,7 +39,7 @@ use crate::{Result, StoreError};
 #[derive(Debug)]
 pub struct Meta {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    connection: ReentrantMutex<Connection>,
     leases: Arc<Leases>,
     reserve: Reserve,
 }
@@ -49,7 +51,7 @@ impl Meta {
         schema::prepare(&mut connection, &path)?;
         Ok(Self {
             path,
-            connection: Mutex::new(connection),
+            connection: ReentrantMutex::new(connection),
             leases,
             reserve: Reserve::new(layout.reserve()),
         })
@@ -60,15 +62,14 @@ impl Meta {
         action: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&connection).map_err(failed(&self.path, action))
+        work(&self.connection.lock()).map_err(failed(&self.path, action))
     }
 
     /// As [`Meta::write`], for what has to work on a full disk too: that something ended, and deleting.
     fn write_reserved<T>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T>>,
     ) -> Result<T> {
         self.reserve.make_room();
         self.write(action, work)
@@ -78,15 +79,69 @@ impl Meta {
     fn write<T>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T>>,
     ) -> Result<T> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failed(&self.path, action))?;
-        let value = work(&transaction).map_err(failed(&self.path, action))??;
-        transaction.commit().map_err(failed(&self.path, action))?;
+        let connection = self.connection.lock();
+        let scope = Scope::begin(&connection).map_err(failed(&self.path, action))?;
+        let value = work(&connection).map_err(failed(&self.path, action))??;
+        scope.commit().map_err(failed(&self.path, action))?;
         Ok(value)
+    }
+
+    /// Makes one transaction of all that `work` calls of this database; an error rolls all of it back. Other threads wait.
+    pub(crate) fn together<T, E: From<StoreError>>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let connection = self.connection.lock();
+        let scope = Scope::begin(&connection).map_err(failed(&self.path, action))?;
+        let value = work()?;
+        scope.commit().map_err(failed(&self.path, action))?;
+        Ok(value)
+    }
+}
+
+/// A transaction, or a part of the one that is under way, which fails alone. Rolled back when dropped.
+struct Scope<'a> {
+    connection: &'a Connection,
+    rollback: &'static str,
+    commit: &'static str,
+    done: bool,
+}
+
+impl<'a> Scope<'a> {
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let (begin, commit, rollback) = if connection.is_autocommit() {
+            ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+        } else {
+            ("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part; RELEASE part")
+        };
+        connection.prepare_cached(begin)?.execute([])?;
+        Ok(Self {
+            connection,
+            rollback,
+            commit,
+            done: false,
+        })
+    }
+
+    fn commit(mut self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(self.commit)?.execute([])?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        // SQLite itself has rolled back after some errors.
+        if !self.done
+            && !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch(self.rollback)
+        {
+            tracing::error!(%error, "cannot roll back");
+        }
     }
 }
 
@@ -177,7 +232,7 @@ fn missing_layer<'a>(connection: &Connection, layers: &'a [Digest]) -> rusqlite:
 
 /// Writes the layers of an object into its table of positions.
 fn put_layers(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     insert: &str,
     owner: &str,
     layers: &[Digest],

@@ -282,11 +282,13 @@ fn a_store_of_directories_goes_on() {
     let old = apply(&store, &layer_tar("old", b"old"), &lease).diff_id;
     put_image(&store, "old", std::slice::from_ref(&old), &lease);
     drop((lease, store));
-    // As the version before wrote it: one step of the database less.
+    // As an earlier version wrote it: some steps of the database less.
     let database = rusqlite::Connection::open(dir.path().join("meta.db")).unwrap();
     database
         .execute_batch(
-            "ALTER TABLE layers DROP COLUMN form; ALTER TABLE layers DROP COLUMN file_size;
+            "DROP INDEX images_parent; DROP INDEX images_manifest; DROP INDEX refs_target; DROP INDEX repo_digests_digest;
+             DROP TABLE removed; DROP TABLE removals;
+             ALTER TABLE layers DROP COLUMN form; ALTER TABLE layers DROP COLUMN file_size;
              ALTER TABLE layers DROP COLUMN metadata_offset; ALTER TABLE layers DROP COLUMN metadata;
              PRAGMA user_version = 1;",
         )

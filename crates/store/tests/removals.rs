@@ -1,5 +1,7 @@
 //! Removals that can be undone, and every crash on the way.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use fs_err as fs;

@@ -671,6 +671,49 @@ fn removing_an_image_frees_what_only_it_held() {
 }
 
 #[test]
+fn a_removal_of_several_images_is_one() {
+    let (_dir, store) = open();
+    let lease = store.lease();
+    let layers = ["one", "two"].map(|name| apply(&store, &layer_tar(name, b"content"), &lease).diff_id);
+    let images = [0, 1].map(|at| put_image(&store, &at.to_string(), &[layers[at].clone()], &lease));
+    store
+        .meta()
+        .set_reference("name:one", &images[0].id, None, "tag")
+        .unwrap();
+    drop(lease);
+    // It is called off when the first is gone: both are still there, with all their files.
+    let called_off = store.removing(|removing| {
+        assert_eq!(removing.remove_image(&images[0].id)?.layers, [layers[0].clone()]);
+        assert_eq!(store.meta().find_image(&images[0].id)?, None);
+        Err::<(), _>(StoreError::ImageNotFound {
+            id: images[1].id.clone(),
+        })
+    });
+    assert!(matches!(called_off, Err(StoreError::ImageNotFound { .. })));
+    assert!(store.meta().reference("name:one").unwrap().is_some());
+    assert_eq!(store.collectable().unwrap(), Default::default());
+    for layer in &layers {
+        assert!(store.layers().check(layer, &mut |_| {}).unwrap().is_none());
+    }
+    // What one removal is refused in the middle of stays, the others go.
+    let lease = store.lease();
+    lease.hold(&layers[1]);
+    let freed = store
+        .removing(|removing| {
+            images
+                .iter()
+                .map(|image| removing.remove_image(&image.id))
+                .collect::<Result<Vec<_>, StoreError>>()
+        })
+        .unwrap();
+    assert_eq!(freed[0].layers, [layers[0].clone()]);
+    assert_eq!(freed[1].layers, []);
+    assert_eq!(store.content().list().unwrap(), []);
+    drop(lease);
+    assert_eq!(store.collect().unwrap().layers, [layers[1].clone()]);
+}
+
+#[test]
 fn collecting_removes_abandoned_downloads_and_keeps_held_ones() {
     let (_dir, store) = open();
     let lease = store.lease();

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use havre_engine::EngineError;
 use havre_engine::image::{HistoryEntry, Inspect, Removed, Summary};
 use havre_oci::{Digest, RunConfig};
 use serde::Serialize;
 
 use super::container::GraphDriver;
 use super::non_empty;
+use crate::error::ApiError;
 use crate::time;
 use crate::version::ApiVersion;
 
@@ -175,6 +177,29 @@ impl From<HistoryEntry> for HistoryView {
 pub(crate) enum RemovedView {
     Untagged(String),
     Deleted(String),
+}
+
+/// What became of one name: what went with it, or why it stays.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) enum OutcomeView {
+    Removed(Vec<RemovedView>),
+    Error { status: u16, message: String },
+}
+
+impl From<Result<Vec<Removed>, EngineError>> for OutcomeView {
+    fn from(outcome: Result<Vec<Removed>, EngineError>) -> Self {
+        match outcome {
+            Ok(removed) => Self::Removed(removed.into_iter().map(Into::into).collect()),
+            Err(error) => {
+                let error = ApiError::from(error);
+                Self::Error {
+                    status: error.status().as_u16(),
+                    message: error.to_string(),
+                }
+            }
+        }
+    }
 }
 
 impl From<Removed> for RemovedView {

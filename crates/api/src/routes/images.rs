@@ -7,12 +7,13 @@ use havre_engine::image::{Filters, ListOptions, PruneOptions, RemoveOptions};
 use havre_engine::registry::SearchResult;
 use havre_oci::Reference;
 use http::{HeaderMap, Method, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::transfer;
+use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::image::{HistoryView, InspectView, RemovedView, SummaryView};
+use crate::model::image::{HistoryView, InspectView, OutcomeView, RemovedView, SummaryView};
 use crate::model::non_empty;
 use crate::query::Query;
 use crate::registry_auth;
@@ -94,9 +95,34 @@ async fn remove(engine: &Engine, name: &str, query: &Query) -> Result<Response, 
         force: query.flag("force"),
         no_prune: query.flag("noprune"),
     };
-    let removed = engine.images().remove(name, options).await?;
+    let outcomes = engine.images().remove(&[name.to_owned()], options).await?;
+    let removed = outcomes.into_iter().next().unwrap_or(Ok(Vec::new()))?;
     let lines: Vec<RemovedView> = removed.into_iter().map(Into::into).collect();
     Ok(Json(lines).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RemoveBody {
+    names: Vec<String>,
+    #[serde(default)]
+    force: bool,
+    #[serde(default)]
+    no_prune: bool,
+}
+
+/// Several images in one request: an endpoint of Havre's own.
+pub(super) async fn remove_several(
+    State(engine): State<Engine>,
+    body: JsonBody<RemoveBody>,
+) -> Result<Json<Vec<OutcomeView>>, ApiError> {
+    let body = body.required()?;
+    let options = RemoveOptions {
+        force: body.force,
+        no_prune: body.no_prune,
+    };
+    let outcomes = engine.images().remove(&body.names, options).await?;
+    Ok(Json(outcomes.into_iter().map(OutcomeView::from).collect()))
 }
 
 /// Reads a name as a client wrote it.

@@ -232,7 +232,7 @@ impl LayerStore {
         let target = self.core.layout.layer(&layer.diff_id);
 
         // Nothing is mounted and no layer comes or goes until row and directory agree again.
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = self.publishing();
         let _mounting = self.mounting.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.get(&layer.diff_id)?;
         if self.is_stacked(&before)? || self.readers.any(&layer.diff_id) {

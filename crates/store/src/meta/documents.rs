@@ -1,6 +1,6 @@
 //! JSON values kept for other parts of the program.
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Meta;
 use crate::{Result, StoreError};
@@ -30,12 +30,7 @@ fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
 }
 
 /// The id of the document that has the name, if it isn't `id` itself.
-fn holder(
-    transaction: &Transaction<'_>,
-    kind: &str,
-    name: &str,
-    id: &str,
-) -> rusqlite::Result<Option<String>> {
+fn holder(transaction: &Connection, kind: &str, name: &str, id: &str) -> rusqlite::Result<Option<String>> {
     transaction
         .prepare_cached("SELECT id FROM documents WHERE kind = ?1 AND name = ?2 AND id <> ?3")?
         .query_row([kind, name, id], |row| row.get(0))

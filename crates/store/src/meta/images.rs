@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use havre_oci::{Descriptor, Digest, Platform};
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     Meta, descriptor_json, digest, integer, json, json_or_null, missing_layer, nanoseconds, now, parsed,
@@ -86,7 +86,7 @@ fn layers_of(connection: &Connection, id: &Digest) -> rusqlite::Result<Vec<Diges
 }
 
 /// Inserts or replaces an image's row within a transaction.
-pub(super) fn insert_image(transaction: &Transaction<'_>, image: &Image) -> rusqlite::Result<Result<()>> {
+pub(super) fn insert_image(transaction: &Connection, image: &Image) -> rusqlite::Result<Result<()>> {
     if let Some(diff_id) = missing_layer(transaction, &image.layers)? {
         return Ok(Err(StoreError::LayerNotFound {
             diff_id: diff_id.clone(),

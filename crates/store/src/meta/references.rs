@@ -3,7 +3,7 @@
 use havre_oci::{Descriptor, Digest};
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::images::{Image, insert_image};
 use super::{Meta, descriptor_json, digest, json_or_null, now, timestamp};
@@ -82,7 +82,7 @@ pub struct Names<'a> {
 }
 
 fn insert_reference(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     name: &str,
     image: &Digest,
     target: Option<&Descriptor>,
@@ -109,7 +109,7 @@ fn insert_reference(
 }
 
 fn insert_repo_digest(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     repository: &str,
     digest: &Digest,
     image: &Digest,

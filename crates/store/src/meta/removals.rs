@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Meta, integer, now, timestamp};
 use crate::{Result, StoreError};
@@ -206,11 +206,7 @@ impl Meta {
     }
 }
 
-fn take(
-    transaction: &Transaction<'_>,
-    removal: i64,
-    taken: &Taken<'_>,
-) -> rusqlite::Result<Result<RemovedItem>> {
+fn take(transaction: &Connection, removal: i64, taken: &Taken<'_>) -> rusqlite::Result<Result<RemovedItem>> {
     let data = taken.data.as_ref().map(|path| path.to_string_lossy());
     let seq = transaction
         .prepare_cached(

@@ -1,6 +1,7 @@
 //! `rmi`.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::args::image::rm::Rm;
 use crate::commands::{Done, Failures};
@@ -29,14 +30,9 @@ impl Removed {
 
 /// `docker rmi`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
-    let client = session.client()?;
     let mut failures = Failures::default();
-    for name in &args.operands {
-        let call = client
-            .delete(format!("/images/{name}"))
-            .query_if("force", args.force)
-            .query_if("noprune", args.no_prune);
-        match call.answer::<Vec<Removed>>().await {
+    let mut show = |outcome: Result<Vec<Removed>, CliError>| {
+        match outcome {
             Ok(removed) => {
                 for removed in removed {
                     session.printer.line(&removed.line("Untagged", "Deleted"));
@@ -46,6 +42,52 @@ pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
             Err(error) if args.force && error.is_not_found() => session.printer.warn(&error.to_string()),
             Err(error) => failures.add(&error),
         }
+        Ok(())
+    };
+    if let Some(outcomes) = at_once(session, &args).await? {
+        for outcome in outcomes {
+            show(outcome.into())?;
+        }
+    } else {
+        let client = session.client()?;
+        for name in &args.operands {
+            let call = client
+                .delete(format!("/images/{name}"))
+                .query_if("force", args.force)
+                .query_if("noprune", args.no_prune);
+            show(call.answer().await)?;
+        }
     }
     Ok(failures.finish(session))
+}
+
+/// What became of one of several names.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+enum Outcome {
+    Removed(Vec<Removed>),
+    Error { status: u16, message: String },
+}
+
+impl From<Outcome> for Result<Vec<Removed>, CliError> {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Removed(removed) => Ok(removed),
+            Outcome::Error { status, message } => Err(CliError::Daemon { status, message }),
+        }
+    }
+}
+
+/// Several images in one request. `None`: there is only one, or the engine is not Havre.
+async fn at_once(session: &Session, args: &Rm) -> Result<Option<Vec<Outcome>>, CliError> {
+    if args.operands.len() < 2 {
+        return Ok(None);
+    }
+    let call = session.client()?.post("/havre/images/remove").json(&json!({
+        "Names": args.operands, "Force": args.force, "NoPrune": args.no_prune,
+    }));
+    match call.answer().await {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => answer.map(Some),
+    }
 }
