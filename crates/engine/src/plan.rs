@@ -287,9 +287,9 @@ impl Plans {
         };
         let images = self.images.service().prunable(&options, &uses).await?;
         let cached = crate::builds::prunable(self.store.clone(), all, filters.only_key("until")).await?;
-        let store = self.store.clone();
+        let (store, containers) = (self.store.clone(), gone.to_vec());
         let (images, sizes, caches) = blocking(move || {
-            let sizes = Sizes::of(&store, &images, &cached)?;
+            let sizes = Sizes::of(&store, &images, &cached, &containers)?;
             Ok((images, sizes, cached))
         })
         .await?;
@@ -350,6 +350,7 @@ impl Sizes {
         store: &Store,
         images: &[(havre_store::Image, Vec<String>)],
         cached: &[(String, Vec<Digest>)],
+        containers: &[String],
     ) -> Result<Self> {
         let gone: HashSet<&Digest> = images.iter().map(|(image, _)| &image.id).collect();
         let forgotten: HashSet<&str> = cached.iter().map(|(key, _)| key.as_str()).collect();
@@ -364,9 +365,11 @@ impl Sizes {
                 used.extend(entry.record.layers);
             }
         }
-        // Those of removed containers too, as long as they can be brought back.
+        // Those of containers that were removed before too, as long as they can be brought back.
         for snapshot in store.snapshots().list()? {
-            used.extend(snapshot.chain);
+            if !containers.contains(&snapshot.id) {
+                used.extend(snapshot.chain);
+            }
         }
         let layers = store.layers().list()?.into_iter();
         Ok(Self(

@@ -33,7 +33,7 @@ impl Declaration for Undo {
     const SHAPE: Shape = Shape {
         operands: Operands::AtMost(1),
         usage: "[OPTIONS] [ID]",
-        about: "Bring back the containers, volumes and networks that were removed last, or by the removal ID",
+        about: "Bring back containers, volumes and networks that were removed: the last, or those of a removal",
         aliases: &[],
         interspersed: true,
         refused: &[],

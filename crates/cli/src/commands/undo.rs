@@ -171,7 +171,7 @@ impl Removal {
         let left = self.expires.duration_since(Timestamp::now()).as_secs();
         let expires = match left {
             left if left <= 0 => "now".to_owned(),
-            left if left >= 7200 => format!("in {}", plan::span(left / 3600 * 3600)),
+            left if left >= 7200 => format!("in {}", plan::span((left + 1800) / 3600 * 3600)),
             left => format!("in {}", plan::span(left)),
         };
         Value::row(
