@@ -134,7 +134,7 @@ fn failures_have_dockers_statuses() {
         (
             "POST",
             "/networks/create",
-            &json!({"Name": "x", "Driver": "macvlan"}),
+            &json!({"Name": "x", "Driver": "overlay"}),
             400,
         ),
         ("GET", "/services", &nothing, 503),

@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod network;
+pub(crate) mod plan;
 pub(crate) mod search;
 pub(crate) mod system;
 pub(crate) mod trust;

@@ -76,7 +76,7 @@ const COMMON: [&str; 12] = [
 /// A command for programs: it is in no list.
 const HIDDEN: &str = "dial-stdio";
 
-const CLUSTER: &str = "clusters are not; this engine runs containers on one machine";
+const CLUSTER: &str = "this engine runs containers on one machine, not clusters";
 
 /// Commands of Docker that do not exist here, and why.
 const ABSENT: [(&str, &str); 15] = [

@@ -29,7 +29,7 @@ pub(crate) const DEFAULT_DESCRIPTION: &str = "Current DOCKER_HOST based configur
 /// The endpoint that counts here.
 const DOCKER: &str = "docker";
 /// No file of a context is larger.
-const MAX_FILE: u64 = 10 << 20;
+pub(crate) const MAX_FILE: u64 = 10 << 20;
 
 /// TLS files by endpoint and name.
 pub(crate) type TlsFiles = BTreeMap<String, BTreeMap<String, Vec<u8>>>;

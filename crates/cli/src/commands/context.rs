@@ -10,3 +10,4 @@ pub(crate) mod rm;
 pub(crate) mod show;
 pub(crate) mod update;
 pub(crate) mod r#use;
+mod zip;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::args::plan::{PlanFlags, PruneFlags};
 use crate::commands::{Done, prompt};
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
@@ -94,13 +95,42 @@ pub(crate) async fn dry_run(session: &Session, request: &Request<'_>, format: Op
 }
 
 /// `--format` is for the plan.
-pub(crate) fn check(dry_run: bool, format: Option<&str>) -> Result<(), CliError> {
-    if format.is_some() && !dry_run {
+pub(crate) fn check(flags: &PlanFlags) -> Result<(), CliError> {
+    if flags.format.is_some() && !flags.dry_run {
         return Err(CliError::Invalid(
             "--format is for the plan: use it with --dry-run".to_owned(),
         ));
     }
     Ok(())
+}
+
+/// The prune of one kind of things: shows what would go, or asks and has just that removed; an engine without plans is
+/// told by `removal` what to look for itself. What went, in words, and the bytes that came back; `None` if nothing was to.
+pub(crate) async fn prune(
+    session: &Session,
+    flags: &PruneFlags,
+    warning: &str,
+    request: &Request<'_>,
+    (kind, title): (&str, &str),
+    removal: impl Future<Output = Result<(String, i64), CliError>>,
+) -> Result<Option<(String, i64)>, CliError> {
+    check(&flags.plan)?;
+    if flags.plan.dry_run {
+        dry_run(session, request, flags.plan.format.as_deref()).await?;
+        return Ok(None);
+    }
+    let agreed = match flags.force {
+        true => None,
+        false => confirm(session, warning, request).await?,
+    };
+    let Some(plan) = agreed else {
+        return removal.await.map(Some);
+    };
+    let applied = apply(session, request.command, &plan).await?;
+    Ok(Some((
+        applied.deleted(kind, title, &plan),
+        applied.space_reclaimed,
+    )))
 }
 
 /// The plan; `None` if the engine makes none.
@@ -219,9 +249,7 @@ impl Plan {
                 span(self.undo_window)
             ));
             if for_good > 0 {
-                text.push_str(
-                    "Images and build cache cannot be brought back: their space is free at once.\n",
-                );
+                text.push_str("Images and build cache cannot be brought back.\n");
             }
         }
         Ok(text)

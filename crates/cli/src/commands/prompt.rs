@@ -32,9 +32,16 @@ pub(super) async fn prune(
     if !force {
         confirm(session, warning)?;
     }
-    let (text, freed) = removal.await?;
+    Ok(report(session, Some(removal.await?)))
+}
+
+/// Shows what went and what that gave back; nothing, if nothing was to go.
+pub(super) fn report(session: &Session, pruned: Option<(String, i64)>) -> ExitStatus {
+    let Some((text, freed)) = pruned else {
+        return ExitStatus::SUCCESS;
+    };
     session.printer.out(&text);
-    Ok(reclaimed(session, freed))
+    reclaimed(session, freed)
 }
 
 /// The last line of a `prune`.

@@ -3,25 +3,18 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::plan::PruneFlags;
 
 #[derive(Args, Debug)]
 pub(crate) struct Prune {
-    #[arg(long, help = "Show what would be removed and change nothing")]
-    pub(crate) dry_run: bool,
     #[arg(
         long,
         value_name = "filter",
         help = "Provide filter values (e.g. \"until=<timestamp>\")"
     )]
     pub(crate) filter: Vec<String>,
-    #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
-    pub(crate) force: bool,
-    #[arg(
-        long,
-        value_name = "string",
-        help = "Format the plan of --dry-run: 'table', 'json', or a Go template for each object"
-    )]
-    pub(crate) format: Option<String>,
+    #[command(flatten)]
+    pub(crate) removal: PruneFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

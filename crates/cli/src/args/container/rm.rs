@@ -3,23 +3,16 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::plan::PlanFlags;
 
 #[derive(Args, Debug)]
 pub(crate) struct Rm {
-    #[arg(long, help = "Show what would be removed and change nothing")]
-    pub(crate) dry_run: bool,
     #[arg(
         short = 'f',
         long,
         help = "Force the removal of a running container (uses SIGKILL)"
     )]
     pub(crate) force: bool,
-    #[arg(
-        long,
-        value_name = "string",
-        help = "Format the plan of --dry-run: 'table', 'json', or a Go template for each object"
-    )]
-    pub(crate) format: Option<String>,
     #[arg(short = 'l', long, help = "Remove the specified link")]
     pub(crate) link: bool,
     #[arg(
@@ -28,6 +21,8 @@ pub(crate) struct Rm {
         help = "Remove anonymous volumes associated with the container"
     )]
     pub(crate) volumes: bool,
+    #[command(flatten)]
+    pub(crate) plan: PlanFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

@@ -3,19 +3,14 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::plan::PlanFlags;
 
 #[derive(Args, Debug)]
 pub(crate) struct Rm {
-    #[arg(long, help = "Show what would be removed and change nothing")]
-    pub(crate) dry_run: bool,
     #[arg(short = 'f', long, help = "Do not error if the network does not exist")]
     pub(crate) force: bool,
-    #[arg(
-        long,
-        value_name = "string",
-        help = "Format the plan of --dry-run: 'table', 'json', or a Go template for each object"
-    )]
-    pub(crate) format: Option<String>,
+    #[command(flatten)]
+    pub(crate) plan: PlanFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

@@ -19,31 +19,20 @@ struct Pruned {
 
 /// `docker container prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
-    plan::check(args.dry_run, args.format.as_deref())?;
-    let warning = "WARNING! This will remove all stopped containers.\n";
     let request = plan::Request {
         command: "container prune",
         filters: filters(&args.filter)?,
         ..plan::Request::default()
     };
-    if args.dry_run {
-        return plan::dry_run(session, &request, args.format.as_deref()).await;
-    }
-    let agreed = match args.force {
-        true => None,
-        false => plan::confirm(session, warning, &request).await?,
-    };
-    let removal = async {
-        match agreed {
-            Some(plan) => {
-                let applied = plan::apply(session, "container prune", &plan).await?;
-                let text = applied.deleted("container", "Deleted Containers:", &plan);
-                Ok((text, applied.space_reclaimed))
-            }
-            None => remove(session, &args.filter).await,
-        }
-    };
-    prompt::prune(session, true, warning, removal).await
+    let pruned = plan::prune(
+        session,
+        &args.removal,
+        "WARNING! This will remove all stopped containers.\n",
+        &request,
+        ("container", "Deleted Containers:"),
+        remove(session, &args.filter),
+    );
+    Ok(prompt::report(session, pruned.await?))
 }
 
 /// Removes, and gives what was removed and how many bytes came back.

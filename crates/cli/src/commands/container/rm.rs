@@ -12,8 +12,8 @@ const AT_ONCE: usize = 50;
 
 /// `docker rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
-    plan::check(args.dry_run, args.format.as_deref())?;
-    if args.dry_run {
+    plan::check(&args.plan)?;
+    if args.plan.dry_run {
         if args.link {
             return Err(CliError::Invalid(
                 "--dry-run shows no links: leave out one of --dry-run and --link".to_owned(),
@@ -26,7 +26,7 @@ pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
             volumes: args.volumes,
             ..plan::Request::default()
         };
-        return plan::dry_run(session, &request, args.format.as_deref()).await;
+        return plan::dry_run(session, &request, args.plan.format.as_deref()).await;
     }
     let client = session.client()?;
     let mut failures = Failures::default();

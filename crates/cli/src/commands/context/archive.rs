@@ -3,7 +3,8 @@
 
 use std::io::{self, Read};
 
-use crate::contexts::{Context, TlsFiles};
+use super::zip;
+use crate::contexts::{Context, MAX_FILE, TlsFiles};
 use crate::error::CliError;
 
 /// Zeros that end an archive whatever it ended with: padding, and two empty blocks.
@@ -38,28 +39,15 @@ fn directory(tar: &mut tar::Builder<Vec<u8>>, name: &str) -> io::Result<()> {
     tar.append_data(&mut header, name, io::empty())
 }
 
-/// Reads a context and its TLS files from a tar of bounded size.
+/// Reads a context and its TLS files from a tar or a zip of bounded size.
 pub(super) fn read(archive: &[u8]) -> Result<(Context, TlsFiles), CliError> {
-    let invalid = |reason: String| CliError::Invalid(format!("invalid context: {reason}"));
+    let files = match zip::begins(archive) {
+        true => zip::files(archive, MAX_FILE).map_err(|error| invalid(error.to_string()))?,
+        false => tar_files(archive)?,
+    };
     let mut context = None;
     let mut tls = TlsFiles::new();
-    // Docker's client ends an archive with the last byte of the last file, without what pads it.
-    let length = archive.len() as u64;
-    let mut archive = tar::Archive::new(archive.chain(io::repeat(0).take(END)));
-    let entries = archive.entries().map_err(|error| invalid(error.to_string()))?;
-    for entry in entries {
-        let mut entry = entry.map_err(|error| invalid(error.to_string()))?;
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if entry.raw_file_position() + entry.size() > length {
-            return Err(invalid(format!("it ends in the middle of {name:?}")));
-        }
-        let mut bytes = Vec::new();
-        entry
-            .read_to_end(&mut bytes)
-            .map_err(|error| invalid(format!("{name}: {error}")))?;
+    for (name, bytes) in files {
         if name == "meta.json" {
             let read: Context =
                 serde_json::from_slice(&bytes).map_err(|error| invalid(format!("{name}: {error}")))?;
@@ -78,6 +66,34 @@ pub(super) fn read(archive: &[u8]) -> Result<(Context, TlsFiles), CliError> {
     }
     let context = context.ok_or_else(|| invalid("no metadata found".to_owned()))?;
     Ok((context, tls))
+}
+
+fn invalid(reason: String) -> CliError {
+    CliError::Invalid(format!("invalid context: {reason}"))
+}
+
+fn tar_files(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, CliError> {
+    // Docker's client ends an archive with the last byte of the last file, without what pads it.
+    let length = archive.len() as u64;
+    let mut archive = tar::Archive::new(archive.chain(io::repeat(0).take(END)));
+    let entries = archive.entries().map_err(|error| invalid(error.to_string()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let mut entry = entry.map_err(|error| invalid(error.to_string()))?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if entry.raw_file_position() + entry.size() > length {
+            return Err(invalid(format!("it ends in the middle of {name:?}")));
+        }
+        let mut bytes = Vec::new();
+        entry
+            .read_to_end(&mut bytes)
+            .map_err(|error| invalid(format!("{name}: {error}")))?;
+        files.push((name, bytes));
+    }
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -105,6 +121,10 @@ mod tests {
             String::from_utf8(again.to_json().unwrap()).unwrap(),
             r#"{"Name":"box","Metadata":{"Description":"a \u003cbox\u003e"},"Endpoints":{"docker":{"Host":"tcp://box:2376","SkipTLSVerify":false}}}"#
         );
+        assert_eq!(files, tls);
+        let zipped = include_bytes!("../../../tests/data/context.zip");
+        let (zipped, files) = read(zipped).unwrap();
+        assert_eq!(zipped.endpoints.docker.host, "tcp://box:2376");
         assert_eq!(files, tls);
     }
 

@@ -8,9 +8,6 @@ use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::session::Session;
 
-/// How every zip begins: with a file, or empty (APPNOTE 4.3).
-const ZIP: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
-
 /// `docker context import`.
 pub(crate) async fn import(session: &Session, args: Import) -> Done {
     let [name, source] = args.operands.as_slice() else {
@@ -25,11 +22,6 @@ pub(crate) async fn import(session: &Session, args: Import) -> Done {
         "-" => contexts::read_bounded("-", std::io::stdin().lock())?,
         path => contexts::read_file(path.as_ref())?,
     };
-    if ZIP.iter().any(|magic| bytes.starts_with(magic)) {
-        return Err(CliError::Invalid(format!(
-            "{source} is a zip: contexts are read from tar archives, which `docker context export` writes"
-        )));
-    }
     let (mut context, tls) = archive::read(&bytes)?;
     context.name.clone_from(name);
     store.put(&context, &tls)?;

@@ -22,7 +22,7 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
             "ERROR: The \"until\" filter is not supported with \"--volumes\"".to_owned(),
         ));
     }
-    plan::check(args.dry_run, args.format.as_deref())?;
+    plan::check(&args.removal.plan)?;
     let request = plan::Request {
         command: "system prune",
         all: args.all,
@@ -30,10 +30,10 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         filters: filters(&args.filter)?,
         ..plan::Request::default()
     };
-    if args.dry_run {
-        return plan::dry_run(session, &request, args.format.as_deref()).await;
+    if args.removal.plan.dry_run {
+        return plan::dry_run(session, &request, args.removal.plan.format.as_deref()).await;
     }
-    let agreed = match args.force {
+    let agreed = match args.removal.force {
         true => None,
         false => plan::confirm(session, &warning(&args), &request).await?,
     };

@@ -19,7 +19,6 @@ struct Pruned {
 
 /// `docker volume prune`.
 pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
-    plan::check(args.dry_run, args.format.as_deref())?;
     if args.all && args.filter.iter().any(|filter| filter.starts_with("all=")) {
         return Err(CliError::Invalid(
             "conflicting options: cannot specify both --all and --filter all=1".to_owned(),
@@ -35,24 +34,15 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         filters: wanted(&args.filter, args.all)?,
         ..plan::Request::default()
     };
-    if args.dry_run {
-        return plan::dry_run(session, &request, args.format.as_deref()).await;
-    }
-    let agreed = match args.force {
-        true => None,
-        false => plan::confirm(session, warning, &request).await?,
-    };
-    let removal = async {
-        match agreed {
-            Some(plan) => {
-                let applied = plan::apply(session, "volume prune", &plan).await?;
-                let text = applied.deleted("volume", "Deleted Volumes:", &plan);
-                Ok((text, applied.space_reclaimed))
-            }
-            None => remove(session, &args.filter, args.all).await,
-        }
-    };
-    prompt::prune(session, true, warning, removal).await
+    let pruned = plan::prune(
+        session,
+        &args.removal,
+        warning,
+        &request,
+        ("volume", "Deleted Volumes:"),
+        remove(session, &args.filter, args.all),
+    );
+    Ok(prompt::report(session, pruned.await?))
 }
 
 fn wanted(filter: &[String], all: bool) -> Result<Option<String>, CliError> {

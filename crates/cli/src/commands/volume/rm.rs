@@ -7,15 +7,15 @@ use crate::session::Session;
 
 /// `docker volume rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
-    plan::check(args.dry_run, args.format.as_deref())?;
-    if args.dry_run {
+    plan::check(&args.plan)?;
+    if args.plan.dry_run {
         let request = plan::Request {
             command: "volume rm",
             names: &args.operands,
             force: args.force,
             ..plan::Request::default()
         };
-        return plan::dry_run(session, &request, args.format.as_deref()).await;
+        return plan::dry_run(session, &request, args.plan.format.as_deref()).await;
     }
     let client = session.client()?;
     let mut failures = Failures::default();
