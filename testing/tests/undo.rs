@@ -415,3 +415,88 @@ fn a_daemon_that_is_killed_leaves_it_removed_or_there() {
         assert_eq!(engine.ok("volume ls -q"), "");
     }
 }
+
+#[test]
+fn a_daemon_that_is_killed_while_it_undoes_loses_nothing() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("network create back");
+    engine.ok("run --name box --network back -v /data busybox touch /data/file");
+    for round in 0..8 {
+        // Nobody but the container is on it, and it does not run.
+        engine.ok("rm -v box");
+        engine.ok("network rm back");
+        let undoing = engine.cmd("undo").spawn();
+        std::thread::sleep(std::time::Duration::from_millis(round * 3));
+        engine.kill_daemon();
+        let _ = undoing.finish();
+        engine.start_daemon();
+        while held(&engine) > 0 {
+            engine.ok("undo");
+        }
+        engine.ok("network inspect back");
+        assert_eq!(
+            engine.ok("run --rm --volumes-from box --network back busybox ls /data"),
+            "file",
+            "round {round}"
+        );
+    }
+    engine.ok("start -a box");
+}
+
+#[test]
+fn a_disk_that_runs_full_gets_the_space() {
+    let dir = tempfile::Builder::new()
+        .prefix("havre-small-")
+        .tempdir_in("/var/tmp")
+        .expect("a directory");
+    let (disk, mount) = (dir.path().join("disk"), dir.path().join("root"));
+    let file = fs::File::create(&disk).expect("a file");
+    file.set_len(80 << 20).expect("a disk");
+    fs::create_dir(&mount).expect("a directory");
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program).args(arguments).status();
+        assert!(status.expect(program).success(), "{program}");
+    };
+    let (disk, mounted) = (disk.to_string_lossy(), mount.to_string_lossy());
+    run("mkfs.ext4", &["-q", "-F", &disk]);
+    run("mount", &["-o", "loop", &disk, &mounted]);
+    let engine = TestEngine::at(&mount.join("havre"));
+    engine.load(&havre_testing::Image::busybox(), "busybox:latest");
+    let fill = |name: &str, megabytes: u32| {
+        let count = format!("count={megabytes}");
+        engine.run([
+            "run",
+            "--name",
+            name,
+            "busybox",
+            "dd",
+            "if=/dev/zero",
+            "of=/big",
+            "bs=1M",
+            &count,
+        ])
+    };
+    assert_eq!(fill("one", 15).code, 0);
+    assert_eq!(fill("two", 15).code, 0);
+    engine.ok("rm one");
+    engine.ok("rm two");
+    assert_eq!(held(&engine), 2);
+    // As much as is free now, and then what is kept goes, oldest first.
+    let _ = fill("three", 60);
+    eventually("the oldest is given up", || {
+        let left = engine.ok("undo --list --format {{.Objects}}");
+        !left.contains("container one")
+    });
+    engine.ok("rm three");
+    eventually("there is room again", || {
+        fill("four", 30).code == 0 || {
+            engine.run("rm four");
+            false
+        }
+    });
+    drop(engine);
+    let _ = std::process::Command::new("umount")
+        .arg("-l")
+        .arg(&mount)
+        .status();
+}

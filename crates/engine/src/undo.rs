@@ -284,6 +284,53 @@ impl Inner {
 
     /// Everything comes back or nothing does: obstacles are looked for first, and the journal moves all documents at once.
     fn restore(&self, removal: &mut Removal) -> Result<Vec<String>> {
+        self.check(removal)?;
+        let removal = &*removal;
+        let of = |kind: &'static str| {
+            let items = removal.items.iter();
+            items.filter(move |item| item.kind == kind)
+        };
+        let mut made = Vec::new();
+        let mut restored = Ok(());
+        for item in of(networks::KIND) {
+            match self.networks.prepare(&item.body) {
+                Ok(record) => made.push(record),
+                Err(error) => {
+                    restored = Err(error);
+                    break;
+                }
+            }
+        }
+        let mut reserved = Vec::new();
+        let restored = restored.and_then(|()| {
+            for item in of(containers::KIND) {
+                let name = item.name.as_deref().unwrap_or(&item.id);
+                self.containers.reserve(name, &item.id)?;
+                reserved.push((name, item.id.as_str()));
+            }
+            let volumes = of(volumes::KIND).map(|item| item.body.as_str());
+            let commit = || Ok(self.store.removals().restore(removal)?);
+            self.volumes.restore(volumes, removal.id, commit)
+        });
+        if let Err(error) = restored {
+            made.iter().for_each(|record| self.networks.abandon(record));
+            for (name, id) in reserved {
+                self.containers.release(name, id);
+            }
+            return Err(error);
+        }
+        for record in made {
+            self.networks.adopt(record, removal.id);
+        }
+        let mut warnings = Vec::new();
+        for item in of(containers::KIND) {
+            warnings.extend(self.containers.restored(&item.body, removal.id)?);
+        }
+        Ok(warnings)
+    }
+
+    /// Looks for what stands in the way, and puts documents into the form in which they come back.
+    fn check(&self, removal: &mut Removal) -> Result<()> {
         let mut obstacles = Vec::new();
         for item in &mut removal.items {
             let name = item.name.as_deref().unwrap_or(&item.id);
@@ -311,39 +358,7 @@ impl Inner {
                 obstacles.join("; ")
             )));
         }
-        let of = |kind: &'static str| {
-            let items = removal.items.iter();
-            items.filter(move |item| item.kind == kind)
-        };
-        let mut made = Vec::new();
-        let mut restored = Ok(());
-        for item in of(networks::KIND) {
-            match self.networks.prepare(&item.body) {
-                Ok(record) => made.push(record),
-                Err(error) => {
-                    restored = Err(error);
-                    break;
-                }
-            }
-        }
-        let restored =
-            restored.and_then(|()| self.store.removals().restore(removal).map_err(EngineError::from));
-        if let Err(error) = restored {
-            made.iter().for_each(|record| self.networks.abandon(record));
-            return Err(error);
-        }
-        for record in made {
-            self.networks.adopt(record, removal.id);
-        }
-        // Volumes before the containers that refer to them.
-        for item in of(volumes::KIND) {
-            self.volumes.restored(&item.body, removal.id)?;
-        }
-        let mut warnings = Vec::new();
-        for item in of(containers::KIND) {
-            warnings.extend(self.containers.restored(&item.body, removal.id)?);
-        }
-        Ok(warnings)
+        Ok(())
     }
 
     fn is_short(&self) -> bool {

@@ -180,7 +180,17 @@ impl Containers {
         encode(&record)
     }
 
-    /// A container that was brought back, from its document. Says which of its volumes are not there.
+    /// Takes the name of a container that is about to come back.
+    pub(crate) fn reserve(&self, name: &str, id: &str) -> Result<()> {
+        self.0.table.reserve(name, id)
+    }
+
+    /// It does not come back after all.
+    pub(crate) fn release(&self, name: &str, id: &str) {
+        self.0.table.release(name, id);
+    }
+
+    /// A container that was brought back under a reserved name, from its document. Says which of its volumes are not there.
     pub(crate) fn restored(&self, body: &str, removal: u64) -> Result<Vec<String>> {
         let record = read(body)?;
         let inner = &self.0;
@@ -194,7 +204,6 @@ impl Containers {
                 ));
             }
         }
-        inner.table.reserve(&record.name, &record.id)?;
         let container = inner.table.insert(Container::new(record));
         inner.publish(&container, "create", &[("undo", removal.to_string())]);
         Ok(missing)

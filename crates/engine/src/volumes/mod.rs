@@ -401,20 +401,36 @@ impl Volumes {
         Ok(())
     }
 
-    /// A volume that was brought back, from its document.
-    pub(crate) fn restored(&self, body: &str, removal: u64) -> Result<()> {
-        let volume = read(body)?;
-        let name = volume.name.clone();
-        let entry = Entry {
-            volume,
-            users: BTreeSet::new(),
-            made_for: None,
-        };
-        self.table().insert(name.clone(), entry);
-        let event = Event::new(EventType::Volume, "create", name);
-        self.0
-            .events
-            .publish(event.with("driver", "local").with("undo", removal));
+    /// Volumes come back by `commit`, which brings their documents and data back. Nobody makes others of their names meanwhile.
+    pub(crate) fn restore<'a>(
+        &self,
+        bodies: impl Iterator<Item = &'a str>,
+        removal: u64,
+        commit: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let volumes = bodies.map(read).collect::<Result<Vec<_>>>()?;
+        let mut table = self.table();
+        if let Some(taken) = volumes.iter().find(|volume| table.contains_key(&volume.name)) {
+            return Err(EngineError::conflict(format!(
+                "volume {}: another volume has its name: remove that first",
+                taken.name
+            )));
+        }
+        commit()?;
+        for volume in &volumes {
+            let entry = Entry {
+                volume: volume.clone(),
+                users: BTreeSet::new(),
+                made_for: None,
+            };
+            table.insert(volume.name.clone(), entry);
+        }
+        drop(table);
+        for volume in volumes {
+            let event = Event::new(EventType::Volume, "create", volume.name);
+            let event = event.with("driver", "local").with("undo", removal);
+            self.0.events.publish(event);
+        }
         Ok(())
     }
 
