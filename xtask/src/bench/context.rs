@@ -40,7 +40,7 @@ pub(super) fn rows(engine: &Engine, scratch: &Path, files: u64, results: &mut Re
 }
 
 /// The context, made once and kept: files of 100 bytes to some hundred kilobytes of noise in a thousand directories.
-fn ensure(scratch: &Path, files: u64) -> Outcome<PathBuf> {
+pub(super) fn ensure(scratch: &Path, files: u64) -> Outcome<PathBuf> {
     let context = scratch.join(format!("context-{}k", files / 1000));
     if context.join("Dockerfile").exists() {
         return Ok(context);

@@ -9,6 +9,7 @@
 //! disk, and when space is free again.
 
 mod archive;
+mod containers;
 mod context;
 mod engines;
 mod environment;
@@ -40,22 +41,30 @@ struct Scale {
     images: usize,
     /// Files of the large build context.
     files: u64,
+    /// Bytes of a container's log.
+    log: u64,
+    /// Bytes sent over the network.
+    traffic: u64,
 }
 
 impl Scale {
     const FULL: Self = Self {
         images: 1000,
         files: 20_000,
+        log: 1_000_000_000,
+        traffic: 4 << 30,
     };
     /// To see that everything works.
     const SMALL: Self = Self {
         images: 50,
         files: 1000,
+        log: 10_000_000,
+        traffic: 64 << 20,
     };
 }
 
 const USAGE: &str = "usage: xtask bench [--havre PATH] [--rounds N] [--engines havre,docker,podman] \
-                     [--only pull,run,exec,starts,build,context,save,rmi,lists,memory] [--scale full|small] [--scratch DIR]";
+                     [--only pull,run,exec,starts,build,context,save,rmi,lists,memory,containers] [--scale full|small] [--scratch DIR]";
 
 pub(crate) fn run(args: Vec<String>) -> Outcome {
     let options = parse(args)?;
@@ -79,6 +88,9 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
             work::all(&engine, &images, &wanted, options.scale, &mut results)?;
             if wanted("context") {
                 context::rows(&engine, &options.scratch, options.scale.files, &mut results)?;
+            }
+            if wanted("containers") {
+                containers::rows(&engine, &options.scratch, options.scale, &mut results)?;
             }
             engine.stop();
         }

@@ -19,7 +19,7 @@ pub(super) struct Bars {
     pub(super) ratios: Vec<Option<f64>>,
 }
 
-const WIDTH: u32 = 960;
+const WIDTH: u32 = 1040;
 const ROW: u32 = 34;
 const MARGIN: u32 = 70;
 const COLOURS: [RGBColor; 2] = [RGBColor(0x2b, 0x6c, 0xb0), RGBColor(0x8e, 0x5a, 0xa8)];
@@ -50,7 +50,7 @@ where
         .caption("times faster than …", (FONT, 20))
         .margin(12)
         .x_label_area_size(36)
-        .y_label_area_size(290)
+        .y_label_area_size(380)
         .build_cartesian_2d((shortest..longest).log_scale(), 0.0..count)?;
     chart
         .configure_mesh()
