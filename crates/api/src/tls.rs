@@ -155,3 +155,72 @@ pub(crate) async fn accept(
         () = stop.cancelled() => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key_file) = (
+            directory.join(format!("{name}.pem")),
+            directory.join(format!("{name}-key.pem")),
+        );
+        fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(&key_file, key.serialize_pem()).unwrap();
+        (certificate, key_file)
+    }
+
+    #[test]
+    fn files_are_read_and_named_when_they_are_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair(dir.path(), "one");
+        let (other, other_key) = pair(dir.path(), "other");
+        let identity = |certificate: &Path, key: &Path, clients: Option<&Path>| {
+            let identity = Identity {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+                clients: clients.map(Path::to_owned),
+            };
+            identity
+                .server_config()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(identity(&certificate, &key, None), Ok(()));
+        assert_eq!(identity(&certificate, &key, Some(&other)), Ok(()));
+        let starts = |found: Result<(), String>, words: &str| {
+            let error = found.unwrap_err();
+            assert!(error.starts_with(words), "{error}");
+        };
+        let missing = dir.path().join("missing.pem");
+        starts(
+            identity(&missing, &key, None),
+            &format!("cannot use {} for TLS: ", missing.display()),
+        );
+        starts(
+            identity(&certificate, &key, Some(&missing)),
+            &format!("cannot use {} for TLS: ", missing.display()),
+        );
+        starts(
+            identity(&key, &key, None),
+            &format!("cannot use {} for TLS: no certificate in PEM form", key.display()),
+        );
+        starts(
+            identity(&certificate, &certificate, None),
+            &format!(
+                "cannot use {} for TLS: no private key in PEM form",
+                certificate.display()
+            ),
+        );
+        starts(
+            identity(&certificate, &other_key, None),
+            &format!(
+                "cannot use {} with {} for TLS: ",
+                certificate.display(),
+                other_key.display()
+            ),
+        );
+    }
+}
