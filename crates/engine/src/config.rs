@@ -26,7 +26,7 @@
 //!
 //! [undo]
 //! window = "24h"                     # how long what was removed can be brought back; 0: not at all
-//! quota = "10GB"                     # beyond it, or when the disk runs short of space, the oldest goes for good
+//! quota = "10GB"                     # beyond it, or beyond what is free, the oldest goes for good
 //!
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge

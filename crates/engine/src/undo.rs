@@ -1,7 +1,8 @@
 //! Removals that can be undone: for how long, within how much space, and the way back.
 //!
 //! What is removed is kept in the store's journal ([`havre_store::Removals`]). It goes for good when the window has passed,
-//! when everything kept is more than the quota, when the disk runs short of space, oldest first, or when it is told to.
+//! when everything kept is more than the quota or than what is free, when the disk runs short of space, oldest first, or when it
+//! is told to.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -377,19 +378,23 @@ impl Inner {
         }
         let now = Timestamp::now();
         let mut count = removals.len();
+        let mut free = self.store.removals().space().map_or(u64::MAX, |(free, _)| free);
         for removal in removals.iter().rev() {
             let age = now.duration_since(removal.at);
             let short = self.is_short();
             // A clock that was set back must not keep it for years.
             let old = age >= self.window || age < -self.window;
-            if !(old || kept > self.quota || short || count > MOST) {
+            // What is kept leaves at least as much free for what is new.
+            if !(old || kept > self.quota.min(free) || short || count > MOST) {
                 return Ok(Some(
                     removal.at.checked_add(self.window).unwrap_or(Timestamp::MAX),
                 ));
             }
             tracing::debug!(removal = removal.id, old, short, "gives up a removal");
             self.store.removals().forget(removal)?;
-            kept -= removal.items.iter().filter_map(|item| item.size).sum::<u64>();
+            let size = removal.items.iter().filter_map(|item| item.size).sum::<u64>();
+            kept -= size;
+            free = free.saturating_add(size);
             count -= 1;
             if short {
                 // Deleting goes on in the background; whether it was enough shows when it is done.
