@@ -11,7 +11,7 @@ CARGO=${CARGO:-cargo}
 
 suites=("$@")
 # What depends on the kernel and its cgroups; the rest of the tests says the same everywhere.
-[ $# -gt 0 ] || suites=(havre_sys havre_runtime exchange:verified cgroups confinement exec run bridge containers daemon network upkeep verity)
+[ $# -gt 0 ] || suites=(havre_sys havre_runtime exchange:verified cgroups confinement exec run bridge user containers daemon network networks upkeep verity)
 
 $CARGO build --locked -p havre
 # Each line about a test program has its path; the name is what stands before the hash.

@@ -31,7 +31,7 @@
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge
 //! table = "havre"                    # nftables table
-//! pools = ["172.17.0.0/16"]          # subnets to try for the bridge
+//! pools = ["172.17.0.0/16"]          # subnets to try for networks that name none, of both families
 //! mtu = 1500
 //! ipv6 = true                        # the default bridge has IPv6, too
 //! ipv6-subnet = "fd00:17::/64"       # its subnet; one of the engine's own unless set
@@ -99,7 +99,7 @@ pub struct Listening {
 pub struct NetworkSettings {
     pub bridge: Option<String>,
     pub table: Option<String>,
-    /// Subnets, `ADDRESS/BITS`.
+    /// Subnets, `ADDRESS/BITS`, of both families.
     pub pools: Vec<String>,
     pub mtu: Option<u32>,
     /// The default bridge has IPv6, too.
@@ -127,6 +127,32 @@ struct Toml {
     insecure_networks: Vec<String>,
 }
 
+/// Of daemon.json: `base` in pieces of `size` bits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AddressPool {
+    base: String,
+    size: u8,
+}
+
+/// The most pieces of one base that are considered.
+const POOL_PIECES: usize = 4096;
+
+impl AddressPool {
+    /// The subnets of its pieces.
+    fn subnets(&self) -> Result<Vec<String>> {
+        let wrong = || {
+            EngineError::invalid(format!(
+                "invalid default-address-pools: base {:?} in pieces of /{}: expected ADDRESS/BITS and at least as many bits",
+                self.base, self.size
+            ))
+        };
+        let base: ipnet::IpNet = self.base.parse().map_err(|_| wrong())?;
+        let pieces = base.trunc().subnets(self.size).map_err(|_| wrong())?;
+        Ok(pieces.take(POOL_PIECES).map(|piece| piece.to_string()).collect())
+    }
+}
+
 /// The keys of daemon.json that have a meaning here; everything else is collected.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -139,6 +165,7 @@ struct DaemonJson {
     mtu: Option<u32>,
     ipv6: bool,
     fixed_cidr_v6: Option<String>,
+    default_address_pools: Vec<AddressPool>,
     bridge: Option<String>,
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
@@ -205,6 +232,10 @@ impl ConfigFile {
         registries
             .merge_daemon_json(text)
             .map_err(|error| EngineError::invalid(error.to_string()))?;
+        let mut pools = Vec::new();
+        for pool in &daemon.default_address_pools {
+            pools.extend(pool.subnets()?);
+        }
         let config = ConfigFile {
             log_level: daemon
                 .log_level
@@ -226,6 +257,7 @@ impl ConfigFile {
             network: NetworkSettings {
                 bridge: daemon.bridge,
                 mtu: daemon.mtu,
+                pools,
                 ipv6: daemon.ipv6,
                 ipv6_subnet: daemon.fixed_cidr_v6,
                 ..NetworkSettings::default()
@@ -263,7 +295,7 @@ impl ConfigFile {
         self.undo.quota()?;
         self.storage.store_options()?;
         for pool in &self.network.pools {
-            if pool.parse::<ipnet::Ipv4Net>().is_err() {
+            if pool.parse::<ipnet::IpNet>().is_err() {
                 return wrong("network.pools", pool, "ADDRESS/BITS, such as 172.17.0.0/16");
             }
         }
@@ -393,6 +425,45 @@ mod tests {
         assert_eq!(config.ignored, ["storage-driver"]);
         assert!(ConfigFile::parse_daemon_json("{").is_err());
         assert_eq!(ConfigFile::parse_daemon_json("").unwrap(), ConfigFile::default());
+    }
+
+    #[test]
+    fn dockers_address_pools_are_pools() {
+        let pools = |text: &str| {
+            let text = format!(
+                "{{\"default-address-pools\": [{text}], \"ipv6\": true, \"fixed-cidr-v6\": \"fd17::/64\"}}"
+            );
+            ConfigFile::parse_daemon_json(&text)
+        };
+        let both =
+            pools(r#"{"base": "10.10.0.0/23", "size": 24}, {"base": "fd00:10::/62", "size": 64}"#).unwrap();
+        assert_eq!(
+            both.network.pools,
+            [
+                "10.10.0.0/24",
+                "10.10.1.0/24",
+                "fd00:10::/64",
+                "fd00:10:0:1::/64",
+                "fd00:10:0:2::/64",
+                "fd00:10:0:3::/64"
+            ]
+        );
+        assert!(both.network.ipv6);
+        assert_eq!(both.network.ipv6_subnet.as_deref(), Some("fd17::/64"));
+        assert_eq!(both.ignored, [""; 0]);
+        let many = pools(r#"{"base": "fd00::/16", "size": 64}"#).unwrap();
+        assert_eq!(many.network.pools.len(), POOL_PIECES);
+        for wrong in [
+            r#"{"base": "10.10.0.0/16", "size": 8}"#,
+            r#"{"base": "10.10.0.0/16", "size": 33}"#,
+            r#"{"base": "here", "size": 24}"#,
+            r#"{"base": "10.10.0.0/16"}"#,
+        ] {
+            let error = pools(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("invalid default-address-pools"), "{error}");
+        }
+        let wrong = ConfigFile::parse_toml("[network]\nipv6-subnet = \"10.0.0.0/8\"").unwrap_err();
+        assert!(wrong.to_string().contains("network.ipv6-subnet"), "{wrong}");
     }
 
     #[test]

@@ -288,10 +288,18 @@ fn network_config(state: &std::path::Path, config: &ConfigFile, id: &str) -> Res
     if let Some(table) = &config.network.table {
         network.table.clone_from(table);
     }
-    if !config.network.pools.is_empty() {
-        let pools: Result<_, _> = config.network.pools.iter().map(|pool| pool.parse()).collect();
-        network.pools = pools
-            .map_err(|_| EngineError::invalid("network.pools: expected subnets such as 172.17.0.0/16"))?;
+    let pools: Result<Vec<ipnet::IpNet>, _> = config.network.pools.iter().map(|pool| pool.parse()).collect();
+    let pools =
+        pools.map_err(|_| EngineError::invalid("network.pools: expected subnets such as 172.17.0.0/16"))?;
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for pool in pools {
+        match pool {
+            ipnet::IpNet::V4(pool) => ipv4.push(pool),
+            ipnet::IpNet::V6(pool) => ipv6.push(pool),
+        }
+    }
+    if !ipv4.is_empty() {
+        network.pools = ipv4;
     }
     network.mtu = config.network.mtu;
     let hashed = havre_oci::Digest::sha256_of(format!("havre addresses {id}").as_bytes());
@@ -301,7 +309,10 @@ fn network_config(state: &std::path::Path, config: &ConfigFile, id: &str) -> Res
         *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
     }
     let private = havre_network::private_pool(identity);
-    network.ipv6_pools = vec![private];
+    network.ipv6_pools = match ipv6.is_empty() {
+        true => vec![private],
+        false => ipv6,
+    };
     if config.network.ipv6 {
         let chosen = config.network.ipv6_subnet.as_ref().map(|subnet| subnet.parse());
         let chosen = chosen.transpose().map_err(|_| {

@@ -121,6 +121,7 @@ impl Firewall {
         }
     }
 
+    /// Earlier versions had a table of family `ip`, which goes where it still is.
     fn rules(&self, zones: &[Zone], published: &[Element]) -> String {
         let table = &self.table;
         let contents = |map: &str| {
@@ -190,7 +191,9 @@ impl Firewall {
             false => format!("        oifname != {{ {} }} accept\n", ours.join(", ")),
         };
         format!(
-            r#"add table inet {table}
+            r#"add table ip {table}
+delete table ip {table}
+add table inet {table}
 delete table inet {table}
 table inet {table} {{
 {maps}    chain guard {{
