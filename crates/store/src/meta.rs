@@ -71,8 +71,23 @@ impl Meta {
         action: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T>>,
     ) -> Result<T> {
-        self.reserve.make_room();
+        if self.reserve.make_room() {
+            self.rewind();
+        }
         self.write(action, work)
+    }
+
+    /// Lets the journal begin anew within the room it has, after what is in it was written back: from the first moment that
+    /// there is no room, so that others may take what was laid aside and deleting still goes on.
+    fn rewind(&self) {
+        let connection = self.connection.lock();
+        if !connection.is_autocommit() {
+            return;
+        }
+        let busy = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
+        if busy != Ok(0) {
+            tracing::debug!(?busy, "the journal cannot begin anew");
+        }
     }
 
     /// Runs `work` in a transaction; an error of either kind rolls it back.

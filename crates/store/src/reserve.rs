@@ -38,11 +38,13 @@ impl Reserve {
         }
     }
 
-    /// Gives the space up when the disk is full.
-    pub(crate) fn make_room(&self) {
-        if self.available().is_some_and(|free| free < SCARCE) && fs::remove_file(&self.path).is_ok() {
+    /// Gives the space up when the disk is full; says whether it is.
+    pub(crate) fn make_room(&self) -> bool {
+        let full = self.available().is_some_and(|free| free < SCARCE);
+        if full && fs::remove_file(&self.path).is_ok() {
             tracing::warn!(path = %self.path.display(), "the disk is full: gave up the space laid aside for cleaning up");
         }
+        full
     }
 
     fn available(&self) -> Option<u64> {

@@ -79,7 +79,7 @@ impl Containers {
             blocking(move || {
                 let _op = op;
                 if ends {
-                    killed.update(&engine.store, |record| record.stopped_by_user = true)?;
+                    note_wish(&engine, &killed);
                 }
                 send(&engine, &killed, number)
             })
@@ -201,7 +201,7 @@ async fn stop(inner: &Arc<Inner>, container: &Arc<Container>, options: &StopOpti
         let (engine, container) = (inner.clone(), container.clone());
         blocking(move || {
             let _op = op;
-            container.update(&engine.store, |record| record.stopped_by_user = true)?;
+            note_wish(&engine, &container);
             send(&engine, &container, number)
         })
         .await?;
@@ -222,6 +222,14 @@ async fn stop(inner: &Arc<Inner>, container: &Arc<Container>, options: &StopOpti
     blocking(move || send(&engine, &killed, signal::KILL)).await?;
     inner.publish(container, "kill", &[("signal", signal::KILL.to_string())]);
     must_end(container, ended).await
+}
+
+/// Somebody wants it stopped. If that cannot be stored, as on a disk that the container itself has filled, it is stopped all the
+/// same: only the next engine would not know.
+fn note_wish(inner: &Inner, container: &Container) {
+    if let Err(error) = container.update(&inner.store, |record| record.stopped_by_user = true) {
+        tracing::warn!(container = container.id, %error, "cannot record that a container is to stop");
+    }
 }
 
 /// Kills a container and waits until its end is recorded.

@@ -143,9 +143,12 @@ impl LogWriter {
         if self.encoded.is_empty() {
             return;
         }
-        match self.file.write_all(&self.encoded) {
+        match append(&mut self.file, &self.encoded) {
             Ok(()) => self.failed = false,
-            Err(error) => self.complain("write", &error),
+            Err(error) => {
+                self.size = self.size.saturating_sub(self.encoded.len() as u64);
+                self.complain("write", &error);
+            }
         }
         self.encoded.clear();
         self.encoded.shrink_to(MAX_PIECE);
@@ -196,6 +199,28 @@ impl LogWriter {
         }
         Ok(())
     }
+}
+
+/// Appends all of it or nothing: on a disk that is full the first bytes of an entry may still find room, and what comes later
+/// would be taken for the rest of it.
+fn append(file: &mut fs::File, bytes: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    let error = loop {
+        match file.write(&bytes[written..]) {
+            Ok(0) => break io::ErrorKind::WriteZero.into(),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break error,
+        }
+        if written == bytes.len() {
+            return Ok(());
+        }
+    };
+    if written > 0 {
+        let length = file.metadata()?.len();
+        file.set_len(length.saturating_sub(written as u64))?;
+    }
+    Err(error)
 }
 
 /// What is not there need not be renamed.
