@@ -1,1 +1,126 @@
+//! A disk that is full under running containers.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use havre_testing::{Image, TestEngine, eventually};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// An engine on a file system of its own, which ends with it.
+struct Small {
+    engine: Option<TestEngine>,
+    dir: tempfile::TempDir,
+}
+
+impl Small {
+    fn start(megabytes: u64) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("havre-small-")
+            .tempdir_in("/var/tmp")
+            .expect("a directory");
+        let options = std::ffi::CString::new(format!("size={megabytes}m")).expect("no zero byte");
+        mount(
+            "tmpfs",
+            dir.path(),
+            "tmpfs",
+            MountFlags::empty(),
+            Some(options.as_c_str()),
+        )
+        .expect("root");
+        let engine = Some(TestEngine::at(&dir.path().join("havre")));
+        Self { engine, dir }
+    }
+
+    /// Takes all the room there is, or gives it back.
+    fn fill(&self, full: bool) {
+        let filler = self.dir.path().join("filler");
+        if full {
+            let of = format!("of={}", filler.display());
+            let _ = Command::new("dd")
+                .args(["if=/dev/zero", &of, "bs=64k"])
+                .output()
+                .expect("dd");
+            let _ = Command::new("dd")
+                .args(["if=/dev/zero", &of, "bs=1", "oflag=append", "conv=notrunc"])
+                .output()
+                .expect("dd");
+        } else {
+            fs::remove_file(filler).expect("the filler");
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        drop(self.engine.take());
+        let _ = unmount(self.dir.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn containers_survive_a_full_disk() {
+    let small = Small::start(96);
+    let engine = small.engine.as_ref().expect("an engine");
+    engine.load(&Image::busybox(), "busybox");
+    let script = "i=0; while true; do i=$((i+1)); echo $i; echo $i > /dev/shm/at; sleep 0.01; done";
+    engine.ok(["run", "-d", "--name", "counter", "busybox", "sh", "-c", script]);
+    engine.ok("run -d --name idle -v data:/data busybox sleep 1000");
+    engine.ok("create --name waiting busybox echo started");
+    let at = || {
+        engine
+            .ok("exec counter cat /dev/shm/at")
+            .parse::<u64>()
+            .unwrap_or_default()
+    };
+    eventually("it counts", || at() > 5);
+
+    small.fill(true);
+    // Whatever fails says why; what needs no room goes on.
+    let failed = engine.run("create --name never busybox true");
+    if failed.code != 0 {
+        assert!(failed.err().to_lowercase().contains("no space left"), "{failed}");
+    }
+    let written = engine.run([
+        "exec",
+        "idle",
+        "sh",
+        "-c",
+        "dd if=/dev/zero of=/data/file bs=1M count=8",
+    ]);
+    assert!(
+        written.code != 0 && written.err().contains("No space left"),
+        "{written}"
+    );
+    let before = at();
+    eventually("the counter goes on, logged or not", || at() > before + 20);
+    let began = Instant::now();
+    assert_eq!(engine.ok("exec counter echo alive"), "alive");
+    assert!(engine.ok("ps -q").lines().count() == 2 && engine.inspect("counter")["State"]["Running"] == true);
+    assert!(
+        engine.ok("logs --tail 1 counter").parse::<u64>().is_ok(),
+        "what was logged can be read"
+    );
+    engine.ok("stop -t 0 counter");
+    assert_eq!(engine.inspect("counter")["State"]["ExitCode"], 137);
+    // A way out: removing needs no room.
+    engine.ok("rm counter");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+
+    // A daemon that dies and starts without room finds its containers.
+    engine.kill_daemon();
+    small.fill(false);
+    small.fill(true);
+    engine.start_daemon();
+    assert_eq!(engine.ok("exec idle echo alive"), "alive");
+
+    small.fill(false);
+    assert_eq!(engine.ok("start -a waiting"), "started");
+    assert_eq!(engine.ok("run --rm busybox echo room"), "room");
+    engine.ok(["exec", "idle", "sh", "-c", "echo kept > /data/file"]);
+    engine.ok("rm -f idle waiting");
+    if failed.code == 0 {
+        engine.ok("rm never");
+    }
+    assert_eq!(engine.ok("run --rm -v data:/data busybox cat /data/file"), "kept");
+}
