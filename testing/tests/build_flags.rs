@@ -190,7 +190,7 @@ fn what_cannot_be_done_is_said() {
         ),
         (
             "--disable-content-trust=false",
-            "content trust is not supported: name the image by its digest to be sure of what it is",
+            "content trust is not supported: leave the flag out, and name the image by its digest to be sure of what it is",
         ),
         (
             "--isolation hyperv",
@@ -214,6 +214,9 @@ fn what_cannot_be_done_is_said() {
     engine.ok(format!(
         "build --rm --disable-content-trust=true --isolation default {place}"
     ));
+    let trusting = engine.cmd("pull busybox").env("DOCKER_CONTENT_TRUST", "1").run();
+    let said = trusting.fails(1);
+    assert!(said.contains("unset DOCKER_CONTENT_TRUST"), "{said}");
     for line in [
         "pull --disable-content-trust=false x",
         "push --disable-content-trust=false x",

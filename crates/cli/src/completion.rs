@@ -14,9 +14,11 @@ mod live;
 
 use clap::{Arg, Command};
 
-use crate::catalogue::{self, Entry};
+use crate::args::Declaration;
+use crate::args::daemon::Daemon;
+use crate::catalogue;
 use crate::invocation::Invocation;
-use crate::parse::takes_next_word;
+use crate::parse::{declare, takes_next_word};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use kinds::Kind;
@@ -124,10 +126,36 @@ enum At<'a> {
     Global(&'a str),
     /// A command of a group.
     Group(&'a str),
-    /// Something of a command.
-    Command(&'static Entry, &'a [String]),
+    /// Something of a command, behind these words.
+    Command(Box<Known>, &'a [String]),
     /// Nothing is known about it.
     Nowhere,
+}
+
+/// What is known about a command.
+struct Known {
+    name: &'static str,
+    interspersed: bool,
+    declared: Command,
+}
+
+impl Known {
+    fn find(name: &str) -> Option<Self> {
+        if name == "daemon" {
+            let mut declared = declare::<Daemon>();
+            declared.build();
+            return Some(Self {
+                name: "daemon",
+                interspersed: Daemon::SHAPE.interspersed,
+                declared,
+            });
+        }
+        catalogue::find(name).map(|entry| Self {
+            name: entry.names[0],
+            interspersed: entry.shape.interspersed,
+            declared: entry.declaration(),
+        })
+    }
 }
 
 impl<'a> Place<'a> {
@@ -161,13 +189,13 @@ impl<'a> Place<'a> {
             [name] if name == "help" => At::Top,
             [name] if catalogue::is_group(name) => At::Group(name),
             [group, name, rest @ ..] if catalogue::is_group(group) => {
-                match catalogue::find(&format!("{group} {name}")) {
-                    Some(entry) => At::Command(entry, rest),
+                match Known::find(&format!("{group} {name}")) {
+                    Some(known) => At::Command(Box::new(known), rest),
                     None => At::Nowhere,
                 }
             }
-            [name, rest @ ..] => match catalogue::find(name) {
-                Some(entry) => At::Command(entry, rest),
+            [name, rest @ ..] => match Known::find(name) {
+                Some(known) => At::Command(Box::new(known), rest),
                 None => At::Nowhere,
             },
         });
@@ -196,13 +224,12 @@ impl<'a> Place<'a> {
                 cursor,
                 catalogue::group_commands(group).map(|(name, about)| Candidate::new(name, about)),
             )),
-            At::Command(entry, rest) => self.of_command(entry, rest, cursor).await,
+            At::Command(known, rest) => self.of_command(known, rest, cursor).await,
         }
     }
 
-    async fn of_command(&self, entry: &Entry, rest: &[String], cursor: &str) -> Answer {
-        let command = entry.declaration();
-        let name = entry.names[0];
+    async fn of_command(&self, known: &Known, rest: &[String], cursor: &str) -> Answer {
+        let (name, command) = (known.name, &known.declared);
         let mut operands: Vec<String> = Vec::new();
         let mut value_of = None;
         let mut given = Vec::new();
@@ -213,13 +240,13 @@ impl<'a> Place<'a> {
             }
             if flags_ended || word.len() < 2 || !word.starts_with('-') {
                 operands.push(word.clone());
-                flags_ended |= !entry.shape.interspersed;
+                flags_ended |= !known.interspersed;
             } else if word == "--" {
                 flags_ended = true;
             } else {
-                let flag = flag_of(&command, word);
+                let flag = flag_of(command, word);
                 given.extend(flag.clone());
-                if takes_next_word(&command, word) {
+                if takes_next_word(command, word) {
                     value_of = flag;
                 }
             }
@@ -232,7 +259,7 @@ impl<'a> Place<'a> {
                 let kind = Kind::of_flag(name, flag.trim_start_matches('-'));
                 return self.joined(flag, kind, value).await;
             }
-            return Answer::of(matching(cursor, flags(&command, &given, cursor)));
+            return Answer::of(matching(cursor, flags(command, &given, cursor)));
         }
         let kind = Kind::of_operand(name, operands.len(), &given);
         self.offer(kind, cursor, &operands).await
@@ -357,6 +384,7 @@ mod tests {
         // Once is enough, unless it is a list.
         assert!(values("ps --qui").contains(&"--quiet".to_owned()));
         assert!(values("ps -q --qui").is_empty());
+        assert_eq!(values("daemon --tlsc"), ["--tlscacert", "--tlscert"]);
         assert_eq!(
             values("run -e A=1 --env").first().map(String::as_str),
             Some("--env")

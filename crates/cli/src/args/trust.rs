@@ -2,16 +2,8 @@
 
 use clap::Args;
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct TrustFlags {
-    #[arg(long, default_value_t = true, help = "Skip image verification (default true)")]
-    pub(crate) disable_content_trust: bool,
-}
-
-impl Default for TrustFlags {
-    fn default() -> Self {
-        Self {
-            disable_content_trust: true,
-        }
-    }
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::values::parse_bool, help = "Skip image verification (default true)")]
+    pub(crate) disable_content_trust: Option<bool>,
 }

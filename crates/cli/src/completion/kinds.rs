@@ -250,6 +250,9 @@ impl Kind {
                 Self::Words(&["json"])
             }
             (_, "format") => Self::Words(&["json", "table"]),
+            ("daemon", "root" | "state") => Self::Directories,
+            ("daemon", "log-level") => Self::Words(&["debug", "error", "info", "trace", "warn"]),
+            ("daemon", "host") => Self::Words(&["tcp://", "unix://"]),
             (_, "cidfile" | "iidfile" | "env-file" | "label-file" | "file" | "output" | "input") => {
                 Self::Files
             }
