@@ -40,18 +40,41 @@ fn wire(frame: &Frame, tty: bool) -> Bytes {
     if tty {
         return frame.bytes.clone();
     }
+    let mut out = Vec::new();
+    put(frame, tty, &mut out);
+    out.into()
+}
+
+fn put(frame: &Frame, tty: bool, out: &mut Vec<u8>) {
+    if tty {
+        out.extend_from_slice(&frame.bytes);
+        return;
+    }
     let stream = match frame.stream {
         StreamKind::Stdout => stdcopy::Stream::Stdout,
         StreamKind::Stderr => stdcopy::Stream::Stderr,
     };
-    let mut out = Vec::new();
-    stdcopy::encode(stream, &frame.bytes, &mut out);
-    out.into()
+    stdcopy::encode(stream, &frame.bytes, out);
 }
+
+/// How many pieces of output that wait already go into one piece of a body: a log has one for each line.
+const TOGETHER: usize = 256;
 
 /// Output as the body of an answer.
 pub(crate) fn output_body(output: Output, tty: bool) -> Body {
-    Body::from_stream(output.map(move |frame| frame.map(|frame| wire(&frame, tty))))
+    let body = output.ready_chunks(TOGETHER).flat_map(move |frames| {
+        let mut out = Vec::new();
+        let mut failed = None;
+        for frame in frames {
+            match frame {
+                Ok(frame) => put(&frame, tty, &mut out),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let whole = (!out.is_empty()).then(|| Ok(Bytes::from(out)));
+        futures_util::stream::iter(whole.into_iter().chain(failed.map(Err)))
+    });
+    Body::from_stream(body)
 }
 
 /// Gives the connection of `request` to the attachment that `open` makes. A client that asked for an upgrade gets 101 and

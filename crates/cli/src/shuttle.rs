@@ -102,13 +102,24 @@ pub(crate) fn deliver(
         return Ok(());
     }
     let mut system = Vec::new();
-    frames
-        .feed(bytes, |stream, payload| match stream {
-            Stream::Out => printer.out_bytes(payload),
-            Stream::Err => printer.err_bytes(payload),
-            Stream::System => system.extend_from_slice(payload),
-        })
-        .map_err(|error| CliError::Broken(error.to_string()))?;
+    // What follows one another on the same stream is written at once.
+    let (mut stream, mut run) = (Stream::Out, Vec::new());
+    let mut write = |stream, run: &mut Vec<u8>| {
+        match stream {
+            Stream::Out => printer.out_bytes(run),
+            Stream::Err => printer.err_bytes(run),
+            Stream::System => system.extend_from_slice(run),
+        }
+        run.clear();
+    };
+    let fed = frames.feed(bytes, |next, payload| {
+        if next != stream {
+            write(std::mem::replace(&mut stream, next), &mut run);
+        }
+        run.extend_from_slice(payload);
+    });
+    write(stream, &mut run);
+    fed.map_err(|error| CliError::Broken(error.to_string()))?;
     if system.is_empty() {
         return Ok(());
     }

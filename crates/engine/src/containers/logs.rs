@@ -14,7 +14,7 @@ use crate::error::blocking;
 use crate::{EngineError, ErrorKind, Result};
 
 /// Entries read ahead of a slow client.
-const AHEAD: usize = 64;
+const AHEAD: usize = 256;
 
 impl Containers {
     /// What was written so far, and with `follow` what comes until the container ends.
