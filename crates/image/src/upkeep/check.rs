@@ -190,6 +190,12 @@ impl ImageService {
                 add(missing(Object::Manifest, digest));
             }
         }
+        // What is missing may have been removed after it was named: rows go before files, so it is not named any more.
+        let table = if findings.is_empty() {
+            table
+        } else {
+            Table::read(self)?
+        };
         for finding in findings.into_values() {
             report.problems.extend(self.problem(&table, finding, &damaged)?);
         }
