@@ -39,6 +39,9 @@ fn assert_truthful(engine: &TestEngine, id: &str) {
 /// step is hit at several places. The next daemon finds everything or nothing of each container, and can do all to it.
 #[test]
 fn the_daemon_is_killed_at_every_step() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
     let engine = traces::engine();
     let before = Traces::of(&engine, &[]);
     let seen: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -123,6 +126,9 @@ fn kill(pid: i32) {
 
 #[test]
 fn a_shim_that_is_killed_takes_its_container_along() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
     let engine = traces::engine();
     let before = Traces::of(&engine, &[]);
     let id = engine.ok([

@@ -1,5 +1,6 @@
 //! What goes wrong from outside: daemons and shims that are killed, clocks that jump, full disks, crowds, bombs, clients that
-//! leave, dawdle or talk nonsense. Needs root, and an engine of its own for each test.
+//! leave, dawdle or talk nonsense. Needs root, and an engine of its own for each test; nothing of it
+//! is for somebody's dockerd.
 
 mod clients;
 mod clock;
