@@ -29,7 +29,9 @@ impl Namespace {
             fs_err::read_link(namespace.path()).is_ok_and(|other| other != own)
         });
         // Addresses of links can be used at once.
-        namespace.run("sysctl -q -w net.ipv6.conf.default.accept_dad=0");
+        in_network_of(namespace.pid(), || {
+            fs_err::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").expect("IPv6");
+        });
         namespace.run("ip link set lo up");
         namespace
     }
