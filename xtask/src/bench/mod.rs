@@ -51,7 +51,7 @@ impl Scale {
     const FULL: Self = Self {
         images: 1000,
         files: 20_000,
-        log: 1_000_000_000,
+        log: 250_000_000,
         traffic: 4 << 30,
     };
     /// To see that everything works.
