@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -25,6 +26,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a client may take to read the head of its answer before the first output follows.
 const HEAD_GRACE: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether the client is still there.
+const PRESENCE: Duration = Duration::from_secs(2);
 
 /// The media type of a stream: frames carry a name of their own since API 1.42.
 pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
@@ -98,12 +102,14 @@ where
                 Ok(parts) => {
                     let (reader, writer) = parts.io.into_inner().into_split();
                     let reader = std::io::Cursor::new(parts.read_buf).chain(reader);
-                    let head = head_read(writer.as_ref().as_fd().try_clone_to_owned());
-                    converse(reader, writer, tty, open, head).await;
+                    let socket = writer.as_ref().as_fd().try_clone_to_owned().ok().map(Arc::new);
+                    let (head, gone) = (head_read(socket.clone()), peer_gone(socket));
+                    converse(reader, writer, tty, open, head, gone).await;
                 }
                 Err(connection) => {
                     let (reader, writer) = tokio::io::split(TokioIo::new(connection));
-                    converse(reader, writer, tty, open, std::future::ready(())).await;
+                    let (head, gone) = (std::future::ready(()), std::future::pending());
+                    converse(reader, writer, tty, open, head, gone).await;
                 }
             },
             Err(error) => tracing::debug!(%error, "the client left before its connection was taken over"),
@@ -123,8 +129,8 @@ where
 
 /// Ends when the client of a Unix socket has read the head of the answer. Python's `docker` reads the output past the buffer
 /// its HTTP library reads the head into: output that comes in one piece with the head is lost in there.
-async fn head_read(socket: io::Result<OwnedFd>) {
-    let Ok(socket) = socket else { return };
+async fn head_read(socket: Option<Arc<OwnedFd>>) {
+    let Some(socket) = socket else { return };
     let read = async {
         while havre_sys::socket::unread_by_peer(&socket).is_ok_and(|bytes| bytes > 0) {
             tokio::time::sleep(Duration::from_micros(100)).await;
@@ -133,14 +139,26 @@ async fn head_read(socket: io::Result<OwnedFd>) {
     let _ = tokio::time::timeout(HEAD_GRACE, read).await;
 }
 
+/// Ends when the client of a Unix socket has closed it: who has nothing more to say may still want to hear, and of a program
+/// that is silent no write ever fails.
+async fn peer_gone(socket: Option<Arc<OwnedFd>>) {
+    let Some(socket) = socket else {
+        return std::future::pending().await;
+    };
+    while !havre_sys::socket::peer_is_gone(&socket) {
+        tokio::time::sleep(PRESENCE).await;
+    }
+}
+
 /// Carries bytes both ways until the output ends, the client detaches, or it stops listening. The end of the client's
-/// input only closes the container's. Nothing is written before `head` has ended.
-async fn converse<R, W, O, H>(mut reader: R, mut writer: W, tty: bool, open: O, head: H)
+/// input only closes the container's. Nothing is written before `head` has ended; `gone` ends it all.
+async fn converse<R, W, O, H, G>(mut reader: R, mut writer: W, tty: bool, open: O, head: H, gone: G)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
     O: Future<Output = Result<Attachment, String>>,
     H: Future<Output = ()>,
+    G: Future<Output = ()>,
 {
     let Attachment {
         tty,
@@ -176,17 +194,19 @@ where
             Some(input) => forward(&mut reader, input).await,
         }
     };
-    tokio::pin!(forward_output);
+    tokio::pin!(forward_output, gone);
     tokio::select! {
         ended = &mut forward_output => if let Err(error) = ended {
             tracing::debug!(%error, "the client stopped listening");
         },
         left = forward_input => match left {
             Left::Detached => return,
-            Left::Ended => {
-                let _ = forward_output.await;
-            }
+            Left::Ended => tokio::select! {
+                _ = forward_output => {}
+                () = &mut gone => return,
+            },
         },
+        () = &mut gone => return,
     }
     // Closed before all is read, the connection would be reset, and a client that still sends would take the program's end
     // for a failure.

@@ -55,6 +55,7 @@ fn clients_that_leave_in_the_middle_leave_nothing_behind() {
     registry.fail("GET", "/blobs/", None, Action::Stall);
     let script = "while true; do echo tick; sleep 0.01; done";
     let id = engine.ok(["run", "-d", "--name", "ticking", "busybox", "sh", "-c", script]);
+    let silent = engine.ok("run -d -i --name silent busybox sleep 2000");
     // Connections of the harness are gone when this is counted.
     std::thread::sleep(Duration::from_millis(300));
     let before = Traces::of(&engine, &[]);
@@ -86,6 +87,25 @@ fn clients_that_leave_in_the_middle_leave_nothing_behind() {
                 true,
             ),
             begin(&engine, &format!("POST /exec/{exec}/start"), b"{}", true),
+            // Of these nothing is heard that could fail to be passed on.
+            begin(
+                &engine,
+                "POST /containers/silent/attach?stream=1&stdout=1",
+                b"",
+                true,
+            ),
+            begin(
+                &engine,
+                "POST /containers/silent/attach?stream=1&stdout=1&stdin=1",
+                b"",
+                true,
+            ),
+            begin(
+                &engine,
+                "GET /containers/silent/logs?follow=1&stdout=1",
+                b"",
+                true,
+            ),
             begin(&engine, "GET /containers/ticking/stats", b"", true),
             begin(&engine, "GET /events", b"", false),
             begin(&engine, "POST /containers/ticking/wait", b"", true),
@@ -106,13 +126,17 @@ fn clients_that_leave_in_the_middle_leave_nothing_behind() {
         all.as_array().map_or(0, Vec::len)
     };
     eventually("the build's step ended with its client", || {
-        step() == 1 && !processes_contain("sleep 1000", &engine)
+        step() == 2 && !processes_contain("sleep 1000", &engine)
     });
     eventually("every connection was let go", || {
         let now = Traces::of(&engine, &[]);
         now.descriptors() <= before.descriptors() + 4
     });
-    assert_eq!(engine.ok("ps -q --no-trunc"), id, "what they looked at goes on");
+    assert_eq!(
+        engine.ok("ps -q").lines().count(),
+        2,
+        "what they looked at goes on"
+    );
     assert_eq!(
         engine.ok("images -q").lines().count(),
         1,
@@ -121,7 +145,7 @@ fn clients_that_leave_in_the_middle_leave_nothing_behind() {
     let lines = engine.ok("logs --tail 5 ticking");
     assert_eq!(lines, "tick\ntick\ntick\ntick\ntick");
     assert!(!engine.log().contains("panicked"));
-    remove_all(&engine, &before, &[id]);
+    remove_all(&engine, &before, &[id, silent]);
 }
 
 /// Whether a process of a build step is left: its root is beneath the engine's directory.
