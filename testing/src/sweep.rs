@@ -113,7 +113,10 @@ pub(crate) fn network(bridge: &str, table: &str, state: &Path) {
             ("ip6tables", "FORWARD"),
         ] {
             for direction in ["-i", "-o"] {
-                quietly(program, &["-w", "5", "-D", chain, direction, &bridge, "-j", "ACCEPT"]);
+                quietly(
+                    program,
+                    &["-w", "5", "-D", chain, direction, &bridge, "-j", "ACCEPT"],
+                );
             }
         }
     }
