@@ -257,7 +257,7 @@ fn a_container_may_have_cgroups_of_its_own() {
 fn all_of_it_is_killed_at_once() {
     let bench = Bench::new();
     // Each process makes the next before it ends: whoever kills one by one runs behind.
-    let mut spec = bench.sh("f() { f & f & sleep 1; }; f; sleep 100");
+    let mut spec = bench.sh("f() { f & f & sleep 3; }; f; sleep 100");
     spec.resources.pids = Some(100);
     let shim = bench.start(&spec);
     eventually("it is full", || shim.stats().unwrap().pids_current > 80);
