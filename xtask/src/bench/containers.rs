@@ -11,7 +11,7 @@ use std::{
 
 use fs_err as fs;
 
-use super::{Scale, context, engines::Engine, environment::read_all, table::Results, volume::done};
+use super::{Scale, context, engines::Engine, environment::read_all, table::Results, volume::settle};
 use crate::Outcome;
 
 /// How often start and stop are repeated within a round.
@@ -105,7 +105,7 @@ fn copy(engine: &Engine, scratch: &Path, scale: Scale, results: &mut Results) ->
         ),
         ("out of it", inside.as_str().into(), back.to_string_lossy()),
     ] {
-        done(&mut std::process::Command::new("sync"))?;
+        settle()?;
         let taken = engine.time(&["cp", &from, &to])?;
         results.time(&format!("cp of {} files {row}", scale.files), &engine.name, taken);
     }

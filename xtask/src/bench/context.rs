@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{engines::Engine, environment::read_all, table::Results, volume::done};
+use super::{engines::Engine, environment::read_all, table::Results, volume::settle};
 use crate::Outcome;
 
 /// Bytes of a file, on average.
@@ -20,7 +20,7 @@ pub(super) fn rows(engine: &Engine, scratch: &Path, files: u64, results: &mut Re
     let path = context.to_string_lossy().into_owned();
     let args = ["build", "-q", "-t", "bench-context", &path];
     for (builder, note) in engine.builders() {
-        done(&mut std::process::Command::new("sync"))?;
+        settle()?;
         let row = format!(
             "build, context of {files} files ({} MB), cold",
             files * MEAN / 1_000_000
@@ -63,7 +63,7 @@ pub(super) fn ensure(scratch: &Path, files: u64) -> Outcome<PathBuf> {
     }
     // Last: its presence says that the rest is there.
     fs::write(context.join("Dockerfile"), "FROM bench-base\nCOPY . /app/\n")?;
-    done(&mut std::process::Command::new("sync"))?;
+    settle()?;
     Ok(context)
 }
 

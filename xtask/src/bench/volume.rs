@@ -62,6 +62,11 @@ impl Drop for Volume {
     }
 }
 
+/// Earlier writes must not be paid for by the next measurement.
+pub(super) fn settle() -> Outcome {
+    done(&mut Command::new("sync")).map(drop)
+}
+
 /// Runs a command to its end; a failure carries what it wrote.
 pub(super) fn done(command: &mut Command) -> Outcome<String> {
     let output = command

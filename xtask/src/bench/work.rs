@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use super::{
     engines::Engine,
     images::{Images, Registry},
     table::Results,
-    volume::done,
+    volume::settle,
 };
 use crate::Outcome;
 
@@ -274,9 +274,4 @@ fn repeat(engine: &Engine, results: &mut Results, row: &str, args: &[&str]) -> O
         results.time(row, &engine.name, engine.time(args)?);
     }
     Ok(())
-}
-
-/// Earlier writes must not be paid for by the next measurement.
-fn settle() -> Outcome {
-    done(&mut Command::new("sync")).map(drop)
 }

@@ -200,43 +200,48 @@ pub(crate) type Ipv6Given = Given<Ipv6Net, Ipv6Addr>;
 
 /// `None`: of the other family.
 pub(crate) fn ipv4(wanted: &Wanted, configured: bool) -> Result<Option<Ipv4Given>> {
-    let (IpNet::V4(subnet), IpAddr::V4(gateway)) = (wanted.subnet, wanted.gateway()?) else {
-        return Ok(None);
-    };
-    let range = wanted.range.and_then(|range| match range {
-        IpNet::V4(range) => Some(range),
+    let net = |net| match net {
+        IpNet::V4(net) => Some(net),
         IpNet::V6(_) => None,
-    });
-    let auxiliary = wanted.auxiliary.iter().filter_map(|(name, ip)| match ip {
-        IpAddr::V4(ip) => Some((name.clone(), *ip)),
+    };
+    let address = |ip| match ip {
+        IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,
-    });
-    Ok(Some(Given {
-        subnet,
-        gateway,
-        range,
-        auxiliary: auxiliary.collect(),
-        configured,
-    }))
+    };
+    given(wanted, configured, net, address)
 }
 
 /// `None`: of the other family.
 pub(crate) fn ipv6(wanted: &Wanted, configured: bool) -> Result<Option<Ipv6Given>> {
-    let (IpNet::V6(subnet), IpAddr::V6(gateway)) = (wanted.subnet, wanted.gateway()?) else {
+    let net = |net| match net {
+        IpNet::V6(net) => Some(net),
+        IpNet::V4(_) => None,
+    };
+    let address = |ip| match ip {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    };
+    given(wanted, configured, net, address)
+}
+
+/// What is wanted in the family that `net` and `address` let through.
+fn given<N, A>(
+    wanted: &Wanted,
+    configured: bool,
+    net: impl Fn(IpNet) -> Option<N>,
+    address: impl Fn(IpAddr) -> Option<A>,
+) -> Result<Option<Given<N, A>>> {
+    let (Some(subnet), Some(gateway)) = (net(wanted.subnet), address(wanted.gateway()?)) else {
         return Ok(None);
     };
-    let range = wanted.range.and_then(|range| match range {
-        IpNet::V6(range) => Some(range),
-        IpNet::V4(_) => None,
-    });
-    let auxiliary = wanted.auxiliary.iter().filter_map(|(name, ip)| match ip {
-        IpAddr::V6(ip) => Some((name.clone(), *ip)),
-        IpAddr::V4(_) => None,
-    });
+    let auxiliary = wanted
+        .auxiliary
+        .iter()
+        .filter_map(|(name, ip)| Some((name.clone(), address(*ip)?)));
     Ok(Some(Given {
         subnet,
         gateway,
-        range,
+        range: wanted.range.and_then(net),
         auxiliary: auxiliary.collect(),
         configured,
     }))
