@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use havre_runtime::logs::{LogEntry, LogFormat, LogQuery, LogReader, LogStream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc;
 
 use super::table::Container;
@@ -87,32 +88,21 @@ fn has_ended(container: &Arc<Container>) -> bool {
     )
 }
 
+/// What a query keeps as it is; a space becomes a plus.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b' ');
+
 /// `key=value,key=value`, encoded as in a query.
 fn details(attributes: &BTreeMap<String, String>) -> String {
-    let mut text = String::new();
-    for (key, value) in attributes {
-        for (part, separator) in [(key, ','), (value, '=')] {
-            if !text.is_empty() {
-                text.push(separator);
-            }
-            escape(&mut text, part);
-        }
-    }
-    text
-}
-
-fn escape(text: &mut String, part: &str) {
-    use std::fmt::Write;
-    for byte in part.bytes() {
-        match byte {
-            b'-' | b'_' | b'.' | b'~' => text.push(byte.into()),
-            b' ' => text.push('+'),
-            byte if byte.is_ascii_alphanumeric() => text.push(byte.into()),
-            byte => {
-                let _ = write!(text, "%{byte:02X}");
-            }
-        }
-    }
+    let escape = |part| utf8_percent_encode(part, KEPT).to_string().replace(' ', "+");
+    let pairs = attributes
+        .iter()
+        .map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 fn frame(entry: LogEntry, options: &LogOptions) -> Frame {
