@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::io::StreamReader;
 
 use crate::error::ApiError;
+use crate::request_json;
 
 /// The largest JSON body, in bytes. Streams (archives, build contexts) are bounded by what reads them.
 const MAX_JSON: usize = 8 << 20;
@@ -60,7 +61,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
                 )));
             }
         }
-        serde_json::from_slice(&bytes)
+        request_json::read(&bytes)
             .map(Self)
             .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
     }

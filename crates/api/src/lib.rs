@@ -23,6 +23,7 @@ mod message;
 mod model;
 mod query;
 mod registry_auth;
+mod request_json;
 mod routes;
 mod server;
 pub mod stdcopy;

@@ -9,8 +9,10 @@ use havre_engine::Filters;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::request_json;
 
 /// The parameters of a request, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,10 +84,10 @@ impl Query {
     }
 
     /// A parameter that holds JSON; absent and empty are the default.
-    pub(crate) fn json<T: for<'de> Deserialize<'de> + Default>(&self, key: &str) -> Result<T, ApiError> {
+    pub(crate) fn json<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T, ApiError> {
         match self.given(key) {
             None => Ok(T::default()),
-            Some(text) => serde_json::from_str::<Option<T>>(text)
+            Some(text) => request_json::read_parameter::<T>(text)
                 .map(Option::unwrap_or_default)
                 .map_err(|error| {
                     ApiError::bad_request(format!("invalid value for parameter {key}: {error}"))

@@ -7,43 +7,11 @@ use havre_engine::{
     Port, PortBinding, Resources, RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, UpdateContainer,
     VolumeOptions, WeightDevice,
 };
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 use crate::error::ApiError;
-
-/// Reads `T` the way Go does: a field that is `null` keeps its zero value.
-pub(crate) struct Lenient<T>(pub(crate) T);
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(deserializer)?;
-        drop_nulls(&mut value);
-        T::deserialize(value).map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-/// Maps in which a key with `null` means something.
-const KEPT: [&str; 2] = ["PortBindings", "EndpointsConfig"];
-
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, value| !value.is_null());
-            for (key, value) in fields {
-                match value {
-                    Value::Object(members) if KEPT.contains(&key.as_str()) => {
-                        members.values_mut().for_each(drop_nulls);
-                    }
-                    _ => drop_nulls(value),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
-}
+use crate::request_json::Both;
 
 /// What runs.
 #[derive(Debug, Default, Deserialize)]
@@ -133,9 +101,12 @@ impl TryFrom<ConfigBody> for Config {
 }
 
 /// How it runs.
+pub(crate) type HostConfigBody = Both<HostFields, ResourcesBody>;
+
+/// All of it but the limits.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(crate) struct HostConfigBody {
+pub(crate) struct HostFields {
     binds: Vec<String>,
     #[serde(rename = "ContainerIDFile")]
     container_id_file: String,
@@ -180,8 +151,6 @@ pub(crate) struct HostConfigBody {
     masked_paths: Option<Vec<String>>,
     readonly_paths: Option<Vec<String>>,
     init: Option<bool>,
-    #[serde(flatten)]
-    resources: ResourcesBody,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -205,7 +174,7 @@ impl TryFrom<RestartPolicyBody> for RestartPolicy {
 /// Limits, in creation and update.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct ResourcesBody {
+pub(crate) struct ResourcesBody {
     cpu_shares: i64,
     memory: i64,
     nano_cpus: i64,
@@ -284,7 +253,7 @@ impl From<ResourcesBody> for Resources {
 impl TryFrom<HostConfigBody> for HostConfig {
     type Error = ApiError;
 
-    fn try_from(body: HostConfigBody) -> Result<Self, ApiError> {
+    fn try_from(Both(body, resources): HostConfigBody) -> Result<Self, ApiError> {
         let ports = body
             .port_bindings
             .into_iter()
@@ -337,8 +306,8 @@ impl TryFrom<HostConfigBody> for HostConfig {
             init: body.init,
             resources: Resources {
                 // 0 and below mean no limit, which is nothing to remember (but lifts one in an update).
-                pids_limit: body.resources.pids_limit.filter(|limit| *limit > 0),
-                ..body.resources.into()
+                pids_limit: resources.pids_limit.filter(|limit| *limit > 0),
+                ..resources.into()
             },
         })
     }
@@ -411,11 +380,12 @@ impl TryFrom<MountBody> for Mount {
 }
 
 /// The whole of a creation.
+pub(crate) type CreateBody = Both<ConfigBody, Surroundings>;
+
+/// What a creation has beside what runs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(crate) struct CreateBody {
-    #[serde(flatten)]
-    pub(crate) config: ConfigBody,
+pub(crate) struct Surroundings {
     pub(crate) host_config: HostConfigBody,
     pub(crate) networking_config: NetworkingConfigBody,
 }
@@ -475,21 +445,22 @@ impl From<NetworkingConfigBody> for BTreeMap<String, EndpointConfig> {
 }
 
 /// The body of an update.
+pub(crate) type UpdateBody = Both<ResourcesBody, Restarting>;
+
+/// What an update changes beside limits.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(crate) struct UpdateBody {
-    #[serde(flatten)]
-    resources: ResourcesBody,
+pub(crate) struct Restarting {
     restart_policy: Option<RestartPolicyBody>,
 }
 
 impl TryFrom<UpdateBody> for UpdateContainer {
     type Error = ApiError;
 
-    fn try_from(body: UpdateBody) -> Result<Self, ApiError> {
+    fn try_from(Both(resources, body): UpdateBody) -> Result<Self, ApiError> {
         let policy = body.restart_policy.filter(|policy| !policy.name.is_empty());
         Ok(Self {
-            resources: body.resources.into(),
+            resources: resources.into(),
             restart_policy: policy.map(RestartPolicy::try_from).transpose()?,
         })
     }
@@ -498,12 +469,15 @@ impl TryFrom<UpdateBody> for UpdateContainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::request_json;
+    use serde_json::{Value, json};
 
     fn read(value: Value) -> Result<(Config, HostConfig, BTreeMap<String, EndpointConfig>), String> {
-        let Lenient(body) =
-            serde_json::from_value::<Lenient<CreateBody>>(value).map_err(|e| e.to_string())?;
-        let config = body.config.try_into().map_err(|e: ApiError| e.to_string())?;
+        let text = value.to_string();
+        let Both(config, body): CreateBody = request_json::read(text.as_bytes())
+            .map_err(|e| e.to_string())?
+            .unwrap_or_default();
+        let config = config.try_into().map_err(|e: ApiError| e.to_string())?;
         let host_config = body.host_config.try_into().map_err(|e: ApiError| e.to_string())?;
         Ok((config, host_config, body.networking_config.into()))
     }
@@ -613,10 +587,9 @@ mod tests {
 
     #[test]
     fn updates() {
-        let Lenient(body) = serde_json::from_value::<Lenient<UpdateBody>>(json!({
-            "Memory": 5, "RestartPolicy": {"Name": "", "MaximumRetryCount": 0}, "PidsLimit": null,
-        }))
-        .unwrap();
+        let text =
+            r#"{"Memory": 5, "RestartPolicy": {"Name": "", "MaximumRetryCount": 0}, "PidsLimit": null}"#;
+        let body: UpdateBody = request_json::read(text.as_bytes()).unwrap().unwrap();
         let update = UpdateContainer::try_from(body).unwrap();
         assert_eq!(update.resources.memory, 5);
         assert!(update.restart_policy.is_none());

@@ -11,7 +11,6 @@ use super::images::reference;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::message::{self, Message};
-use crate::model::create::Lenient;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -24,9 +23,9 @@ pub(super) struct BootstrapBody {
 
 pub(super) async fn bootstrap(
     State(engine): State<Engine>,
-    body: JsonBody<Lenient<BootstrapBody>>,
+    body: JsonBody<BootstrapBody>,
 ) -> Result<Response, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let name = body.reference.filter(|name| !name.is_empty());
     let request = BootstrapRequest {
         source: body.source,

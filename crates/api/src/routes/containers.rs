@@ -13,9 +13,10 @@ use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::model::container::{ChangeView, InspectView, Summaries};
-use crate::model::create::{ConfigBody, CreateBody, Lenient, UpdateBody};
+use crate::model::create::{ConfigBody, CreateBody, UpdateBody};
 use crate::model::non_empty;
 use crate::query::Query;
+use crate::request_json::Both;
 use crate::version::ApiVersion;
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -54,14 +55,14 @@ pub(super) async fn create(
     State(engine): State<Engine>,
     version: ApiVersion,
     query: Query,
-    body: JsonBody<Lenient<CreateBody>>,
+    body: JsonBody<CreateBody>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
-    let Some(Lenient(body)) = body.0 else {
+    let Some(Both(config, body)) = body.0 else {
         return Err(ApiError::bad_request(
             "config cannot be empty in order to create a container",
         ));
     };
-    let mut config = havre_engine::Config::try_from(body.config)?;
+    let mut config = havre_engine::Config::try_from(config)?;
     if let Some(check) = config.healthcheck.as_mut().filter(|_| version < START_INTERVAL) {
         check.start_interval = 0;
     }
@@ -184,9 +185,9 @@ pub(super) struct Updated {
 pub(super) async fn update(
     State(engine): State<Engine>,
     Path(id): Path<String>,
-    body: JsonBody<Lenient<UpdateBody>>,
+    body: JsonBody<UpdateBody>,
 ) -> Answer<Updated> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let warnings = engine.containers().update(&id, body.try_into()?).await?;
     Ok(Json(Updated {
         warnings: non_empty(warnings),
@@ -296,7 +297,7 @@ pub(super) async fn commit(
     State(engine): State<Engine>,
     version: ApiVersion,
     query: Query,
-    body: JsonBody<Lenient<ConfigBody>>,
+    body: JsonBody<ConfigBody>,
 ) -> Result<Response, ApiError> {
     let Some(container) = query.given("container") else {
         return Err(ApiError::bad_request("parameter container is missing"));
@@ -317,7 +318,7 @@ pub(super) async fn commit(
             .flat_map(str::lines)
             .map(str::to_owned)
             .collect(),
-        config: body.0.map(|Lenient(config)| config.try_into()).transpose()?,
+        config: body.0.map(havre_engine::Config::try_from).transpose()?,
     };
     let committed = engine.containers().commit(container, options).await?;
     Ok((

@@ -12,7 +12,6 @@ use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::hijack;
 use crate::json::Json;
-use crate::model::create::Lenient;
 use crate::model::exec::{ExecCreateBody, ExecInspect, ExecStartBody};
 use crate::query::Query;
 use crate::version::ApiVersion;
@@ -26,9 +25,9 @@ pub(super) struct Created {
 pub(super) async fn create(
     State(engine): State<Engine>,
     Path(id): Path<String>,
-    body: JsonBody<Lenient<ExecCreateBody>>,
+    body: JsonBody<ExecCreateBody>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     if body.cmd.is_empty() {
         return Err(ApiError::bad_request("No exec command specified"));
     }
@@ -66,8 +65,8 @@ pub(super) async fn start(
     if let Some(upgrade) = upgrade {
         bare.extensions_mut().insert(upgrade);
     }
-    let body = JsonBody::<Lenient<ExecStartBody>>::from_request(request, &()).await?;
-    let body = body.0.map(|Lenient(body)| body).unwrap_or_default();
+    let body = JsonBody::<ExecStartBody>::from_request(request, &()).await?;
+    let body = body.0.unwrap_or_default();
     let exec = engine.containers().exec_inspect(&id).await?;
     let start = ExecStart {
         detach: body.detach,

@@ -9,7 +9,6 @@ use super::undo;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::create::Lenient;
 use crate::model::network::{ConnectBody, CreateBody, DisconnectBody, NetworkView};
 use crate::model::non_empty;
 use crate::query::Query;
@@ -41,9 +40,9 @@ pub(super) async fn remove(
 
 pub(super) async fn create(
     State(engine): State<Engine>,
-    body: JsonBody<Lenient<CreateBody>>,
+    body: JsonBody<CreateBody>,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let (id, warnings) = engine.networks().create(body.into()).await?;
     let warning = warnings.join("\n");
     Ok((StatusCode::CREATED, Json(Created { id, warning })))
@@ -59,9 +58,9 @@ pub(super) struct Created {
 pub(super) async fn connect(
     State(engine): State<Engine>,
     Path(id): Path<String>,
-    body: JsonBody<Lenient<ConnectBody>>,
+    body: JsonBody<ConnectBody>,
 ) -> Result<StatusCode, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let endpoint = body.endpoint_config.into();
     engine.networks().connect(&id, &body.container, endpoint).await?;
     Ok(StatusCode::OK)
@@ -70,9 +69,9 @@ pub(super) async fn connect(
 pub(super) async fn disconnect(
     State(engine): State<Engine>,
     Path(id): Path<String>,
-    body: JsonBody<Lenient<DisconnectBody>>,
+    body: JsonBody<DisconnectBody>,
 ) -> Result<StatusCode, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let networks = engine.networks();
     networks.disconnect(&id, &body.container, body.force).await?;
     Ok(StatusCode::OK)

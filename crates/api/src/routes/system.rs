@@ -17,7 +17,6 @@ use super::build::LOCAL_CONTEXT;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::create::Lenient;
 use crate::model::disk_usage::{DiskUsageView, Kinds};
 use crate::model::event::EventView;
 use crate::model::system::{self, VersionView};
@@ -120,9 +119,9 @@ pub(super) struct Authenticated {
 
 pub(super) async fn auth(
     State(engine): State<Engine>,
-    body: JsonBody<Lenient<AuthBody>>,
+    body: JsonBody<AuthBody>,
 ) -> Result<Json<Authenticated>, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     if !body.identitytoken.is_empty() && body.password.is_empty() {
         return Err(ApiError::not_implemented(
             "an identity token cannot be checked by itself: log in with user name and password",

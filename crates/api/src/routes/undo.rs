@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::create::Lenient;
 use crate::query::Query;
 
 /// Ties the requests of one command together: what they remove comes back together.
@@ -66,9 +65,9 @@ struct PlannedView {
 pub(super) async fn plan(
     State(engine): State<Engine>,
     query: Query,
-    body: JsonBody<Lenient<PlanBody>>,
+    body: JsonBody<PlanBody>,
 ) -> Result<Json<PlanView>, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let filters = || -> Result<Filters, ApiError> { query.filters() };
     let PlanBody {
         command,
@@ -148,9 +147,9 @@ pub(super) struct AppliedView {
 pub(super) async fn apply(
     State(engine): State<Engine>,
     headers: HeaderMap,
-    body: JsonBody<Lenient<ApplyBody>>,
+    body: JsonBody<ApplyBody>,
 ) -> Result<Json<AppliedView>, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let operation = operation(&engine, &headers, &body.command);
     let items: Vec<_> = body.items.into_iter().map(|item| (item.kind, item.id)).collect();
     let Applied {

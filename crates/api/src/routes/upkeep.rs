@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::message::{self, Lines, Message};
-use crate::model::create::Lenient;
 use crate::model::upkeep::{MendedView, MigratedView, ReportView};
 use crate::registry_auth;
 
@@ -40,9 +39,9 @@ struct Damaged {
 pub(super) async fn repair(
     State(engine): State<Engine>,
     headers: HeaderMap,
-    body: JsonBody<Lenient<RepairBody>>,
+    body: JsonBody<RepairBody>,
 ) -> Result<Response, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let damaged = body.objects.iter().map(|one| {
         let object = Object::named(&one.kind)
             .ok_or_else(|| ApiError::bad_request(format!("unknown kind of object: {:?}", one.kind)))?;
@@ -71,9 +70,9 @@ pub(super) struct MigrateBody {
 
 pub(super) async fn migrate(
     State(engine): State<Engine>,
-    body: JsonBody<Lenient<MigrateBody>>,
+    body: JsonBody<MigrateBody>,
 ) -> Result<Response, ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let to = match body.to.as_str() {
         "" => LayerForm::Auto,
         name => name

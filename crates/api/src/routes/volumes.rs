@@ -9,7 +9,6 @@ use super::undo;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::create::Lenient;
 use crate::model::non_empty;
 use crate::model::volume::{CreateBody, VolumeView};
 use crate::query::Query;
@@ -32,9 +31,9 @@ pub(super) async fn list(State(engine): State<Engine>, query: Query) -> Result<J
 
 pub(super) async fn create(
     State(engine): State<Engine>,
-    body: JsonBody<Lenient<CreateBody>>,
+    body: JsonBody<CreateBody>,
 ) -> Result<(StatusCode, Json<VolumeView>), ApiError> {
-    let Lenient(body) = body.required()?;
+    let body = body.required()?;
     let volume = engine.volumes().create(body.into()).await?;
     Ok((StatusCode::CREATED, Json(volume.into())))
 }
