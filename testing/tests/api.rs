@@ -1,12 +1,14 @@
 //! The Engine API on the wire: statuses, headers, models and hijacked connections, as any client sees them. Needs root.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bollard_stubs::models;
-use havre_testing::{Layer, TestEngine, http};
+use fs_err as fs;
+use havre_testing::{Layer, TestEngine, eventually, http};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -347,6 +349,124 @@ fn a_terminal_is_raw_and_detach_keys_leave_it() {
         engine.inspect("box")["State"]["Running"],
         true,
         "left, not stopped"
+    );
+}
+
+/// The number in the last whole entry of a container's log.
+fn last_logged(log: &Path) -> u64 {
+    let mut file = fs::File::open(log).expect("the log");
+    let length = file.metadata().expect("its size").len();
+    file.seek(SeekFrom::Start(length.saturating_sub(4096)))
+        .expect("its end");
+    let mut end = String::new();
+    file.read_to_string(&mut end).expect("its end");
+    let entry = end[..=end.rfind('\n').expect("an entry")].lines().last();
+    let entry: Value = serde_json::from_str(entry.expect("an entry")).expect("JSON");
+    entry["log"]
+        .as_str()
+        .expect("text")
+        .trim()
+        .parse()
+        .expect("a number")
+}
+
+#[test]
+fn nothing_is_missed_or_repeated_between_the_log_and_the_stream() {
+    let engine = TestEngine::with_busybox();
+    let log = |name: &str| {
+        let id = engine.inspect(name)["Id"].as_str().expect("an id").to_owned();
+        engine.root().join(format!("containers/{id}/{id}-json.log"))
+    };
+    let target =
+        |name: &str| format!("POST /v1.44/containers/{name}/attach?logs=1&stream=1&stdout=1&stderr=1");
+    for (name, options) in [
+        ("whole", json!({})),
+        ("rotated", json!({"max-size": "4m", "max-file": "3"})),
+    ] {
+        let body = json!({
+            "Image": "busybox", "Cmd": ["sh", "-c", "n=0; while :; do echo $n; n=$((n+1)); done"],
+            "HostConfig": {"LogConfig": {"Type": "json-file", "Config": options}},
+        });
+        create(&engine, name, &body);
+        engine.post(&format!("/containers/{name}/start"), &json!({}));
+        let log = log(name);
+        eventually("something is logged", || {
+            fs::metadata(&log).is_ok_and(|log| log.len() > 10_000)
+        });
+        let follow = || {
+            let (head, mut connection) = open(&engine, &target(name), "");
+            assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+            // It has joined by now, so what comes after this is of the stream.
+            let enough = last_logged(&log) + 2000;
+            let (mut expected, mut begun) = (None, Vec::new());
+            while expected.is_none_or(|next| next < enough) {
+                let mut header = [0; 8];
+                connection.read_exact(&mut header).expect("a frame");
+                let length = u32::from_be_bytes(*header.last_chunk().expect("a length"));
+                let mut payload = vec![0; length as usize];
+                connection.read_exact(&mut payload).expect("a frame");
+                begun.extend_from_slice(&payload);
+                let whole = begun
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |end| end + 1);
+                let rest = begun.split_off(whole);
+                for line in String::from_utf8(begun).expect("text").lines() {
+                    let number: u64 = line.parse().expect("a number");
+                    // Files of a log that is rotated go, so that it begins anywhere.
+                    let first = if name == "whole" { 0 } else { number };
+                    assert_eq!(number, expected.unwrap_or(first), "{name}");
+                    expected = Some(number + 1);
+                }
+                begun = rest;
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..5).for_each(|_| follow()));
+            }
+        });
+        engine.ok(format!("rm -f {name}"));
+    }
+
+    // A line that was begun is not in the log, and not what comes next of the stream either.
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sh", "-c", "echo first; printf begun; read word; echo \" $word\""],
+        "OpenStdin": true,
+    });
+    create(&engine, "begun", &body);
+    engine.post("/containers/begun/start", &json!({}));
+    let (_, mut early) = open(&engine, &target("begun"), "");
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"begun") {
+        let mut byte = [0];
+        early.read_exact(&mut byte).expect("output");
+        seen.push(byte[0]);
+    }
+    let (_, mut late) = open(&engine, &(target("begun") + "&stdin=1"), "");
+    late.get_mut().write_all(b"ended\n").expect("input");
+    let mut output = Vec::new();
+    late.read_to_end(&mut output).expect("output");
+    assert_eq!(frames(&output).0, "first\nbegun ended\n");
+
+    // One that does not run yet.
+    create(
+        &engine,
+        "again",
+        &json!({"Image": "busybox", "Cmd": ["seq", "1", "5000"]}),
+    );
+    engine.ok("start -a again");
+    let (_, mut connection) = open(&engine, &target("again"), "");
+    engine.post("/containers/again/start", &json!({}));
+    let mut output = Vec::new();
+    connection.read_to_end(&mut output).expect("output");
+    let numbers: Vec<u32> = (frames(&output).0.lines())
+        .map(|line| line.parse().expect("a number"))
+        .collect();
+    assert!(
+        numbers.iter().copied().eq((1..=5000).chain(1..=5000)),
+        "{} lines",
+        numbers.len()
     );
 }
 

@@ -40,6 +40,31 @@ pub struct LogQuery {
     pub until: Option<jiff::Timestamp>,
     /// Go on after the end of the file until the container has ended.
     pub follow: bool,
+    /// Nothing that was written after this; not together with `follow`.
+    pub end: Option<LogPosition>,
+}
+
+/// A place in a log between two entries. It stays the same place when the log is rotated and packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LogPosition {
+    identity: Identity,
+    /// Bytes of that file before it.
+    offset: u64,
+}
+
+impl LogPosition {
+    /// The end of a log that nobody writes to; `None` if there is no log.
+    pub fn end_of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::after(&metadata))
+    }
+
+    /// The end of a file as it is.
+    pub(crate) fn after(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            identity: Identity::of(metadata),
+            offset: metadata.len(),
+        }
+    }
 }
 
 /// Which stream a line came from.
@@ -123,6 +148,11 @@ impl LogReader {
     /// Opens all files newer than `after`, oldest first.
     fn open_files(&mut self, after: Option<Identity>) -> io::Result<()> {
         self.next = files::open(&self.path, after)?;
+        if let Some(end) = self.query.end {
+            // Where it is not among them it was rotated away: all there are came after it.
+            let last = (self.next.iter()).position(|source| source.identity() == Some(end.identity));
+            self.next.truncate(last.map_or(0, |last| last + 1));
+        }
         self.current = match self.next.pop_front() {
             Some(source) => Some(source.plain()?),
             None => None,
@@ -142,7 +172,10 @@ impl LogReader {
         while let Some(source) = older.pop() {
             let mut opened = source.plain()?;
             let file = &mut opened.file;
-            let length = file.metadata()?.len();
+            let mut length = file.metadata()?.len();
+            if let Some(end) = self.query.end.filter(|end| opened.identity == Some(end.identity)) {
+                length = length.min(end.offset);
+            }
             let start = self.query.format.start_of_last(file, length, &mut wanted)?;
             file.seek(SeekFrom::Start(start.unwrap_or(0)))?;
             self.next.push_front(opened.into());
@@ -190,16 +223,21 @@ impl LogReader {
 
     /// Reads more of the current file; false at its end.
     fn fill(&mut self) -> io::Result<bool> {
-        let Some(Opened { file, .. }) = &mut self.current else {
+        let Some(Opened { file, identity }) = &mut self.current else {
             return Ok(false);
         };
+        let mut block = BLOCK;
+        if let Some(end) = self.query.end.filter(|end| *identity == Some(end.identity)) {
+            let left = end.offset.saturating_sub(file.stream_position()?);
+            block = block.min(usize::try_from(left).unwrap_or(BLOCK));
+        }
         self.buffer.drain(..self.at);
         self.at = 0;
         if self.buffer.len() > MAX_ENTRY {
             self.buffer.clear();
         }
         let length = self.buffer.len();
-        self.buffer.resize(length + BLOCK, 0);
+        self.buffer.resize(length + block, 0);
         let read = file.read(&mut self.buffer[length..]);
         self.buffer.truncate(length + *read.as_ref().unwrap_or(&0));
         Ok(read? > 0)
@@ -329,6 +367,7 @@ mod tests {
         since: None,
         until: None,
         follow: false,
+        end: None,
     };
 
     #[test]
@@ -401,6 +440,39 @@ mod tests {
         )
         .unwrap();
         assert_eq!(read(&path, BOTH), ["line 1"]);
+    }
+
+    #[test]
+    fn reads_up_to_a_place_wherever_it_has_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        assert_eq!(LogPosition::end_of(&path), None);
+        fs::write(dir.path().join("log.1"), entries(0..10)).unwrap();
+        fs::write(&path, entries(10..15)).unwrap();
+        let end = LogPosition::end_of(&path);
+        let up_to = |tail| read(&path, LogQuery { end, tail, ..BOTH });
+        let append = |text: String| {
+            let mut file = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        append(entries(15..20));
+        assert_eq!(up_to(None), expected(0..15));
+        assert_eq!(up_to(Some(3)), expected(12..15));
+        assert_eq!(up_to(Some(7)), expected(8..15));
+        fs::rename(dir.path().join("log.1"), dir.path().join("log.2")).unwrap();
+        fs::rename(&path, dir.path().join("log.1")).unwrap();
+        append(entries(20..25));
+        assert_eq!(up_to(None), expected(0..15));
+        assert_eq!(up_to(Some(3)), expected(12..15));
+        // What was before it is gone too, and what there is came after it.
+        fs::remove_file(dir.path().join("log.2")).unwrap();
+        fs::remove_file(dir.path().join("log.1")).unwrap();
+        assert_eq!(up_to(None), expected(0..0));
+        assert_eq!(up_to(Some(3)), expected(0..0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{RuntimeError, StartError};
+use crate::logs::LogPosition;
 use crate::shim_client::{AttachRequest, ExitStatus, ShimState};
 use crate::spec::{ExecSpec, LogConfig};
 
@@ -53,7 +54,13 @@ pub(crate) enum Request {
         width: u16,
         height: u16,
     },
-    Attach(AttachRequest),
+    Attach {
+        #[serde(flatten)]
+        want: AttachRequest,
+        /// The client reads the log first.
+        #[serde(default)]
+        after_log: bool,
+    },
     Exec(Box<ExecSpec>),
     ExecResize {
         exec: String,
@@ -102,9 +109,15 @@ pub struct RelayedPort {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Done,
+    /// Where in the log the stream joins.
+    Attached {
+        position: LogPosition,
+    },
     State(ShimState),
     Exit(ExitStatus),
-    Exec { pid: i32 },
+    Exec {
+        pid: i32,
+    },
     Failed(Failure),
 }
 

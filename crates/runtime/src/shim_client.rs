@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::error::{RuntimeError, StartError};
+use crate::logs::LogPosition;
 use crate::protocol::{self, RelayedPort, Reply, Request};
 use crate::spec::{ExecSpec, Resources};
 use crate::stats::Stats;
@@ -168,8 +169,26 @@ impl Shim {
 
     /// Attaches to the streams. Output is delivered from now on; attach before [`Shim::start`] to miss nothing.
     pub fn attach(&self, request: AttachRequest) -> Result<UnixStream, RuntimeError> {
-        match self.call(&Request::Attach(request))? {
-            (Reply::Done, stream) => Ok(stream),
+        Ok(self.attach_with(request, false)?.0)
+    }
+
+    /// As [`Shim::attach`], for a client that is shown the log first: up to the place that is given it has what the stream does
+    /// not, and the stream has all from there on. No place is given where the output has ended, and by shims of before.
+    pub fn attach_after_log(
+        &self,
+        request: AttachRequest,
+    ) -> Result<(UnixStream, Option<LogPosition>), RuntimeError> {
+        self.attach_with(request, true)
+    }
+
+    fn attach_with(
+        &self,
+        want: AttachRequest,
+        after_log: bool,
+    ) -> Result<(UnixStream, Option<LogPosition>), RuntimeError> {
+        match self.call(&Request::Attach { want, after_log })? {
+            (Reply::Done, stream) => Ok((stream, None)),
+            (Reply::Attached { position }, stream) => Ok((stream, Some(position))),
             (reply, _) => Err(self.unexpected(reply)),
         }
     }

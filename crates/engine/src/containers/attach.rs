@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use havre_runtime::logs::LogPosition;
 use havre_runtime::{AttachRequest, Shim};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -56,12 +57,16 @@ impl Containers {
             let config = &container.read().config;
             (config.tty, config.open_stdin, config.stdin_once)
         };
-        let logged = match options.logs {
-            true => Some(self.logged(&container, &options).await?),
+        // Only with a log that can be read.
+        let log = match options.logs {
+            true => Some(self.log_path(&container)?),
             false => None,
         };
         if !options.stream {
-            let output = logged.unwrap_or_else(|| Box::pin(futures_util::stream::empty()));
+            let output = match log {
+                Some(_) => self.logged(&container, &options, None).await?,
+                None => Box::pin(futures_util::stream::empty()),
+            };
             return Ok(Attachment {
                 tty,
                 output,
@@ -74,21 +79,31 @@ impl Containers {
             stderr: options.stderr,
         };
         let passes_end = stdin_once && !tty;
-        let detach = tty.then(|| options.detach_keys.unwrap_or_default());
+        let detach = tty.then(|| options.detach_keys.clone().unwrap_or_default());
         // Starts hold the lock: either they see this client, or this sees what they started.
         let op = container.op.clone().lock_owned().await;
         let status = container.status();
-        let (output, input) = match status {
+        // The end of what the stream does not have.
+        let end_of_log = || log.as_deref().and_then(LogPosition::end_of);
+        let (end, output, input) = match status {
             Status::Running => {
                 let (inner, shim) = (self.0.clone(), self.0.runtime.shim(&container.id));
-                let (read, write) = blocking(move || connect(&inner, shim.attach(request)?)).await?;
+                let after_log = log.is_some();
+                let ((read, write), position) = blocking(move || {
+                    let (stream, position) = match after_log {
+                        true => shim.attach_after_log(request)?,
+                        false => (shim.attach(request)?, None),
+                    };
+                    Ok((connect(&inner, stream)?, position))
+                })
+                .await?;
                 let input = if request.stdin {
                     Some(Input::new(write, passes_end, detach))
                 } else {
                     write.forget();
                     None
                 };
-                (streams::output(read, tty), input)
+                (position.or_else(end_of_log), streams::output(read, tty), input)
             }
             Status::Paused => {
                 return Err(EngineError::conflict(format!(
@@ -109,25 +124,33 @@ impl Containers {
                 let input = request
                     .stdin
                     .then(|| Input::pending(write_later, passes_end, detach));
-                (streams::pending_output(read_later, tty), input)
+                (end_of_log(), streams::pending_output(read_later, tty), input)
             }
+        };
+        let output = match log {
+            Some(_) => Box::pin(self.logged(&container, &options, end).await?.chain(output)),
+            None => output,
         };
         drop(op);
         self.0.publish(&container, "attach", &[]);
-        let output = match logged {
-            Some(logged) => Box::pin(logged.chain(output)),
-            None => output,
-        };
         Ok(Attachment { tty, output, input })
     }
 
-    async fn logged(&self, container: &Arc<Container>, options: &AttachOptions) -> Result<Output> {
+    async fn logged(
+        &self,
+        container: &Arc<Container>,
+        options: &AttachOptions,
+        end: Option<LogPosition>,
+    ) -> Result<Output> {
+        if !options.stdout && !options.stderr {
+            return Ok(Box::pin(futures_util::stream::empty()));
+        }
         let options = LogOptions {
             stdout: options.stdout,
             stderr: options.stderr,
             ..LogOptions::default()
         };
-        Ok(self.logs(&container.id, options).await?.output)
+        Ok(self.read_log(container.clone(), options, end).await?.output)
     }
 
     /// Sets the size of the container's terminal.

@@ -1,14 +1,16 @@
 //! `logs`: the log as a stream.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use havre_runtime::logs::{LogEntry, LogFormat, LogQuery, LogReader, LogStream};
+use havre_runtime::logs::{LogEntry, LogFormat, LogPosition, LogQuery, LogReader, LogStream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc;
 
+use super::record::Record;
 use super::table::Container;
 use super::{Containers, Frame, LogOptions, Logging, Logs, Status, StreamKind, files};
 use crate::error::blocking;
@@ -26,14 +28,25 @@ impl Containers {
                 "Bad parameters: you must choose at least one stream",
             ));
         }
+        self.read_log(container, options, None).await
+    }
+
+    /// Where the log is, if it can be read.
+    pub(super) fn log_path(&self, container: &Container) -> Result<PathBuf> {
+        let format = readable(&container.read())?.format;
+        Ok(files::log_path(&self.0.store, &container.id, format))
+    }
+
+    /// As [`logs`](Self::logs), up to a place.
+    pub(super) async fn read_log(
+        &self,
+        container: Arc<Container>,
+        options: LogOptions,
+        end: Option<LogPosition>,
+    ) -> Result<Logs> {
         let (tty, format, attributes) = {
             let record = container.read();
-            let Some(logging) = Logging::parse(&record.host_config.log_config)? else {
-                return Err(EngineError::new(
-                    ErrorKind::NotImplemented,
-                    "configured logging driver does not support reading",
-                ));
-            };
+            let logging = readable(&record)?;
             // The other form has them in every entry.
             let local = logging.format == LogFormat::Local && options.details;
             let attributes = local.then(|| logging.attributes(&record));
@@ -47,6 +60,7 @@ impl Containers {
             since: options.since,
             until: options.until,
             follow: options.follow,
+            end,
         };
         let path = files::log_path(&self.0.store, &container.id, format);
         let (sender, receiver) = mpsc::channel(AHEAD);
@@ -79,6 +93,16 @@ impl Containers {
             output: output.boxed(),
         })
     }
+}
+
+/// The logging of a container, if its log can be read.
+fn readable(record: &Record) -> Result<Logging> {
+    Logging::parse(&record.host_config.log_config)?.ok_or_else(|| {
+        EngineError::new(
+            ErrorKind::NotImplemented,
+            "configured logging driver does not support reading",
+        )
+    })
 }
 
 fn has_ended(container: &Arc<Container>) -> bool {

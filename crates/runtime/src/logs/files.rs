@@ -33,7 +33,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 /// Which file it is, whatever it is called and whether it is packed: inode and birth in nanoseconds since 1970, for inodes are
 /// used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Identity {
     inode: u64,
     born: u64,
@@ -91,6 +91,10 @@ impl From<Opened> for Source {
 }
 
 impl Source {
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
     /// As a file that can be read from anywhere: a packed one is unpacked to a file without a name.
     pub(super) fn plain(self) -> io::Result<Opened> {
         let Self {

@@ -13,7 +13,7 @@ use fs_err as fs;
 use havre_sys::process;
 use rustix::event::{PollFd, PollFlags};
 
-use crate::logs::{self, LogFormat, LogStream, numbered, packed};
+use crate::logs::{self, LogFormat, LogPosition, LogStream, numbered, packed};
 use crate::spec::LogConfig;
 
 /// Bytes of a line in one entry.
@@ -72,6 +72,19 @@ impl LogWriter {
             encoded: Vec::new(),
             failed: false,
         }))
+    }
+
+    /// Where the next entry will be, unless the log is rotated first.
+    pub(super) fn position(&self) -> Option<LogPosition> {
+        self.file
+            .metadata()
+            .ok()
+            .map(|metadata| LogPosition::after(&metadata))
+    }
+
+    /// What was taken and is not in the log, for the end of the line has not come.
+    pub(super) fn unfinished(&self, stream: LogStream) -> &[u8] {
+        &self.partial[stream as usize].bytes
     }
 
     /// Takes output as it comes.

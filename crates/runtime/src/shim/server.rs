@@ -301,9 +301,16 @@ impl Server {
             Request::Start => done(self.start()),
             Request::Kill { signal } => done(self.kill(signal)),
             Request::Resize { width, height } => done(resize(&self.streams, width, height)),
-            Request::Attach(want) => {
-                if reply(&socket, &Reply::Done) {
-                    let _ = self.streams.attach(socket, want);
+            Request::Attach { want, after_log } => {
+                let position = self.streams.log_position().filter(|_| after_log);
+                match position {
+                    Some(position) if reply(&socket, &Reply::Attached { position }) => {
+                        let _ = self.streams.attach_after_log(socket, want);
+                    }
+                    None if reply(&socket, &Reply::Done) => {
+                        let _ = self.streams.attach(socket, want);
+                    }
+                    _ => {}
                 }
                 return;
             }

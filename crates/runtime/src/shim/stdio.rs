@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::log::LogWriter;
-use crate::logs::LogStream;
+use crate::logs::{LogPosition, LogStream};
 use crate::shim_client::AttachRequest;
 
 const MAX_INPUT: usize = 64 << 10;
@@ -161,6 +161,26 @@ impl Streams {
         } else {
             None
         }
+    }
+
+    /// Where in the log what a client gets from now on belongs; what of it is not in the log is what lines began with that
+    /// have not ended ([`Streams::attach_after_log`]). `None` without a log, and when all output has ended.
+    pub(super) fn log_position(&self) -> Option<LogPosition> {
+        self.log.as_ref()?.position()
+    }
+
+    /// Attaches a client that reads the log up to [`Streams::log_position`].
+    pub(super) fn attach_after_log(&mut self, socket: UnixStream, want: AttachRequest) -> io::Result<()> {
+        self.attach(socket, want)?;
+        if let (Some(log), Some(client)) = (&self.log, self.clients.last_mut()) {
+            for index in 0..self.outputs.len() {
+                let begun = log.unfinished(stream(index));
+                if !begun.is_empty() {
+                    client.deliver(self.terminal, index, begun);
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn attach(&mut self, socket: UnixStream, want: AttachRequest) -> io::Result<()> {
