@@ -214,6 +214,7 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         events: events.clone(),
         table: Default::default(),
         execs: Default::default(),
+        lingering: Default::default(),
         settings: containers::Settings {
             log: LogConfig {
                 driver: log_driver.clone(),

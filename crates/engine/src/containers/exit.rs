@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use super::record::Record;
 use super::table::{Container, lock};
 use super::{
-    Inner, RestartPolicyName, Status, Transition, WaitCondition, health, mountpoints, remove, start,
+    Inner, RestartPolicyName, Status, Transition, WaitCondition, health, lingering, mountpoints, remove,
+    start,
 };
 use crate::Result;
 
@@ -132,7 +133,8 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
         }
         return;
     }
-    clean_up(inner, &container.id);
+    take_down(inner, &container.id);
+    lingering::unmount_later(inner, container);
     if restart {
         schedule(inner, container, ran);
     }
@@ -140,6 +142,12 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
 
 /// Takes down what a container has beside its record while it runs: runtime, namespace, mount. Does what it can.
 pub(super) fn clean_up(inner: &Inner, id: &str) {
+    take_down(inner, id);
+    lingering::unmount(&inner.store, id);
+}
+
+/// All of it but the mount.
+fn take_down(inner: &Inner, id: &str) {
     if let Err(error) = inner.runtime.delete(id) {
         tracing::warn!(container = id, %error, "cannot remove the runtime state of a container");
     }
@@ -160,9 +168,6 @@ pub(super) fn clean_up(inner: &Inner, id: &str) {
         if let Some(Err(error)) = merged.map(|merged| mountpoints::remove(&merged, &made)) {
             tracing::debug!(container = id, %error, "mount points stay behind");
         }
-    }
-    if let Err(error) = inner.store.snapshots().unmount(id) {
-        tracing::warn!(container = id, %error, "cannot unmount the root file system of a container");
     }
 }
 

@@ -24,6 +24,7 @@ mod export;
 mod files;
 mod health;
 mod inspect;
+pub(crate) mod lingering;
 mod links;
 mod list;
 mod logging;
@@ -97,6 +98,7 @@ pub(crate) struct Inner {
     pub table: Table,
     pub execs: exec::Execs,
     pub settings: Settings,
+    pub lingering: lingering::Lingering,
     /// For timers of restarts and sockets wired from blocking threads.
     pub handle: tokio::runtime::Handle,
 }

@@ -29,6 +29,7 @@ impl Containers {
     /// As [`start`](Self::start), and says where the time goes.
     pub async fn start_timed(&self, name: &str, timings: Timings) -> Result<()> {
         let container = self.find(name)?;
+        self.0.runtime.anticipate();
         let op = container.op.clone().lock_owned().await;
         let inner = self.0.clone();
         blocking(move || {
