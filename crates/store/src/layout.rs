@@ -22,7 +22,7 @@
 //!                 fs/                as above
 //!                 verity             both: what fs-verity measured when the file was found right (layers/verity.rs)
 //!   containers/<id>/upper|work|merged   one snapshot; its owner may keep files beside them
-//!   volumes/<name>/_data
+//!   volumes/<name>/_data         with options: where something else is mounted while a container uses it
 //!   removed/<n>                    data of what was removed and can be brought back (removals.rs)
 //!   empty/0 empty/1                stacked where the kernel wants more layers than there are
 //!   trash/<n>                      being deleted

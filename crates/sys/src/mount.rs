@@ -16,6 +16,10 @@ use rustix::mount::{
 use rustix::process::chdir;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+mod device;
+
+pub use device::{Device, DeviceError, device};
+
 /// A mount or unmount that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", target.display())]

@@ -17,3 +17,4 @@ mod sharing;
 mod streams;
 mod update;
 mod usage;
+mod volume_options;

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::mounts::clean;
+use super::sources::Source;
 use super::table::Container;
 use super::tree::{self, Ownership, UnpackOptions};
 use super::{ArchivePut, Containers, Inner, MountKind, PathStat};
@@ -198,6 +199,9 @@ impl View {
         };
         let root = Root::open(&path)?;
         for mount in &container.read().mounts {
+            if mount.is_volume() {
+                inner.volumes.mount(&mount.point.name, &container.id)?;
+            }
             if mount.point.kind != MountKind::Tmpfs {
                 mounted.bind(&root, mount)?;
             }
@@ -247,7 +251,8 @@ impl Mounted {
     /// Running containers may share what is mounted here and change it at any time, so the target is held by descriptor: a
     /// directory swapped for a link afterwards cannot move the mount elsewhere (GHSA-rg2x-37c3-w2rh).
     fn bind(&mut self, root: &Root, mount: &super::record::MountRecord) -> Result<()> {
-        let source = Path::new(&mount.point.source);
+        let opened = Source::of(mount)?;
+        let source = opened.path();
         let destination = Path::new(&mount.point.destination);
         let target = match (
             source.is_dir(),
@@ -261,7 +266,7 @@ impl Mounted {
             recursive: mount.recursive,
             read_only: !mount.point.rw,
         };
-        let bound = mount::bind_at(source, &target, destination, options).map_err(mount_failure)?;
+        let bound = mount::bind_at(&source, &target, destination, options).map_err(mount_failure)?;
         self.inside.push(bound);
         Ok(())
     }
@@ -276,6 +281,7 @@ impl Drop for Mounted {
         while let Some(bound) = self.inside.pop() {
             drop(bound);
         }
+        self.inner.volumes.unmount_all(&self.id);
         if let Err(error) = self.inner.store.snapshots().unmount(&self.id) {
             tracing::warn!(container = self.id, %error, "cannot unmount after a copy");
         }

@@ -1,6 +1,7 @@
 //! `create`: decides everything, makes the snapshot and the volumes, publishes the record last.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use havre_image::ImageError;
@@ -9,6 +10,7 @@ use havre_store::Image;
 use jiff::Timestamp;
 
 use super::record::{KIND, Record, State};
+use super::sources::Source;
 use super::table::{Container, encode};
 use super::validate::{NetworkMode, validate};
 use super::{
@@ -303,7 +305,13 @@ fn populate(inner: &Inner, id: &str, layers: &[Digest], mounts: &[super::record:
     let mut wanted = mounts
         .iter()
         .filter(|mount| mount.point.kind == MountKind::Volume && mount.copy)
-        .filter(|mount| is_empty(&mount.point.source))
+        // What isn't there yet may turn out to be empty.
+        .filter(|mount| {
+            let point = &mount.point;
+            !mount.subpath.is_empty()
+                || inner.volumes.has_device(&point.name)
+                || is_empty(Path::new(&point.source))
+        })
         .peekable();
     if wanted.peek().is_none() || layers.is_empty() {
         return Ok(());
@@ -314,14 +322,21 @@ fn populate(inner: &Inner, id: &str, layers: &[Digest], mounts: &[super::record:
         let root = havre_sys::rooted::Root::open(&rootfs)?;
         for mount in wanted {
             let point = &mount.point;
-            tree::copy_up(&root, &point.destination, std::path::Path::new(&point.source)).map_err(
-                |error| {
-                    error.context(format!(
-                        "failed to copy the image's {} into volume {}",
-                        point.destination, point.name
-                    ))
-                },
-            )?;
+            // As Docker: what the image has nothing for is left alone until the container starts.
+            if root.stat(Path::new(&point.destination), true).is_err() {
+                continue;
+            }
+            inner.volumes.mount(&point.name, id)?;
+            let source = Source::of(mount)?;
+            if !is_empty(&source.path()) {
+                continue;
+            }
+            tree::copy_up(&root, &point.destination, &source.path()).map_err(|error| {
+                error.context(format!(
+                    "failed to copy the image's {} into volume {}",
+                    point.destination, point.name
+                ))
+            })?;
             inner.events.publish(
                 Event::new(EventType::Volume, "mount", point.name.clone())
                     .with("container", id)
@@ -331,11 +346,12 @@ fn populate(inner: &Inner, id: &str, layers: &[Digest], mounts: &[super::record:
         }
         Ok(())
     })();
+    inner.volumes.unmount_all(id);
     inner.store.snapshots().unmount(id)?;
     copied
 }
 
-fn is_empty(directory: &str) -> bool {
+fn is_empty(directory: &Path) -> bool {
     fs_err::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::table::{Container, lock};
 use super::{
     Inner, RestartPolicyName, Status, Transition, WaitCondition, health, lingering, mountpoints, remove,
-    start,
+    sources, start,
 };
 use crate::Result;
 
@@ -76,6 +76,7 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
         tracing::warn!(container = container.id, %error, "cannot take a container off its network");
     }
     inner.networks.leave_all(&container.id);
+    sources::unmount(inner, &container.id);
     let ran = before.state.started_at.map_or(Duration::ZERO, |started| {
         status.at.duration_since(started).try_into().unwrap_or_default()
     });
@@ -156,6 +157,7 @@ fn take_down(inner: &Inner, id: &str) {
     }
     inner.networks.leave_all(id);
     super::spec::remove_shared_memory(inner, id);
+    sources::unmount(inner, id);
     if let Some(container) = inner.table.get(id) {
         let made = container.read().mountpoints.clone();
         let merged = inner

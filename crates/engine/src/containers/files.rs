@@ -25,6 +25,11 @@ pub(crate) fn shm_path(store: &Store, id: &str) -> PathBuf {
     store.layout().container(id).join("shm")
 }
 
+/// Where a part of a volume is bound until the runtime has mounted it; `index`: which of the mounts.
+pub(super) fn part_path(store: &Store, id: &str, index: usize) -> PathBuf {
+    store.layout().container(id).join("parts").join(index.to_string())
+}
+
 pub(crate) fn hosts_path(store: &Store, id: &str) -> PathBuf {
     store.layout().container(id).join("hosts")
 }

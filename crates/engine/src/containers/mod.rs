@@ -40,6 +40,7 @@ mod recover;
 mod remove;
 mod requests;
 mod signal;
+mod sources;
 pub(crate) mod spec;
 mod start;
 mod state;

@@ -83,6 +83,7 @@ pub(crate) fn resolve(
                 copy: true,
                 recursive: true,
                 tmpfs: Vec::new(),
+                subpath: String::new(),
                 owned: true,
             },
         );
@@ -218,6 +219,7 @@ fn bind_record(source: String, destination: String, propagation: &str, recursive
         copy: false,
         recursive,
         tmpfs: Vec::new(),
+        subpath: String::new(),
         owned: false,
     }
 }
@@ -237,6 +239,7 @@ fn volume_record(volume: crate::Volume, destination: String, owned: bool) -> Mou
         copy: true,
         recursive: true,
         tmpfs: Vec::new(),
+        subpath: String::new(),
         owned,
     }
 }
@@ -296,10 +299,8 @@ fn from_mount(mount: &Mount, id: &str, volumes: &Volumes) -> Result<MountRecord>
         }
         MountKind::Volume => {
             let options = mount.volume_options.clone().unwrap_or_default();
-            if !options.subpath.is_empty() {
-                return Err(invalid(
-                    "field VolumeOptions.Subpath is not supported: mount the whole volume",
-                ));
+            if !is_local(&options.subpath) {
+                return Err(invalid("subpath must be a relative path within the volume"));
             }
             let request = CreateVolume {
                 name: mount.source.clone(),
@@ -313,6 +314,7 @@ fn from_mount(mount: &Mount, id: &str, volumes: &Volumes) -> Result<MountRecord>
                 mount.source.is_empty(),
             );
             record.copy = !options.no_copy;
+            record.subpath = options.subpath;
             record
         }
         MountKind::Tmpfs => {
@@ -363,6 +365,7 @@ fn tmpfs_record(destination: String, options: Vec<String>, mode: String) -> Moun
         copy: false,
         recursive: false,
         tmpfs: options,
+        subpath: String::new(),
         owned: false,
     }
 }
@@ -459,6 +462,21 @@ fn destination(path: &str) -> Result<String> {
         ));
     }
     Ok(cleaned)
+}
+
+/// Whether a path stays beneath the directory it starts from, links aside.
+fn is_local(path: &str) -> bool {
+    let mut depth = 0_usize;
+    let inside = path.split('/').all(|part| {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        true
+    });
+    inside && !path.starts_with('/') && !path.contains('\0')
 }
 
 /// Without empty parts, `.` and `..`, as Go's `path.Clean`.

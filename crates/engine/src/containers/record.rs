@@ -87,6 +87,9 @@ pub(crate) struct MountRecord {
     pub recursive: bool,
     /// tmpfs only.
     pub tmpfs: Vec<String>,
+    /// Volumes only: what of it is mounted, as a path within; empty is all of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
     /// An anonymous volume made for this container: `rm -v` and `--rm` remove it.
     pub owned: bool,
 }

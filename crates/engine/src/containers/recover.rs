@@ -52,6 +52,9 @@ impl Containers {
             .filter(|(_, state)| matches!(state, Found::Live(_)))
             .map(|(container, _)| container.id.clone())
             .collect();
+        inner
+            .volumes
+            .recover_mounts(|id| live.iter().any(|live| live == id));
         let lost = inner.network.recover(&live)?;
         membership::recover(inner, &live)?;
         for id in lost.iter().filter(|id| has_endpoint(inner, id)) {

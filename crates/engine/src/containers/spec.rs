@@ -313,7 +313,13 @@ fn mounts(inner: &Inner, record: &Record, mode: &NetworkMode) -> Result<Vec<Moun
             readonly: record.host_config.readonly_rootfs,
         })
         .collect();
-    mounts.extend(record.mounts.iter().map(mount));
+    mounts.extend(record.mounts.iter().enumerate().map(|(index, asked)| {
+        let mut mount = mount(asked);
+        if let (false, Kind::Bind { source, .. }) = (asked.subpath.is_empty(), &mut mount.kind) {
+            *source = files::part_path(&inner.store, &record.id, index);
+        }
+        mount
+    }));
     if let Some(source) = shared_memory(inner, record)? {
         let destination = "/dev/shm".to_owned();
         if mounts.iter().all(|mount| mount.destination != destination) {

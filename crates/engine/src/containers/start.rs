@@ -14,7 +14,7 @@ use super::table::{Container, lock};
 use super::validate::NetworkMode;
 use super::{
     Config, Containers, EndpointView, HostConfig, Inner, Port, PortBinding, PortProtocol, Status, Transition,
-    WaitCondition, attach, exit, files, health, links, mountpoints, remove, spec,
+    WaitCondition, attach, exit, files, health, links, mountpoints, remove, sources, spec,
 };
 use crate::error::{blocking, start_failure};
 use crate::networks::{self, Found};
@@ -177,9 +177,8 @@ fn prepare(
 ) -> Result<(Shim, NetworkRecord)> {
     let id = container.id.as_str();
     let store = &inner.store;
-    for mount in &record.mounts {
-        check_source(mount)?;
-    }
+    sources::mount(inner, record)?;
+    let _parts = sources::bind_parts(inner, record)?;
     spec::make_shared_memory(inner, record)?;
     let rootfs = || {
         let snapshot = store.snapshots().get(id)?;
@@ -271,19 +270,6 @@ fn prepare(
         files::write_hosts(store, record, mode, &addresses, gateway)?;
         Ok((shim, network))
     })
-}
-
-/// A volume or bind source that has vanished since the creation is named.
-fn check_source(mount: &super::record::MountRecord) -> Result<()> {
-    let point = &mount.point;
-    if point.source.is_empty() || std::path::Path::new(&point.source).exists() {
-        return Ok(());
-    }
-    Err(EngineError::invalid(format!(
-        "invalid mount config for type \"{}\": bind source path does not exist: {}",
-        point.kind.as_str(),
-        point.source
-    )))
 }
 
 pub(super) fn network_failure(record: &Record, error: NetworkError) -> EngineError {

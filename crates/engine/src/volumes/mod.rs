@@ -1,12 +1,20 @@
 //! The volume service: the `local` driver.
+//!
+//! A volume is a directory of the store. With options, something else is mounted there while containers use it: then neither
+//! its bytes nor their fate are the store's, so `system df` leaves it out and `prune` leaves it alone, as Docker's do.
+
+mod device;
+mod mounted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use device::Device;
 use fs_err as fs;
 use havre_store::{Operation, Store, Taken};
 use jiff::Timestamp;
+use mounted::Mounted;
 use serde::{Deserialize, Serialize};
 
 use crate::error::blocking;
@@ -62,6 +70,7 @@ struct Inner {
     store: Arc<Store>,
     events: Events,
     table: Mutex<BTreeMap<String, Entry>>,
+    mounted: Mounted,
 }
 
 struct Entry {
@@ -92,6 +101,7 @@ impl Volumes {
             store,
             events,
             table: Mutex::new(table),
+            mounted: Mounted::default(),
         }));
         volumes.sweep()?;
         Ok(volumes)
@@ -171,7 +181,9 @@ impl Volumes {
         let table = self.table();
         let unused = table.values().filter(|entry| {
             let mut users = entry.users.iter();
-            users.all(|user| gone.contains(user.as_str())) && (all || entry.volume.anonymous)
+            users.all(|user| gone.contains(user.as_str()))
+                && (all || entry.volume.anonymous)
+                && entry.volume.options.is_empty()
         });
         let wanted = unused.map(|entry| &entry.volume).filter(|volume| {
             filters.exact("driver", &volume.driver)
@@ -181,9 +193,12 @@ impl Volumes {
         Ok(wanted.cloned().collect())
     }
 
-    /// Bytes of a volume. Walks the directory.
+    /// Bytes of the store that a volume takes. Walks the directory.
     pub(crate) fn size(&self, volume: &Volume) -> u64 {
-        size_of(Path::new(&volume.mountpoint))
+        match Device::of(&volume.options) {
+            None => size_of(Path::new(&volume.mountpoint)),
+            Some(_) => 0,
+        }
     }
 
     /// The containers that refer to a volume.
@@ -193,11 +208,12 @@ impl Volumes {
         users.cloned().collect()
     }
 
-    /// Every volume with its size on disk. Walks the directories.
+    /// Every volume whose data lie in the store, with its size on disk. Walks the directories.
     pub(crate) fn usage(&self) -> Vec<VolumeUsage> {
         let all: Vec<_> = self
             .table()
             .values()
+            .filter(|entry| entry.volume.options.is_empty())
             .map(|entry| (entry.volume.clone(), entry.users.len() as u64))
             .collect();
         all.into_iter()
@@ -255,13 +271,6 @@ impl Volumes {
                 request.driver
             )));
         }
-        if let Some(option) = request.driver_options.keys().next() {
-            return Err(EngineError::invalid(format!(
-                "create {}: option \"{option}\" is not supported by the local driver here: mount the device on the host and use \
-                 a bind mount",
-                request.name
-            )));
-        }
         let anonymous = request.name.is_empty();
         let name = if anonymous {
             crate::containers::new_id()
@@ -274,6 +283,7 @@ impl Volumes {
             entry.users.extend(user.map(str::to_owned));
             return Ok(entry.volume.clone());
         }
+        device::check(&name, &request.driver_options)?;
         if anonymous && let Some(container) = user {
             note_unconfirmed(&self.0.store, container, &name)?;
         }
@@ -286,7 +296,7 @@ impl Volumes {
             mountpoint: data.to_string_lossy().into_owned(),
             created: Timestamp::now(),
             labels: request.labels,
-            options: BTreeMap::new(),
+            options: request.driver_options,
             anonymous,
         };
         let body = serde_json::to_string(&volume)
@@ -352,13 +362,15 @@ impl Volumes {
             )));
         }
         let store = &self.0.store;
+        let directory = store.layout().volumes().join(name);
+        self.detach(&entry.volume)?;
         if let Some(operation) = operation {
             store.removals().take(operation, &[taken(name)])?;
             table.remove(name);
         } else {
             store.meta().delete_document(KIND, name)?;
             table.remove(name);
-            store.discard(&store.layout().volumes().join(name))?;
+            store.discard(&directory)?;
         }
         drop(table);
         self.0
@@ -383,6 +395,9 @@ impl Volumes {
                 .is_some_and(|entry| entry.users.iter().all(|other| other == user))
         };
         let names: Vec<&str> = names.iter().copied().filter(only_used).collect();
+        for name in &names {
+            self.detach(&table[*name].volume)?;
+        }
         let mut all = vec![container];
         all.extend(names.iter().map(|name| taken(name)));
         self.0.store.removals().take(operation, &all)?;
@@ -457,8 +472,12 @@ impl Volumes {
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.table)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names of anonymous volumes made for a container that is still being created, as empty files beside its snapshot.

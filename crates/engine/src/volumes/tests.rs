@@ -83,14 +83,103 @@ async fn bad_requests() {
         driver_options: [("type".into(), "tmpfs".into())].into(),
         ..named("data")
     };
+    let error = volumes.create(options).await.unwrap_err();
+    assert_eq!(
+        (error.to_string(), error.kind()),
+        (
+            "create data: missing required option: \"device\"".to_owned(),
+            ErrorKind::InvalidParameter
+        )
+    );
+    assert!(!root.path().join("volumes/data").exists());
+}
+
+/// A volume that shows a directory of the host, with a file in it. Mounts: needs root.
+async fn bound(volumes: &Volumes, host: &Path) -> Volume {
+    fs::create_dir_all(host).unwrap();
+    fs::write(host.join("precious"), "12345").unwrap();
+    let options = [
+        ("type", "none"),
+        ("o", "bind"),
+        ("device", host.to_str().unwrap()),
+    ];
+    let request = CreateVolume {
+        driver_options: options
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..named("shown")
+    };
+    volumes.create(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_device_is_mounted_from_the_first_user_to_the_last() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(&root.path().join("store"));
+    let volume = bound(&volumes, &root.path().join("host")).await;
+    let seen = || Path::new(&volume.mountpoint).join("precious").exists();
+    assert!(!seen());
+    for container in ["a", "b", "b"] {
+        volumes.mount("shown", container).unwrap();
+        assert!(seen());
+    }
+    volumes.unmount_all("a");
+    assert!(seen());
+    // Unmounted by somebody else meanwhile.
+    super::mounted::unmount(Path::new(&volume.mountpoint)).unwrap();
+    volumes.mount("shown", "a").unwrap();
+    assert!(seen());
+    volumes.unmount_all("b");
+    volumes.unmount_all("b");
+    assert!(seen());
+    volumes.unmount_all("a");
+    assert!(!seen());
+    assert_eq!(volumes.usage().len(), 0, "its bytes are not the store's");
+    assert_eq!(volumes.size(&volume), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_through_a_mount() {
+    let root = tempfile::tempdir().unwrap();
+    let host = root.path().join("host");
+    let volumes = open(&root.path().join("store"));
+    let volume = bound(&volumes, &host).await;
     assert!(
         volumes
-            .create(options)
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("\"type\" is not supported")
+            .prunable(&Filters::new().with("all", "1"))
+            .unwrap()
+            .is_empty()
     );
+    volumes.mount("shown", "a").unwrap();
+    // As after the death of a daemon: mounted, and nobody knows for whom.
+    drop(volumes);
+    let volumes = open(&root.path().join("store"));
+    let file = Path::new(&volume.mountpoint).join("precious");
+    assert!(file.exists());
+    volumes.remove("shown", false, None).await.unwrap();
+    volumes.0.store.wait_for_trash();
+    assert_eq!(fs::read_to_string(host.join("precious")).unwrap(), "12345");
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_new_daemon_knows_what_is_mounted_for_whom() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(&root.path().join("store"));
+    let volume = bound(&volumes, &root.path().join("host")).await;
+    let seen = || Path::new(&volume.mountpoint).join("precious").exists();
+    volumes.mount("shown", "a").unwrap();
+    drop(volumes);
+    let volumes = open(&root.path().join("store"));
+    volumes.hold("shown", "a");
+    volumes.hold("shown", "b");
+    volumes.recover_mounts(|id| id == "a");
+    assert!(seen());
+    volumes.mount("shown", "b").unwrap();
+    volumes.unmount_all("b");
+    assert!(seen());
+    volumes.recover_mounts(|_| false);
+    assert!(!seen());
 }
 
 #[tokio::test]

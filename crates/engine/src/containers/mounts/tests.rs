@@ -134,15 +134,22 @@ fn long_forms() {
             .to_string()
             .ends_with("field BindOptions must not be specified")
     );
-    let subpath = Mount {
+    let part = |subpath: &str| Mount {
         target: "/v".into(),
         volume_options: Some(VolumeOptions {
-            subpath: "a".into(),
+            subpath: subpath.into(),
             ..VolumeOptions::default()
         }),
         ..Mount::default()
     };
-    assert!(world.mount(subpath).unwrap_err().to_string().contains("Subpath"));
+    assert_eq!(world.mount(part("a/../b")).unwrap()[0].subpath, "a/../b");
+    for outside in ["/a", "..", "a/../../b", "./.."] {
+        assert_eq!(
+            world.mount(part(outside)).unwrap_err().to_string(),
+            "invalid mount config for type \"volume\": subpath must be a relative path within the volume",
+            "{outside}"
+        );
+    }
     let image = Mount {
         kind: MountKind::Image,
         target: "/i".into(),
