@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
 # What the binary is built with and runs on, and what only the tests and the benchmark compare with.
 RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static erofs-utils docker-registry curl
-TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime
+TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini
 BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs

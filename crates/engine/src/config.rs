@@ -28,6 +28,11 @@
 //! window = "24h"                     # how long what was removed can be brought back; 0: not at all
 //! quota = "10GB"                     # beyond it, or beyond what is free, the oldest goes for good
 //!
+//! default-runtime = "havre"          # above the tables: makes containers that choose none; havre is the engine's own
+//! [runtimes.other]                   # for --runtime other; runc and crun are there where they are installed
+//! path = "/opt/other/runc"           # a program with the command line of runc
+//! args = ["--debug"]                 # before its command
+//!
 //! [network]
 //! bridge = "havre0"                  # interface of the default bridge
 //! table = "havre"                    # nftables table
@@ -52,6 +57,7 @@ use havre_registry_client::{HostConfig, HostsConfig};
 use serde::Deserialize;
 
 use crate::containers::{LogConfig, Logging};
+use crate::runtimes::{RuntimeSettings, Runtimes};
 use crate::{EngineError, Result, UndoSettings};
 
 pub use storage::StorageSettings;
@@ -73,6 +79,7 @@ pub struct ConfigFile {
     pub network: NetworkSettings,
     pub storage: StorageSettings,
     pub undo: UndoSettings,
+    pub(crate) runtimes: Runtimes,
     pub registries: HostsConfig,
     /// `data-root` of daemon.json.
     pub data_root: Option<PathBuf>,
@@ -123,6 +130,8 @@ struct Toml {
     network: NetworkSettings,
     storage: StorageSettings,
     undo: UndoSettings,
+    default_runtime: String,
+    runtimes: BTreeMap<String, RuntimeSettings>,
     registry: BTreeMap<String, HostConfig>,
     insecure_networks: Vec<String>,
 }
@@ -169,6 +178,8 @@ struct DaemonJson {
     bridge: Option<String>,
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
+    default_runtime: String,
+    runtimes: BTreeMap<String, RuntimeSettings>,
     hosts: Vec<String>,
     tls: Option<bool>,
     tlsverify: Option<bool>,
@@ -213,6 +224,10 @@ impl ConfigFile {
             network: toml.network,
             storage: toml.storage,
             undo: toml.undo,
+            runtimes: Runtimes {
+                configured: toml.runtimes,
+                default: toml.default_runtime,
+            },
             registries: HostsConfig {
                 registry: toml.registry,
                 insecure_networks: toml.insecure_networks,
@@ -264,6 +279,10 @@ impl ConfigFile {
             },
             storage: StorageSettings::default(),
             undo: UndoSettings::default(),
+            runtimes: Runtimes {
+                configured: daemon.runtimes,
+                default: daemon.default_runtime,
+            },
             registries,
             data_root: daemon.data_root,
             ignored: daemon.others.into_keys().collect(),
@@ -294,6 +313,7 @@ impl ConfigFile {
         self.undo.window()?;
         self.undo.quota()?;
         self.storage.store_options()?;
+        self.runtimes.check()?;
         for pool in &self.network.pools {
             if pool.parse::<ipnet::IpNet>().is_err() {
                 return wrong("network.pools", pool, "ADDRESS/BITS, such as 172.17.0.0/16");

@@ -221,6 +221,7 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
                 options: config.log_options.clone(),
             },
             cgroup_v2: system::is_cgroup_v2(),
+            runtimes: config.runtimes.clone(),
         },
         handle: handle.clone(),
     });

@@ -215,11 +215,18 @@ pub(crate) fn start_failure(error: havre_runtime::StartError) -> EngineError {
         E::Runtime(inner) => chain(inner),
         // Docker finds the user before it calls its runtime, and says it plainly.
         E::Setup { message } if message.starts_with("unable to find ") => message.clone(),
-        other => format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create \
-             failed: {}: unknown",
-            process_failure(other)
-        ),
+        other => {
+            let message = other.to_string();
+            // A runtime of the host names itself.
+            let message = match message.contains(" create failed: ") {
+                true => message,
+                false => format!("runc create failed: {}", process_failure(other)),
+            };
+            format!(
+                "failed to create task for container: failed to create shim task: OCI runtime create failed: {message}: \
+                 unknown"
+            )
+        }
     };
     EngineError::new(kind, message).with_source(error)
 }

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use crate::error::blocking;
 use crate::{
-    ConfigFile, ContainerSummary, Containers, Events, ListOptions, Result, Undo, VolumeUsage, Volumes,
+    ConfigFile, ContainerSummary, Containers, Events, ExternalRuntime, ListOptions, Result, Undo,
+    VolumeUsage, Volumes,
 };
 
 /// `version`
@@ -82,8 +83,8 @@ pub struct SystemInfo {
     pub experimental: bool,
     pub server_version: String,
     pub default_runtime: String,
-    /// Name → path.
-    pub runtimes: BTreeMap<String, String>,
+    /// By name; the engine's own has no program.
+    pub runtimes: BTreeMap<String, Option<ExternalRuntime>>,
     pub security_options: Vec<String>,
     pub init_binary: String,
     pub warnings: Vec<String>,
@@ -376,8 +377,8 @@ impl Inner {
             labels: Vec::new(),
             experimental: false,
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            default_runtime: crate::containers::RUNTIME.to_owned(),
-            runtimes: BTreeMap::from([(crate::containers::RUNTIME.to_owned(), "havre".to_owned())]),
+            default_runtime: self.config.runtimes.name(""),
+            runtimes: self.config.runtimes.all(),
             security_options: security_options(cgroups.unified),
             init_binary: "havre".to_owned(),
             warnings,

@@ -11,13 +11,15 @@
 //!   exit.json                     exit status, written once and whole, when the container has ended
 //!   bundle/config.json            the OCI runtime specification the container was made from
 //!   bundle/seccomp.bpf            its seccomp filter, compiled
-//!   state/<container id>/         libcontainer's own state
+//!   state/<container id>/         libcontainer's own state, or that of a runtime of the host
+//!   runtime.json, runtime.log     which runtime of the host, and what it said last
 //!   shim.err                      what the shim said, if ever
 //! ```
 
 mod anticipation;
 mod cgroup;
 pub mod error;
+mod external;
 pub mod logs;
 mod protocol;
 mod runtime;
@@ -29,6 +31,7 @@ mod timings;
 
 pub use cgroup::Abilities;
 pub use error::{RuntimeError, StartError};
+pub use external::ExternalRuntime;
 pub use protocol::RelayedPort;
 pub use runtime::{Reattached, Runtime, RuntimeConfig};
 pub use shim_client::{AttachRequest, Exec, ExitStatus, Shim, ShimState};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{RuntimeError, StartError};
 use crate::logs::LogPosition;
+use crate::external::ExternalRuntime;
 use crate::shim_client::{AttachRequest, ExitStatus, ShimState};
 use crate::spec::{ExecSpec, LogConfig};
 
@@ -41,6 +42,9 @@ pub(crate) struct Setup {
     /// Flags of the seccomp filter in `bundle/seccomp.bpf`, if there is one.
     pub(crate) seccomp_flags: Option<u32>,
     pub(crate) log: LogConfig,
+    /// Who makes the processes, if not the shim itself.
+    #[serde(default)]
+    pub(crate) runtime: Option<ExternalRuntime>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

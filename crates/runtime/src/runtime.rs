@@ -13,6 +13,7 @@ use havre_sys::seal::SealedProgram;
 use crate::anticipation::Anticipation;
 use crate::cgroup::{Abilities, Cgroup};
 use crate::error::{RuntimeError, StartError};
+use crate::external::ExternalRuntime;
 use crate::protocol::{self, Reply, Setup};
 use crate::shim_client::{ExitStatus, Shim};
 use crate::spec::{self, ContainerSpec, Filter, Filters, NamespaceMode, SpecError};
@@ -143,7 +144,15 @@ impl Runtime {
             no_new_privileges: spec.no_new_privileges,
             seccomp_flags: filter.as_ref().map(|filter| filter.flags),
             log: spec.log.clone(),
+            runtime: spec.runtime.clone(),
         };
+        if let Some(runtime) = &spec.runtime {
+            runtime.note(&directory).map_err(|source| RuntimeError::Io {
+                action: "note the runtime in",
+                path: directory.clone(),
+                source,
+            })?;
+        }
         let result = self
             .spawn(&setup, &bundle.config, filter.as_ref(), timings)
             .and_then(|()| {
@@ -211,8 +220,11 @@ impl Runtime {
         if let Err(error) = self.shim(id).shutdown() {
             failures.push(format!("end its shim: {error}"));
         }
-        failures.extend(Cgroup::new(self.cgroup_path(id)).remove());
         let directory = self.directory(id);
+        if let Some(runtime) = ExternalRuntime::of(&directory) {
+            failures.extend(runtime.delete(&directory, id).err());
+        }
+        failures.extend(Cgroup::new(self.cgroup_path(id)).remove());
         match fs_err::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => failures.push(error.to_string()),
             _ => {}

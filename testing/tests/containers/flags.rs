@@ -208,8 +208,8 @@ fn what_has_no_effect_is_refused() {
             "could not select device driver \"\" with capabilities: [[gpu]]",
         ),
         (
-            "--runtime runc",
-            "unknown or invalid runtime name: runc (there is havre)",
+            "--runtime nosuch",
+            "unknown or invalid runtime name: nosuch (there are ",
         ),
         ("--isolation hyperv", "Isolation is not supported"),
         ("--storage-opt size=1g", "storage option size is not supported"),

@@ -13,6 +13,7 @@ mod mounts;
 mod pause;
 mod restart;
 mod run;
+mod runtimes;
 mod sharing;
 mod streams;
 mod update;

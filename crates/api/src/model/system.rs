@@ -35,15 +35,17 @@ pub(crate) fn info(info: SystemInfo) -> SystemInfoModel {
             .entry(host.clone())
             .or_insert_with(|| index(host, false, false, Vec::new()));
     }
-    let runtimes = info.runtimes.iter().map(|(name, path)| {
-        (
-            name.clone(),
-            Runtime {
-                path: Some(path.clone()),
-                runtime_args: None,
-                status: None,
-            },
-        )
+    let runtimes = info.runtimes.into_iter().map(|(name, external)| {
+        let (path, args) = match external {
+            Some(external) => (external.path.to_string_lossy().into_owned(), external.args),
+            None => (name.clone(), Vec::new()),
+        };
+        let runtime = Runtime {
+            path: Some(path),
+            runtime_args: Some(args).filter(|args| !args.is_empty()),
+            status: None,
+        };
+        (name, runtime)
     });
     SystemInfoModel {
         id: Some(info.id),

@@ -49,6 +49,9 @@ impl Containers {
             }
         }
         validate(&request.config, &request.host_config)?;
+        let runtime = &mut request.host_config.runtime;
+        self.0.settings.runtimes.find(runtime)?;
+        *runtime = self.0.settings.runtimes.name(runtime);
         super::health::validate(request.config.healthcheck.as_ref())?;
         files::dns_options(&request.host_config)?;
         files::extra_hosts(&request.host_config.extra_hosts, None)?;

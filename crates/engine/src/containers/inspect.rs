@@ -41,9 +41,7 @@ fn view(inner: &Inner, container: &Arc<Container>, size: bool) -> Result<Contain
     let mut host_config = record.host_config.clone();
     host_config.links = super::links::shown(&record, &inner.table);
     host_config.network_mode = network_mode(&host_config.network_mode);
-    if host_config.runtime.is_empty() {
-        host_config.runtime = super::RUNTIME.to_owned();
-    }
+    host_config.runtime = inner.settings.runtimes.name(&host_config.runtime);
     if !host_config.privileged {
         let defaults = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         host_config

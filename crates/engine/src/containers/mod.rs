@@ -77,7 +77,7 @@ pub(crate) use logging::Logging;
 pub(crate) use membership::name_port;
 pub(crate) use names::{is_valid as is_valid_name, new_id};
 pub(crate) use record::KIND;
-pub(crate) use validate::{RUNTIME, bytes as parse_bytes};
+pub(crate) use validate::bytes as parse_bytes;
 
 use crate::{Event, EventType, Events, Result, Volumes};
 pub(crate) use table::Container;
@@ -111,6 +111,7 @@ pub(crate) struct Settings {
     pub log: LogConfig,
     /// The machine has the unified hierarchy only.
     pub cgroup_v2: bool,
+    pub runtimes: crate::runtimes::Runtimes,
 }
 
 impl Containers {

@@ -143,6 +143,7 @@ pub(crate) fn container_spec(
     let parent = &host.resources.cgroup_parent;
     spec.cgroup_parent = Some(parent.clone()).filter(|parent| !parent.is_empty());
     spec.annotations.clone_from(&host.annotations);
+    spec.runtime = inner.settings.runtimes.find(&host.runtime)?;
     Ok(spec)
 }
 

@@ -6,9 +6,6 @@ use super::logging::Logging;
 use super::{Config, HostConfig, PortProtocol, RestartPolicyName, signal};
 use crate::{EngineError, Result};
 
-/// Name of the only runtime, as `info` lists it and `--runtime` accepts it.
-pub(crate) const RUNTIME: &str = "havre";
-
 /// Which network a container is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NetworkMode {
@@ -310,12 +307,6 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
         return Err(EngineError::invalid(format!(
             "storage option {option} is not supported: it takes quotas of the file system (overlay over xfs with 'pquota'), \
              which this engine does not set; limit a volume or a tmpfs instead"
-        )));
-    }
-    if !matches!(host.runtime.as_str(), "" | RUNTIME) {
-        return Err(EngineError::invalid(format!(
-            "unknown or invalid runtime name: {} (there is {RUNTIME})",
-            host.runtime
         )));
     }
     if let Some(port) = host

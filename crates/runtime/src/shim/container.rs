@@ -1,9 +1,9 @@
-//! Making processes with libcontainer: the container's init and the processes that join it later.
+//! Making processes, with libcontainer or by a runtime of the host: the container's init and those that join it later.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use havre_sys::tty;
@@ -15,12 +15,13 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 
 use super::executor::{Program, Report, Restrictions, chain};
+use super::external::External;
 use super::log::LogWriter;
 use super::stdio::{ProgramEnds, Streams};
 use crate::cgroup::Cgroup;
 use crate::protocol::{self, Failure, Setup};
 use crate::shim_client::AttachRequest;
-use crate::spec::{ExecSpec, all_capabilities, resolve_user};
+use crate::spec::{ExecSpec, all_capabilities, capability_sets, resolve_user};
 
 /// The shim's own chance of being chosen by the OOM killer, whatever the container's is.
 const SHIM_OOM_SCORE: &str = "-999";
@@ -31,54 +32,45 @@ fn setup(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
     }
 }
 
+/// A container that was made.
+pub(super) enum Made {
+    /// By libcontainer, here.
+    Here(Box<Container>),
+    /// By a runtime of the host.
+    There(External),
+}
+
 /// Makes the container, up to the moment where its init waits for [`start`].
-pub(super) fn create(setup_request: &Setup) -> Result<(Container, i32, Streams), Failure> {
+pub(super) fn create(setup_request: &Setup) -> Result<(Made, i32, Streams), Failure> {
     let directory = &setup_request.directory;
     let log = LogWriter::open(&setup_request.log).map_err(setup("open the log"))?;
-    let report = Report::new().map_err(setup("make a pipe"))?;
-    let builder = builder(&setup_request.id, directory)?.with_executor(Program::new(
-        &report,
-        setup_request.init,
-        restrictions(setup_request, &setup_request.capabilities)?,
-    ));
     let console = Console::new(setup_request.tty, directory.join("console.sock"))?;
-    let (builder, streams) = if console.is_none() {
-        let want = AttachRequest {
-            stdin: setup_request.stdin,
-            stdout: true,
-            stderr: true,
-        };
-        let (streams, ends) = Streams::pipes(want, setup_request.stdin_once, setup_request.uid, log)
-            .map_err(setup("make the standard streams"))?;
-        (with_streams(builder, ends), Ok(streams))
-    } else {
-        (
-            builder.with_console_socket(Some(directory.join("console.sock"))),
-            Err(log),
-        )
+    let want = AttachRequest {
+        stdin: setup_request.stdin,
+        stdout: true,
+        stderr: true,
     };
-    let result = builder
-        .as_init(directory.join("bundle"))
-        .with_systemd(false)
-        .with_detach(true)
-        .build();
+    let (streams, ends) = match console {
+        Some(_) => (Err(log), None),
+        None => {
+            let made = Streams::pipes(want, setup_request.stdin_once, setup_request.uid, log);
+            let (streams, ends) = made.map_err(setup("make the standard streams"))?;
+            (Ok(streams), Some(ends))
+        }
+    };
+    let socket = console.as_ref().map(|console| console.path.clone());
+    let made = match &setup_request.runtime {
+        None => create_here(setup_request, ends, socket),
+        Some(runtime) => {
+            let config = read_config(directory)?;
+            let program = config["process"]["args"][0].as_str().unwrap_or_default();
+            let container = External::new(setup_request, runtime);
+            let pid = container.create(program, ends, socket.as_deref());
+            pid.map(|pid| (Made::There(container), pid))
+        }
+    };
     let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE);
-    let cwd = || {
-        Spec::load(directory.join("bundle/config.json"))
-            .ok()
-            .and_then(|spec| Some(spec.process().as_ref()?.cwd().display().to_string()))
-            .unwrap_or_default()
-    };
-    let container = result.map_err(|error| report.failure(&error, &cwd()))?;
-    let pid = container
-        .pid()
-        .ok_or_else(|| Failure::Setup {
-            message: "the container has no process".into(),
-        })?
-        .as_raw();
-    Cgroup::new(&*setup_request.cgroup)
-        .restrict_devices(&setup_request.device_rules)
-        .map_err(setup("restrict devices"))?;
+    let (container, pid) = made?;
     let streams = match (streams, console) {
         (Err(log), Some(console)) => {
             let master = console.receive(setup_request.uid, setup_request.tty_size)?;
@@ -95,25 +87,62 @@ pub(super) fn create(setup_request: &Setup) -> Result<(Container, i32, Streams),
     Ok((container, pid, streams))
 }
 
+fn create_here(
+    setup_request: &Setup,
+    ends: Option<ProgramEnds>,
+    console: Option<PathBuf>,
+) -> Result<(Made, i32), Failure> {
+    let directory = &setup_request.directory;
+    let report = Report::new().map_err(setup("make a pipe"))?;
+    let builder = builder(&setup_request.id, directory)?.with_executor(Program::new(
+        &report,
+        setup_request.init,
+        restrictions(setup_request, &setup_request.capabilities)?,
+    ));
+    let result = with_streams(builder, ends, console)
+        .as_init(directory.join("bundle"))
+        .with_systemd(false)
+        .with_detach(true)
+        .build();
+    let cwd = || {
+        Spec::load(directory.join("bundle/config.json"))
+            .ok()
+            .and_then(|spec| Some(spec.process().as_ref()?.cwd().display().to_string()))
+            .unwrap_or_default()
+    };
+    let container = result.map_err(|error| report.failure(&error, &cwd()))?;
+    let pid = container
+        .pid()
+        .ok_or_else(|| Failure::Setup {
+            message: "the container has no process".into(),
+        })?
+        .as_raw();
+    Cgroup::new(&*setup_request.cgroup)
+        .restrict_devices(&setup_request.device_rules)
+        .map_err(setup("restrict devices"))?;
+    Ok((Made::Here(Box::new(container)), pid))
+}
+
 /// Lets the created container run its program.
-pub(super) fn start(container: &mut Container) -> Result<(), Failure> {
-    container.start().map_err(|error| Failure::Setup {
-        message: chain(&error),
-    })
+pub(super) fn start(container: &mut Made) -> Result<(), Failure> {
+    match container {
+        Made::Here(container) => container.start().map_err(|error| Failure::Setup {
+            message: chain(&error),
+        }),
+        Made::There(container) => container.start(),
+    }
 }
 
 /// Runs another process in the container whose init is `init`. Returns its process id and streams.
 pub(super) fn exec(
     setup_request: &Setup,
+    container: &Made,
     init: i32,
     serial: u64,
     exec: &ExecSpec,
 ) -> Result<(i32, Streams), Failure> {
     let directory = &setup_request.directory;
-    let config_path = directory.join("bundle/config.json");
-    let config: Value = fs::read(&config_path)
-        .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from))
-        .map_err(setup("read the specification of the container"))?;
+    let config = read_config(directory)?;
     if exec.args.is_empty() || exec.args[0].is_empty() {
         return Err(Failure::Setup {
             message: "no exec command specified".into(),
@@ -131,7 +160,7 @@ pub(super) fn exec(
         .and_then(|uid| u32::try_from(uid).ok())
         .unwrap_or(0);
     let all = exec.privileged.then(all_capabilities);
-    let restrictions = restrictions(setup_request, all.as_ref().unwrap_or(&setup_request.capabilities))?;
+    let capabilities = all.as_ref().unwrap_or(&setup_request.capabilities);
     let cwd = if exec.cwd.is_empty() {
         config["process"]["cwd"].clone()
     } else {
@@ -145,15 +174,26 @@ pub(super) fn exec(
         "cwd": cwd,
         "rlimits": config["process"]["rlimits"],
     });
-    if restrictions.no_new_privileges {
+    if setup_request.no_new_privileges {
         process["noNewPrivileges"] = true.into();
     }
     if !config["process"]["oomScoreAdj"].is_null() {
         process["oomScoreAdj"] = config["process"]["oomScoreAdj"].clone();
     }
+    if let Made::There(_) = container {
+        process["capabilities"] = capability_sets(capabilities);
+    }
     let process_path = directory.join(format!("exec-{serial}.json"));
     fs::write(&process_path, process.to_string()).map_err(setup("write the process"))?;
-    let result = run_exec(setup_request, init, exec, uid, restrictions, &process_path, &cwd);
+    let result = run_exec(
+        setup_request,
+        container,
+        init,
+        exec,
+        uid,
+        capabilities,
+        &process_path,
+    );
     let _ = fs::remove_file(&process_path);
     let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE);
     result
@@ -161,34 +201,27 @@ pub(super) fn exec(
 
 fn run_exec(
     setup_request: &Setup,
+    container: &Made,
     init: i32,
     exec: &ExecSpec,
     uid: u32,
-    restrictions: Restrictions,
+    capabilities: &[String],
     process: &Path,
-    cwd: &Value,
 ) -> Result<(i32, Streams), Failure> {
-    let directory = &setup_request.directory;
-    let report = Report::new().map_err(setup("make a pipe"))?;
-    let builder =
-        builder(&setup_request.id, directory)?.with_executor(Program::new(&report, false, restrictions));
-    let socket = process.with_extension("sock");
-    let console = Console::new(exec.tty, socket.clone())?;
-    let (builder, streams) = if console.is_none() {
-        let (streams, ends) =
-            Streams::pipes(exec.attach, true, uid, None).map_err(setup("make the standard streams"))?;
-        (with_streams(builder, ends), Some(streams))
-    } else {
-        (builder.with_console_socket(Some(socket)), None)
+    let console = Console::new(exec.tty, process.with_extension("sock"))?;
+    let (streams, ends) = match console {
+        Some(_) => (None, None),
+        None => {
+            let made = Streams::pipes(exec.attach, true, uid, None);
+            let (streams, ends) = made.map_err(setup("make the standard streams"))?;
+            (Some(streams), Some(ends))
+        }
     };
-    let pid = builder
-        .as_tenant()
-        .with_process(Some(process))
-        .with_sub_cgroup(Cgroup::new(&*setup_request.cgroup).beneath(init))
-        .with_detach(true)
-        .build()
-        .map_err(|error| report.failure(&error, cwd.as_str().unwrap_or_default()))?
-        .as_raw();
+    let socket = console.as_ref().map(|console| console.path.clone());
+    let pid = match container {
+        Made::Here(_) => exec_here(setup_request, init, capabilities, process, ends, socket)?,
+        Made::There(container) => container.exec(&exec.args[0], process, ends, socket.as_deref())?,
+    };
     let streams = match (streams, console) {
         (Some(streams), _) => streams,
         (None, Some(console)) => {
@@ -201,8 +234,43 @@ fn run_exec(
             });
         }
     };
-    sweep_sockets(directory, &setup_request.id);
     Ok((pid, streams))
+}
+
+fn exec_here(
+    setup_request: &Setup,
+    init: i32,
+    capabilities: &[String],
+    process: &Path,
+    ends: Option<ProgramEnds>,
+    console: Option<PathBuf>,
+) -> Result<i32, Failure> {
+    let directory = &setup_request.directory;
+    let report = Report::new().map_err(setup("make a pipe"))?;
+    let restrictions = restrictions(setup_request, capabilities)?;
+    let builder =
+        builder(&setup_request.id, directory)?.with_executor(Program::new(&report, false, restrictions));
+    let cwd = || {
+        let text = fs::read(process).unwrap_or_default();
+        let process: Value = serde_json::from_slice(&text).unwrap_or_default();
+        process["cwd"].as_str().unwrap_or_default().to_owned()
+    };
+    let pid = with_streams(builder, ends, console)
+        .as_tenant()
+        .with_process(Some(process))
+        .with_sub_cgroup(Cgroup::new(&*setup_request.cgroup).beneath(init))
+        .with_detach(true)
+        .build()
+        .map_err(|error| report.failure(&error, &cwd()))?
+        .as_raw();
+    sweep_sockets(directory, &setup_request.id);
+    Ok(pid)
+}
+
+fn read_config(directory: &Path) -> Result<Value, Failure> {
+    fs::read(directory.join("bundle/config.json"))
+        .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from))
+        .map_err(setup("read the specification of the container"))
 }
 
 /// libcontainer leaves the sockets it made for each exec in its directory.
@@ -229,19 +297,26 @@ fn builder(id: &str, directory: &Path) -> Result<ContainerBuilder, Failure> {
         })
 }
 
-fn with_streams(builder: ContainerBuilder, ends: ProgramEnds) -> ContainerBuilder {
-    builder
-        .with_stdin(ends.stdin)
-        .with_stdout(ends.stdout)
-        .with_stderr(ends.stderr)
+fn with_streams(
+    builder: ContainerBuilder,
+    ends: Option<ProgramEnds>,
+    console: Option<PathBuf>,
+) -> ContainerBuilder {
+    match ends {
+        None => builder.with_console_socket(console),
+        Some(ends) => builder
+            .with_stdin(ends.stdin)
+            .with_stdout(ends.stdout)
+            .with_stderr(ends.stderr),
+    }
 }
 
 /// What a process of the container has to give up to have only these capabilities.
 fn restrictions(setup_request: &Setup, capabilities: &[String]) -> Result<Restrictions, Failure> {
-    let sets = json!({"bounding": capabilities, "effective": capabilities, "permitted": capabilities});
-    let capabilities = serde_json::from_value(sets).map_err(|error| Failure::Setup {
-        message: error.to_string(),
-    })?;
+    let capabilities =
+        serde_json::from_value(capability_sets(capabilities)).map_err(|error| Failure::Setup {
+            message: error.to_string(),
+        })?;
     let seccomp = match setup_request.seccomp_flags {
         Some(flags) => {
             let program = fs::read(setup_request.directory.join("bundle/seccomp.bpf"))
@@ -308,11 +383,11 @@ fn exec_environment(exec: &ExecSpec, config: &Value, home: Option<&str>) -> Vec<
 /// The socket over which a process hands out its terminal.
 struct Console {
     listener: UnixListener,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl Console {
-    fn new(wanted: bool, path: std::path::PathBuf) -> Result<Option<Console>, Failure> {
+    fn new(wanted: bool, path: PathBuf) -> Result<Option<Console>, Failure> {
         if !wanted {
             return Ok(None);
         }

@@ -7,6 +7,7 @@
 
 mod container;
 mod executor;
+mod external;
 mod log;
 mod relay;
 mod server;

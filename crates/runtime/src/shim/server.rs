@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use havre_sys::process::{self, IdleMemory};
 use havre_sys::tty;
-use libcontainer::container::Container;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::container;
+use super::container::{self, Made};
 use super::relay::Relay;
 use super::stdio::{Source, Streams, earlier};
 use crate::cgroup::Cgroup;
@@ -33,7 +32,7 @@ pub(super) struct Server {
     setup: Setup,
     listener: UnixListener,
     children: OwnedFd,
-    container: Container,
+    container: Made,
     pid: i32,
     started_at: Option<jiff::Timestamp>,
     /// The init has been reaped.
@@ -84,7 +83,7 @@ impl Server {
         setup: Setup,
         listener: UnixListener,
         children: OwnedFd,
-        container: Container,
+        container: Made,
         pid: i32,
         streams: Streams,
     ) -> io::Result<Self> {
@@ -377,9 +376,11 @@ impl Server {
     fn kill(&self, signal: i32) -> Result<(), Failure> {
         // Until it is reaped, which only we do, the number belongs to it.
         if self.ended.is_some() {
-            Err(Failure::NotRunning)
-        } else {
-            kill(self.pid, signal)
+            return Err(Failure::NotRunning);
+        }
+        match &self.container {
+            Made::Here(_) => kill(self.pid, signal),
+            Made::There(container) => container.kill(signal),
         }
     }
 
@@ -392,7 +393,7 @@ impl Server {
             })
         } else {
             self.serial += 1;
-            container::exec(&self.setup, self.pid, self.serial, spec)
+            container::exec(&self.setup, &self.container, self.pid, self.serial, spec)
         };
         let (pid, mut streams) = match result {
             Ok(started) => started,

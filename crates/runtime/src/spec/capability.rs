@@ -122,6 +122,11 @@ fn normalise(names: &[String], all: &[String], field: &'static str) -> Result<Ve
         .collect()
 }
 
+/// The sets of a process that has these and can gain no others.
+pub(crate) fn sets(capabilities: &[String]) -> serde_json::Value {
+    serde_json::json!({"bounding": capabilities, "effective": capabilities, "permitted": capabilities})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

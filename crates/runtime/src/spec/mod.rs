@@ -14,13 +14,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::external::ExternalRuntime;
 use crate::logs::LogFormat;
 use crate::shim_client::AttachRequest;
 
 pub use oci::{MASKED_PATHS, READONLY_PATHS};
 pub use user::{User, resolve_user};
 
-pub(crate) use capability::all as all_capabilities;
+pub(crate) use capability::{all as all_capabilities, sets as capability_sets};
 pub(crate) use filter::{Filter, Filters};
 pub(crate) use oci::{bundle, check_id, working_directory_error};
 
@@ -83,6 +84,8 @@ pub struct ContainerSpec {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup its own is in; `None`: that of the runtime.
     pub cgroup_parent: Option<String>,
+    /// Made by this runtime of the host; `None`: by the shim itself.
+    pub runtime: Option<ExternalRuntime>,
 }
 
 impl ContainerSpec {
@@ -134,6 +137,7 @@ impl ContainerSpec {
             log: LogConfig::default(),
             annotations: BTreeMap::new(),
             cgroup_parent: None,
+            runtime: None,
         }
     }
 }
@@ -393,4 +397,9 @@ pub enum SpecError {
     NamespaceGone { pid: i32, namespace: &'static str },
     #[error("{what} is not supported")]
     Unsupported { what: &'static str },
+    #[error(
+        "--init with a runtime of the host needs docker-init, tini-static or catatonit there: install one of them, or leave \
+         --runtime out"
+    )]
+    NoInit,
 }

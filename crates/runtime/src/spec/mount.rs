@@ -41,7 +41,16 @@ pub(super) fn mounts(
         ),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
     ];
-    mounts.extend(cgroup_mounts(cgroup_path, sys));
+    match &spec.runtime {
+        // Others bind the container's own cgroups themselves.
+        Some(_) => mounts.push(mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", sys],
+        )),
+        None => mounts.extend(cgroup_mounts(cgroup_path, sys)),
+    }
     match spec.ipc_mode {
         NamespaceMode::Private => {
             let size = format!("size={}", spec.shm_size);

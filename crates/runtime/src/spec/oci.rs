@@ -120,7 +120,7 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     if !sysctls.is_empty() {
         linux["sysctl"] = json!(sysctls);
     }
-    let seccomp = match &spec.seccomp {
+    let mut seccomp = match &spec.seccomp {
         Seccomp::Unconfined => None,
         Seccomp::Default if spec.privileged => None,
         Seccomp::Default => Some(seccomp::default_profile(&capabilities)?),
@@ -142,6 +142,9 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     if !spec.annotations.is_empty() {
         config["annotations"] = json!(spec.annotations);
     }
+    if spec.runtime.is_some() {
+        for_others(spec, &capabilities, seccomp.take(), &mut config)?;
+    }
     Ok(Bundle {
         config,
         user,
@@ -149,6 +152,58 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
         capabilities,
         seccomp,
     })
+}
+
+/// What a runtime of the host does itself, and the shim for the containers it makes.
+fn for_others(
+    spec: &ContainerSpec,
+    capabilities: &[String],
+    seccomp: Option<seccomp::OciSeccomp>,
+    config: &mut Value,
+) -> Result<(), SpecError> {
+    // Some refuse versions that are newer than they are; nothing here needs one.
+    config["ociVersion"] = "1.0.2".into();
+    let process = &mut config["process"];
+    process["capabilities"] = capability::sets(capabilities);
+    // Else it would be that of the shim.
+    process["oomScoreAdj"] = spec.oom_score_adj.unwrap_or(0).into();
+    if spec.init {
+        let program = find_init().ok_or(SpecError::NoInit)?;
+        if let Some(mounts) = config["mounts"].as_array_mut() {
+            mounts.push(json!({
+                "destination": INIT, "type": "bind", "source": program, "options": ["bind", "ro"],
+            }));
+        }
+        let args = [INIT, "--"]
+            .into_iter()
+            .chain(spec.args.iter().map(String::as_str));
+        config["process"]["args"] = args.collect();
+    }
+    if let Some(seccomp) = seccomp {
+        config["linux"]["seccomp"] = json!(seccomp);
+    }
+    Ok(())
+}
+
+/// Where the init of a container made by a runtime of the host is: where nothing of it stays behind.
+const INIT: &str = "/dev/init";
+
+/// A small init that runs in any container.
+fn find_init() -> Option<std::path::PathBuf> {
+    let directories = [
+        "/usr/local/bin",
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/libexec/docker",
+        "/usr/libexec/podman",
+    ];
+    let programs = ["docker-init", "tini-static", "catatonit"];
+    let candidates = programs.iter().flat_map(|program| {
+        directories
+            .iter()
+            .map(move |directory| Path::new(directory).join(program))
+    });
+    candidates.into_iter().find(|path| path.is_file())
 }
 
 pub(crate) fn check_id(id: &str) -> Result<(), SpecError> {
