@@ -92,7 +92,7 @@ impl Runtimes {
             return Ok(None);
         }
         self.external(&name).map(Some).ok_or_else(|| {
-            let known: Vec<String> = self.all().into_iter().map(|(name, _)| name).collect();
+            let known: Vec<String> = self.all().into_keys().collect();
             EngineError::invalid(match self.configured.get(&name) {
                 Some(settings) => format!(
                     "runtime {name}: there is no program {}: install it or correct runtimes.{name}.path",

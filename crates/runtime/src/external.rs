@@ -84,6 +84,6 @@ pub(crate) fn last_error(directory: &Path) -> Option<String> {
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
     lines
         .filter(|line| matches!(line.level.as_str(), "error" | "fatal"))
-        .last()
+        .next_back()
         .map(|line| line.msg.trim().to_owned())
 }

@@ -85,6 +85,13 @@ fn life(program: &Path) {
     let (code, _, err) = project.try_run(&["exec", "-T", "client", "touch", "/kept/other"]);
     assert!(code != 0 && err.contains("Read-only file system"), "{code} {err}");
 
+    // One that is mounted as its options say, and stays what it is when the project comes up again.
+    let scratch = project.run("exec -T server grep /scratch /proc/mounts");
+    assert!(
+        scratch.starts_with("tmpfs /scratch tmpfs rw") && scratch.contains("size=1024k,mode=700"),
+        "{scratch}"
+    );
+
     project.run("up -d --scale client=3");
     assert_eq!(project.states("client"), ["running"; 3]);
     assert_eq!(project.run("ps -q client").lines().count(), 3);

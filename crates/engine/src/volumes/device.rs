@@ -27,7 +27,7 @@ pub(super) fn check(name: &str, options: &BTreeMap<String, String>) -> Result<()
         return invalid(format!("invalid option: {option:?}"));
     }
     let named = |option: &&str| options.contains_key(*option);
-    if ["o", "type", "device"].iter().any(|option| named(option))
+    if ["o", "type", "device"].iter().any(&named)
         && let Some(missing) = ["device", "type"].into_iter().find(|option| !named(option))
     {
         return invalid(format!("missing required option: {missing:?}"));
