@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::blocking;
 use crate::networks::{self, Found};
-use crate::{EngineError, Event, EventType, Result};
+use crate::{EngineError, Result};
 
 /// Tries of random names before giving up.
 const NAME_ATTEMPTS: u32 = 10;
@@ -340,12 +340,6 @@ fn populate(inner: &Inner, id: &str, layers: &[Digest], mounts: &[super::record:
                     point.destination, point.name
                 ))
             })?;
-            inner.events.publish(
-                Event::new(EventType::Volume, "mount", point.name.clone())
-                    .with("container", id)
-                    .with("destination", &point.destination)
-                    .with("driver", "local"),
-            );
         }
         Ok(())
     })();

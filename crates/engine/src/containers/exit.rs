@@ -127,6 +127,7 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
     for (name, endpoint) in before.network.iter().flat_map(|network| &network.endpoints) {
         start::publish_network(inner, "disconnect", name, &endpoint.network_id, &container.id);
     }
+    sources::publish_unmounts(inner, &before);
     container.notify(&[WaitCondition::NotRunning, WaitCondition::NextExit], None);
     if auto_remove {
         if let Err(error) = remove::remove(inner, container, true) {

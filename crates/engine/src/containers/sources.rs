@@ -10,8 +10,8 @@ use havre_sys::mount::{self, BindOptions, Bound};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use super::record::{MountRecord, Record};
-use super::{Inner, files};
-use crate::{EngineError, Result};
+use super::{Inner, MountPoint, files};
+use crate::{EngineError, Event, EventType, Result};
 
 /// What a mount shows, as long as this value lives.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Source {
 
 /// Mounts the volumes of a container that have options; every source that has vanished since the creation is named.
 pub(super) fn mount(inner: &Inner, record: &Record) -> Result<()> {
-    for mount in record.mounts.iter().filter(|mount| mount.is_volume()) {
-        inner.volumes.mount(&mount.point.name, &record.id)?;
+    for point in volumes(record) {
+        inner.volumes.mount(&point.name, &record.id)?;
     }
     for point in record.mounts.iter().map(|mount| &mount.point) {
         if !point.source.is_empty() && !Path::new(&point.source).exists() {
@@ -101,6 +101,36 @@ pub(super) fn bind_parts(inner: &Inner, record: &Record) -> Result<Vec<Bound>> {
         );
     }
     Ok(bound)
+}
+
+/// A container begins to use its volumes.
+pub(super) fn publish_mounts(inner: &Inner, record: &Record) {
+    for point in volumes(record) {
+        inner.events.publish(
+            volume_event("mount", record, point)
+                .with("destination", &point.destination)
+                .with("read/write", point.rw)
+                .with("propagation", &point.propagation),
+        );
+    }
+}
+
+/// A container does not use its volumes any more.
+pub(super) fn publish_unmounts(inner: &Inner, record: &Record) {
+    for point in volumes(record) {
+        inner.events.publish(volume_event("unmount", record, point));
+    }
+}
+
+fn volumes(record: &Record) -> impl Iterator<Item = &MountPoint> {
+    let volumes = record.mounts.iter().filter(|mount| mount.is_volume());
+    volumes.map(|mount| &mount.point)
+}
+
+fn volume_event(action: &str, record: &Record, point: &MountPoint) -> Event {
+    Event::new(EventType::Volume, action, point.name.clone())
+        .with("container", &record.id)
+        .with("driver", &point.driver)
 }
 
 /// A container has ended, or never began: what was mounted for it goes.

@@ -148,6 +148,7 @@ fn run(inner: &Arc<Inner>, container: &Arc<Container>, timings: &Timings) -> Res
     for (name, endpoint) in endpoints {
         publish_network(inner, "connect", &name, &endpoint.network_id, &container.id);
     }
+    sources::publish_mounts(inner, &record);
     health::begin(inner, container);
     inner.publish(container, "start", &[]);
     links::refresh(inner, container);

@@ -241,7 +241,7 @@ const jobs = {
     await eventually('the last event', async () => seen.some((event) => event.Type === 'volume' && event.Action === 'destroy'));
     stream.destroy();
     const actions = seen.map((event) => `${event.Type} ${event.Action}`);
-    for (const action of ['volume create', 'network create', 'container create', 'volume mount', 'container start', 'network connect',
+    for (const action of ['volume create', 'network create', 'container create', 'volume mount', 'volume unmount', 'container start', 'network connect',
       'network disconnect', 'container kill', 'container die', 'container destroy', 'network destroy', 'volume destroy']) {
       assert.ok(actions.includes(action), `${action} in ${actions}`);
     }
