@@ -198,7 +198,8 @@ impl View {
             inside: Vec::new(),
         };
         let root = Root::open(&path)?;
-        for mount in &container.read().mounts {
+        let mounts = container.read().mounts.clone();
+        for mount in &mounts {
             if mount.is_volume() {
                 inner.volumes.mount(&mount.point.name, &container.id)?;
             }
