@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{RuntimeError, StartError};
-use crate::logs::LogPosition;
 use crate::external::ExternalRuntime;
+use crate::logs::LogPosition;
 use crate::shim_client::{AttachRequest, ExitStatus, ShimState};
 use crate::spec::{ExecSpec, LogConfig};
 
