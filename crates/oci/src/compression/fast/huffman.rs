@@ -1,10 +1,32 @@
 //! Prefix codes of limited length (RFC 1951 section 3.2.2).
 
-/// A code, the bit that comes first lowest.
+/// A code of up to 24 bits, the bit that comes first lowest, with its length in the lowest byte: a table of them is small, and
+/// all of one is masked at once.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(super) struct Code {
-    pub(super) bits: u32,
-    pub(super) length: u8,
+pub(super) struct Code(u32);
+
+impl Code {
+    pub(super) const fn new(bits: u32, length: u32) -> Self {
+        Self(bits << 8 | length)
+    }
+
+    pub(super) const fn bits(self) -> u32 {
+        self.0 >> 8
+    }
+
+    pub(super) const fn length(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    /// With so many further bits behind it.
+    pub(super) const fn then(self, bits: u32, length: u32) -> Self {
+        Self::new(self.bits() | bits << self.length(), self.length() + length)
+    }
+
+    /// All of it or, with a mask of 0, nothing.
+    pub(super) const fn masked(self, mask: u32) -> Self {
+        Self(self.0 & mask)
+    }
 }
 
 /// RFC 1951 section 3.2.6, with the two symbols that have a code and no meaning.
@@ -154,10 +176,10 @@ pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [Code; N] {
     let mut codes = [Code::default(); N];
     for (code, length) in codes.iter_mut().zip(lengths).filter(|(_, length)| **length > 0) {
         let value = &mut next[usize::from(*length)];
-        *code = Code {
-            bits: value.reverse_bits() >> (32 - u32::from(*length)),
-            length: *length,
-        };
+        *code = Code::new(
+            value.reverse_bits() >> (32 - u32::from(*length)),
+            u32::from(*length),
+        );
         *value += 1;
     }
     codes
@@ -179,8 +201,8 @@ mod tests {
         // RFC 1951 section 3.2.2.
         let codes = codes(&[3, 3, 3, 3, 3, 2, 4, 4]);
         let text = |code: &Code| {
-            let bits = code.bits.reverse_bits() >> (32 - u32::from(code.length));
-            format!("{bits:0width$b}", width = usize::from(code.length))
+            let bits = code.bits().reverse_bits() >> (32 - code.length());
+            format!("{bits:0width$b}", width = code.length() as usize)
         };
         let texts: Vec<String> = codes.iter().map(text).collect();
         assert_eq!(texts, ["010", "011", "100", "101", "110", "00", "1110", "1111"]);
@@ -190,8 +212,8 @@ mod tests {
     fn the_fixed_code() {
         let codes = fixed_literals();
         let value = |symbol: usize| {
-            let Code { bits, length } = codes[symbol];
-            (bits.reverse_bits() >> (32 - u32::from(length)), length)
+            let code = codes[symbol];
+            (code.bits().reverse_bits() >> (32 - code.length()), code.length())
         };
         assert_eq!((value(0), value(143)), ((0b0011_0000, 8), (0b1011_1111, 8)));
         assert_eq!((value(144), value(255)), ((0b1_1001_0000, 9), (0b1_1111_1111, 9)));
