@@ -5,9 +5,10 @@ use std::path::Path;
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
+use havre_sys::handed::Handed;
 use http_body_util::BodyExt;
 
-use crate::client::Body;
+use crate::client::{Body, Call};
 use crate::error::CliError;
 use crate::session::Session;
 
@@ -40,26 +41,23 @@ pub(crate) fn check(session: &Session, output: Option<&str>) -> Result<(), CliEr
     Ok(())
 }
 
-/// Writes the body. A file appears under its name only when it is complete.
-pub(crate) async fn write_body(
+/// With this the engine is told which file it may write by itself, and tells that it did.
+const HANDED: &str = "x-havre-output";
+
+/// Asks, and writes the answer. A file appears under its name only when it is complete. An engine on this machine may write it
+/// by itself, if it can.
+pub(crate) async fn write_answer(
     session: &Session,
-    mut body: Body,
+    call: Call<'_>,
     output: Option<&str>,
 ) -> Result<(), CliError> {
     let Some(output) = output.filter(|output| !output.is_empty()) else {
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame
-                .map_err(|error| CliError::Broken(error.to_string()))?
-                .into_data()
-            {
-                session.printer.out_bytes(&data);
-            }
-        }
-        return Ok(());
+        return print_body(session, call.send().await?.into_body()).await;
     };
     let path = Path::new(output);
     if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
         // A device or a pipe cannot be replaced: written as it is.
+        let mut body = call.send().await?.into_body();
         let mut file = fs::OpenOptions::new().write(true).open(path)?;
         return copy(&mut body, &mut file).await;
     }
@@ -76,7 +74,7 @@ pub(crate) async fn write_body(
         .mode(0o600)
         .open(&aside)?;
     let result = tokio::select! {
-        result = copy(&mut body, &mut file) => result,
+        result = fill(call, &mut file) => result,
         _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
     };
     let result = result.and_then(|()| Ok(fs::rename(&aside, path)?));
@@ -84,6 +82,31 @@ pub(crate) async fn write_body(
         let _ = fs::remove_file(&aside);
     }
     result
+}
+
+async fn fill(call: Call<'_>, file: &mut fs::File) -> Result<(), CliError> {
+    let call = match Handed::new(file.file()) {
+        Ok(handed) => call.header(HANDED, handed.to_string()),
+        Err(_) => call,
+    };
+    let response = call.send().await?;
+    if response.headers().contains_key(HANDED) {
+        return Ok(());
+    }
+    copy(&mut response.into_body(), file).await
+}
+
+/// Writes the body to standard output.
+pub(crate) async fn print_body(session: &Session, mut body: Body) -> Result<(), CliError> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame
+            .map_err(|error| CliError::Broken(error.to_string()))?
+            .into_data()
+        {
+            session.printer.out_bytes(&data);
+        }
+    }
+    Ok(())
 }
 
 async fn copy(body: &mut Body, file: &mut impl Write) -> Result<(), CliError> {

@@ -5,12 +5,14 @@ mod upkeep;
 pub use self::upkeep::Mended;
 
 use havre_image::{
-    BootstrapRequest, ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned,
+    Archive, BootstrapRequest, ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned,
     PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,
 };
 use havre_oci::{Digest, Reference};
 use tokio::io::AsyncRead;
+use tokio_util::sync::CancellationToken;
 
+use crate::error::blocking;
 use crate::{ByteStream, Containers, Event, EventType, Events, Result};
 
 /// Images. Reading goes straight to [`Images::service`]; what changes something goes through here.
@@ -109,15 +111,27 @@ impl Images {
         Ok(loaded)
     }
 
-    /// The archive of the named images.
+    /// The archive of the named images, as a stream.
     pub async fn save(&self, names: &[String]) -> Result<ByteStream> {
+        Ok(Box::pin(self.archive(names).await?.into_stream()))
+    }
+
+    /// Writes the archive of the named images to a file. Dropping the future stops the work.
+    pub async fn save_to(&self, names: &[String], file: std::fs::File) -> Result<()> {
+        let archive = self.archive(names).await?;
+        let cancel = CancellationToken::new();
+        let _ended = cancel.clone().drop_guard();
+        blocking(move || Ok(archive.write_to_file(file, cancel)?)).await
+    }
+
+    async fn archive(&self, names: &[String]) -> Result<Archive> {
         let archive = self.service.save(names).await?;
         for name in names {
             if let Ok(image) = self.service.resolve(name).await {
                 self.publish("save", image.id.to_string(), name);
             }
         }
-        Ok(Box::pin(archive.into_stream()))
+        Ok(archive)
     }
 
     /// Makes an image of a file system archive.

@@ -7,19 +7,24 @@
 //! The same images give the same bytes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use havre_oci::{Descriptor, Digest, Document, Index, MAX_DOCUMENT_SIZE, Manifest, Reference, media_type};
-use havre_store::{Image, Lease, Store};
+use havre_store::{Image, LayerTar, Lease, Store};
+use rustix::io::Errno;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{ImageError, ImageService};
 
 const COPY_BUFFER: usize = 512 << 10;
+/// What the kernel copies at once, in bytes: as long, nobody asks whether it is still wanted.
+const SPLICE: usize = 64 << 20;
 const STREAM_CHUNK: usize = 256 << 10;
 const STREAM_QUEUE: usize = 8;
 /// containerd's name of an image in an index.
@@ -60,6 +65,16 @@ struct ArchiveEntry {
 impl Archive {
     /// Writes the tar. Blocking.
     pub fn write_to(self, writer: impl Write) -> Result<(), ImageError> {
+        self.write(Streamed(writer))
+    }
+
+    /// Writes the tar from the file's position on: layers are copied by the kernel, once. Stops with an error soon after
+    /// it is cancelled. Blocking.
+    pub fn write_to_file(self, file: File, cancel: CancellationToken) -> Result<(), ImageError> {
+        self.write(Filed { file, cancel })
+    }
+
+    fn write(self, writer: impl Output) -> Result<(), ImageError> {
         let mut tar = Tar {
             writer,
             buffer: vec![0; COPY_BUFFER],
@@ -80,7 +95,7 @@ impl Archive {
             match blob {
                 Blob::Bytes(bytes) => tar.file(&name, bytes.len() as u64, bytes.as_slice()),
                 Blob::Kept(size) => tar.file(&name, *size, self.store.content().open(digest)?),
-                Blob::Layer(size) => tar.file(&name, *size, self.store.layers().tar(digest)?),
+                Blob::Layer(size) => tar.layer(&name, *size, self.store.layers().tar(digest)?),
             }
             .map_err(ImageError::Output)?;
         }
@@ -302,13 +317,82 @@ impl ImageService {
     }
 }
 
+/// Where an archive goes.
+trait Output: Write {
+    /// Takes so many bytes of a file from `offset` on without their passing through here, if it can.
+    fn splice(&mut self, source: &File, offset: u64, size: u64) -> io::Result<bool>;
+}
+
+struct Streamed<W>(W);
+
+struct Filed {
+    file: File,
+    cancel: CancellationToken,
+}
+
+impl Filed {
+    fn check(&self) -> io::Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("nobody waits for the archive any more"));
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Streamed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: Write> Output for Streamed<W> {
+    fn splice(&mut self, _: &File, _: u64, _: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+}
+
+impl Write for Filed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Output for Filed {
+    fn splice(&mut self, source: &File, mut offset: u64, size: u64) -> io::Result<bool> {
+        let end = offset + size;
+        while offset < end {
+            self.check()?;
+            let want = usize::try_from(end - offset).map_or(SPLICE, |left| left.min(SPLICE));
+            match rustix::fs::copy_file_range(source, Some(&mut offset), &self.file, None, want) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                // Two kinds of file systems, or one that can't: said at the first piece, when nothing is written.
+                Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) if offset + size == end => {
+                    return Ok(false);
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(true)
+    }
+}
+
 /// A tar of files and directories with nothing in their headers that changes.
 struct Tar<W> {
     writer: W,
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Tar<W> {
+impl<W: Output> Tar<W> {
     fn header(&mut self, name: &str, kind: tar::EntryType, mode: u32, size: u64) -> io::Result<()> {
         let mut header = tar::Header::new_gnu();
         header.set_path(name)?;
@@ -326,8 +410,12 @@ impl<W: Write> Tar<W> {
         self.header(name, tar::EntryType::Directory, 0o755, 0)
     }
 
-    fn file(&mut self, name: &str, size: u64, mut reader: impl Read) -> io::Result<()> {
+    fn file(&mut self, name: &str, size: u64, reader: impl Read) -> io::Result<()> {
         self.header(name, tar::EntryType::Regular, 0o644, size)?;
+        self.contents(name, size, reader)
+    }
+
+    fn contents(&mut self, name: &str, size: u64, mut reader: impl Read) -> io::Result<()> {
         let mut left = size;
         while left > 0 {
             let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -341,6 +429,21 @@ impl<W: Write> Tar<W> {
             self.writer.write_all(&self.buffer[..count])?;
             left -= count as u64;
         }
+        self.pad(size)
+    }
+
+    fn layer(&mut self, name: &str, size: u64, tar: LayerTar) -> io::Result<()> {
+        self.header(name, tar::EntryType::Regular, 0o644, size)?;
+        if let Some(range) = tar.range()
+            && range.len == size
+            && self.writer.splice(range.file, range.offset, size)?
+        {
+            return self.pad(size);
+        }
+        self.contents(name, size, tar)
+    }
+
+    fn pad(&mut self, size: u64) -> io::Result<()> {
         let padding = (512 - size % 512) % 512;
         self.writer
             .write_all(&[0; 512][..usize::try_from(padding).unwrap_or(0)])

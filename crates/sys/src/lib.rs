@@ -8,6 +8,7 @@ pub mod activation;
 pub mod atomic;
 pub mod cgroup_device;
 pub mod erofs;
+pub mod handed;
 mod loop_device;
 pub mod mount;
 pub mod netns;

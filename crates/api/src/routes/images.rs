@@ -71,7 +71,9 @@ pub(super) async fn dispatch(
             let rows: Vec<HistoryView> = history.into_iter().map(Into::into).collect();
             Ok(Json(rows).into_response())
         }
-        (&Method::GET, "get") => transfer::archive(&engine, &[name.to_owned()]).await,
+        (&Method::GET, "get") => {
+            transfer::archive(&engine, &[name.to_owned()], transfer::handed(&request)?).await
+        }
         (&Method::POST, "push") => transfer::push(engine, name, &query, request.headers()).await,
         (&Method::POST, "tag") => tag(&engine, name, &query).await,
         _ => Err(ApiError::page_not_found()),

@@ -1,12 +1,16 @@
 //! Images on the move: pull, push, import, load, save.
 
+use std::fs::File;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use havre_engine::Engine;
 use havre_engine::image::{ImportOptions, Progress, ProgressEvent, PullOptions, PushOptions, Silent};
 use havre_oci::Platform;
+use havre_sys::handed::{BadHanded, Handed};
 use http::HeaderMap;
+use http::HeaderName;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
@@ -14,7 +18,11 @@ use super::images::reference;
 use crate::error::ApiError;
 use crate::message::{self, Message};
 use crate::query::Query;
+use crate::server::Peer;
 use crate::{body, registry_auth};
+
+/// A file of a client on this machine that the answer is to be written to.
+const OUTPUT: HeaderName = HeaderName::from_static("x-havre-output");
 
 /// `POST /images/create`: a pull with `fromImage`, an import with `fromSrc`.
 pub(super) async fn create(
@@ -154,7 +162,11 @@ pub(super) async fn load(State(engine): State<Engine>, query: Query, request: Re
     .await
 }
 
-pub(super) async fn save(State(engine): State<Engine>, query: Query) -> Result<Response, ApiError> {
+pub(super) async fn save(
+    State(engine): State<Engine>,
+    query: Query,
+    request: Request,
+) -> Result<Response, ApiError> {
     let names: Vec<String> = query
         .all("names")
         .filter(|name| !name.is_empty())
@@ -163,11 +175,40 @@ pub(super) async fn save(State(engine): State<Engine>, query: Query) -> Result<R
     if names.is_empty() {
         return Err(ApiError::bad_request("parameter names is missing"));
     }
-    archive(&engine, &names).await
+    archive(&engine, &names, handed(&request)?).await
 }
 
-/// The archive of the named images.
-pub(super) async fn archive(engine: &Engine, names: &[String]) -> Result<Response, ApiError> {
+/// The archive of the named images: as the answer, or in the file that a client on this machine hands over, which the answer's
+/// header then says.
+pub(super) async fn archive(
+    engine: &Engine,
+    names: &[String],
+    handed: Option<File>,
+) -> Result<Response, ApiError> {
+    if let Some(file) = handed {
+        engine.images().save_to(names, file).await?;
+        return Ok([(OUTPUT, "written")].into_response());
+    }
     let archive = engine.images().save(names).await?;
     Ok(([(CONTENT_TYPE, "application/x-tar")], Body::from_stream(archive)).into_response())
+}
+
+/// The client's file, if there is one and it is seen from here.
+pub(super) fn handed(request: &Request) -> Result<Option<File>, ApiError> {
+    let (Some(text), Some(Peer { pid })) = (
+        request.headers().get(&OUTPUT),
+        request.extensions().get::<Peer>().copied(),
+    ) else {
+        return Ok(None);
+    };
+    let handed: Handed = text
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| ApiError::bad_request(format!("invalid header {OUTPUT}: {BadHanded}")))?;
+    let file = handed.open(pid);
+    if let Err(reason) = &file {
+        tracing::debug!(%reason, "a client's file is not written in place");
+    }
+    Ok(file.ok())
 }

@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use fs_err as fs;
+use havre_sys::handed::boot_id;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 
 /// What identifies a directory on this machine. As text (in a header) it is
@@ -104,10 +104,6 @@ fn identity(fd: &OwnedFd) -> io::Result<(u64, u64, u64)> {
     Ok((device, status.stx_ino, mount))
 }
 
-fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
-}
-
 impl fmt::Display for Claim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Claim {
@@ -159,6 +155,8 @@ impl FromStr for Claim {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     fn own() -> i32 {

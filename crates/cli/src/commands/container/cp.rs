@@ -153,7 +153,7 @@ async fn out(session: &Session, args: &Cp, container: &str, path: &str, local: &
     let body = response.into_body();
     if local == "-" {
         crate::output_file::check(session, None)?;
-        crate::output_file::write_body(session, body, None).await?;
+        crate::output_file::print_body(session, body).await?;
         return Ok(ExitStatus::SUCCESS);
     }
     let name = rename.unwrap_or_else(|| found.name.clone());

@@ -3,7 +3,7 @@
 use crate::args::image::save::Save;
 use crate::commands::Done;
 use crate::exit_status::ExitStatus;
-use crate::output_file::{check, write_body};
+use crate::output_file::{check, write_answer};
 use crate::session::Session;
 
 /// `docker save`.
@@ -16,7 +16,6 @@ pub(crate) async fn save(session: &Session, args: Save) -> Done {
             .iter()
             .fold(client.get("/images/get"), |call, name| call.query("names", name)),
     };
-    let response = call.send().await?;
-    write_body(session, response.into_body(), args.output.as_deref()).await?;
+    write_answer(session, call, args.output.as_deref()).await?;
     Ok(ExitStatus::SUCCESS)
 }
