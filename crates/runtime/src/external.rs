@@ -79,11 +79,10 @@ pub(crate) fn last_error(directory: &Path) -> Option<String> {
         msg: String,
     }
     let text = fs_err::read_to_string(log_path(directory)).ok()?;
-    let lines = text
+    let mut lines = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
     lines
-        .filter(|line| matches!(line.level.as_str(), "error" | "fatal"))
-        .next_back()
+        .rfind(|line| matches!(line.level.as_str(), "error" | "fatal"))
         .map(|line| line.msg.trim().to_owned())
 }

@@ -21,6 +21,7 @@ mod lease;
 mod lock;
 mod meta;
 mod options;
+mod quotas;
 mod removals;
 mod reserve;
 mod snapshots;

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use fs_err as fs;
 use havre_sys::mount;
@@ -40,6 +40,10 @@ pub(crate) struct Core {
     pub(crate) leases: Arc<Leases>,
     pub(crate) trash: Trash,
     pub(crate) sync: Syncer,
+    /// Whether its file system has project quotas, once somebody asked.
+    pub(crate) quotas: OnceLock<bool>,
+    /// Held while a project is chosen.
+    pub(crate) projects: Mutex<()>,
 }
 
 impl Core {
@@ -48,6 +52,7 @@ impl Core {
         for target in mounts_beneath(path) {
             mount::unmount(&target, true).map_err(|source| StoreError::Mount { target, source })?;
         }
+        self.lift_limit(path);
         self.trash.discard(path).map(drop)
     }
 }
@@ -111,6 +116,8 @@ impl Store {
             sync: Syncer::open(&layout)?,
             layout,
             leases,
+            quotas: OnceLock::new(),
+            projects: Mutex::new(()),
         });
         let forms = Forms::probe(options.layers, &core.layout.ingests())?;
         tracing::debug!(form = %forms.result().form, reason = forms.result().reason, "form of new layers");

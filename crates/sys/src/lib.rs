@@ -13,6 +13,7 @@ mod loop_device;
 pub mod mount;
 pub mod netns;
 pub mod process;
+pub mod quota;
 pub mod rooted;
 pub mod seal;
 pub mod socket;

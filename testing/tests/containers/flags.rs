@@ -212,7 +212,10 @@ fn what_has_no_effect_is_refused() {
             "unknown or invalid runtime name: nosuch (there are ",
         ),
         ("--isolation hyperv", "Isolation is not supported"),
-        ("--storage-opt size=1g", "storage option size is not supported"),
+        (
+            "--storage-opt other=1g",
+            "unknown storage option other: there is size",
+        ),
         ("--disable-content-trust=false", "content trust is not supported"),
         (
             "--cpu-rt-runtime 2000 --cpu-rt-period 1000",

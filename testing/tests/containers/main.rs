@@ -15,6 +15,7 @@ mod restart;
 mod run;
 mod runtimes;
 mod sharing;
+mod storage;
 mod streams;
 mod update;
 mod usage;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::record::{KIND, Record, State};
 use super::sources::Source;
 use super::table::{Container, encode};
-use super::validate::{NetworkMode, validate};
+use super::validate::{NetworkMode, storage_size, validate};
 use super::{
     Containers, CreateContainer, Created, EndpointConfig, HostConfig, Inner, MountKind, Resources, endpoints,
     files, merge, mounts, names, spec, tree,
@@ -188,6 +188,25 @@ fn create(
         check_block_device(&limit.path)?;
     }
 
+    let limit = storage_size(&host_config)?;
+    let exceeds = |name: &String| {
+        let name = name.to_ascii_uppercase();
+        matches!(name.strip_prefix("CAP_").unwrap_or(&name), "SYS_RESOURCE" | "ALL")
+    };
+    if limit.is_some() && (host_config.privileged || host_config.cap_add.iter().any(exceeds)) {
+        warnings.push(
+            "Programs with the capability SYS_RESOURCE are held to the storage size on xfs, but not on ext4"
+                .to_owned(),
+        );
+    }
+    if limit.is_some() && !inner.store.has_quotas() {
+        return Err(EngineError::invalid(format!(
+            "storage option size is not supported here: {} lies on a file system without project quotas: put it on xfs mounted \
+             with pquota, or on ext4 made with -O quota,project and mounted with prjquota; or give the container a read-only \
+             root and a tmpfs of limited size",
+            inner.store.layout().root().display()
+        )));
+    }
     let name = reserve(inner, name, &id)?;
     let mut undo = Undo {
         inner,
@@ -202,8 +221,11 @@ fn create(
     if inner.store.meta().find_image(&image.id)?.is_none() {
         return Err(EngineError::not_found(format!("No such image: {}", config.image)));
     }
-    inner.store.snapshots().prepare(&id, &image.layers)?;
+    let snapshot = inner.store.snapshots().prepare(&id, &image.layers)?;
     drop(lease);
+    if let Some(bytes) = limit {
+        inner.store.limit(&[&snapshot.upper, &snapshot.work], bytes)?;
+    }
     let mounts = mounts::resolve(&id, &config, &host_config, &inner.table, &inner.volumes);
     let mounts = mounts.and_then(|mounts| {
         populate(inner, &id, &image.layers, &mounts)?;

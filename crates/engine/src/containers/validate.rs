@@ -167,6 +167,23 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     (size.is_finite() && (0.0..9.0e18).contains(&size)).then_some(size as u64)
 }
 
+/// What `--storage-opt` limits the files to that a container writes.
+pub(crate) fn storage_size(host: &HostConfig) -> Result<Option<u64>> {
+    let mut size = None;
+    for (option, value) in &host.storage_opt {
+        if option != "size" {
+            return Err(EngineError::invalid(format!(
+                "unknown storage option {option}: there is size"
+            )));
+        }
+        size = match bytes(value) {
+            None => return Err(EngineError::invalid(format!("invalid size: '{value}'"))),
+            Some(bytes) => Some(bytes).filter(|bytes| *bytes > 0),
+        };
+    }
+    Ok(size)
+}
+
 /// Checks everything that needs neither the image nor the host's files.
 pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
     unsupported(config, host)?;
@@ -303,12 +320,7 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
         ));
     }
     cgroup_parent(&resources.cgroup_parent)?;
-    if let Some(option) = host.storage_opt.keys().next() {
-        return Err(EngineError::invalid(format!(
-            "storage option {option} is not supported: it takes quotas of the file system (overlay over xfs with 'pquota'), \
-             which this engine does not set; limit a volume or a tmpfs instead"
-        )));
-    }
+    storage_size(host)?;
     if let Some(port) = host
         .port_bindings
         .keys()

@@ -19,8 +19,12 @@ pub(super) struct Device<'a> {
     options: &'a str,
 }
 
-/// Refuses options nobody could mount.
-pub(super) fn check(name: &str, options: &BTreeMap<String, String>) -> Result<()> {
+/// Refuses options nobody could mount. Gives the bytes that a volume of the store may take, if its options say so.
+pub(super) fn check(
+    name: &str,
+    options: &BTreeMap<String, String>,
+    has_quotas: impl Fn() -> bool,
+) -> Result<Option<u64>> {
     let invalid = |text: String| Err(EngineError::invalid(format!("create {name}: {text}")));
     let known = |option: &&String| matches!(option.as_str(), "type" | "device" | "o" | "size");
     if let Some(option) = options.keys().find(|option| !known(option)) {
@@ -32,14 +36,22 @@ pub(super) fn check(name: &str, options: &BTreeMap<String, String>) -> Result<()
     {
         return invalid(format!("missing required option: {missing:?}"));
     }
-    match options.get("size").map(|size| (size, parse_bytes(size))) {
-        Some((size, None)) => invalid(format!("invalid size: '{size}'")),
-        Some((_, Some(1..))) => invalid(
+    let Some(size) = options.get("size") else {
+        return Ok(None);
+    };
+    match parse_bytes(size) {
+        None => invalid(format!("invalid size: '{size}'")),
+        Some(0) => Ok(None),
+        Some(_) if named(&"type") => invalid(
+            "size is for volumes without a type: give what is mounted its size there, as a tmpfs with --opt o=size=SIZE".to_owned(),
+        ),
+        Some(_) if !has_quotas() => invalid(
             "quota size requested but no quota support: for a volume of limited size, use --opt type=tmpfs --opt \
-             device=tmpfs --opt o=size=SIZE, or bind a file system of that size"
+             device=tmpfs --opt o=size=SIZE, or keep volumes on xfs mounted with pquota, or on ext4 made with -O \
+             quota,project and mounted with prjquota"
                 .to_owned(),
         ),
-        _ => Ok(()),
+        limit => Ok(limit),
     }
 }
 
@@ -132,7 +144,8 @@ mod tests {
 
     #[test]
     fn what_nobody_could_mount_is_refused() {
-        let refused = |pairs: &[(&str, &str)]| check("data", &options(pairs)).unwrap_err().to_string();
+        let refused =
+            |pairs: &[(&str, &str)]| check("data", &options(pairs), || false).unwrap_err().to_string();
         assert_eq!(refused(&[("foo", "bar")]), "create data: invalid option: \"foo\"");
         assert_eq!(
             refused(&[("type", "tmpfs")]),
@@ -152,11 +165,17 @@ mod tests {
                 .starts_with("create data: quota size requested but no quota support: ")
         );
         assert!(refused(&[("size", "1.5GiB")]).contains("no quota support"));
-        check("data", &options(&[("size", "0")])).unwrap();
-        check("data", &options(&[])).unwrap();
+        let size = |size, quotas: bool| check("data", &options(&[("size", size)]), || quotas);
+        assert_eq!(size("0", false).unwrap(), None);
+        assert_eq!(size("10k", true).unwrap(), Some(10 << 10));
+        assert!(
+            refused(&[("size", "1m"), ("type", "tmpfs"), ("device", "tmpfs")]).contains("without a type")
+        );
+        check("data", &options(&[]), || false).unwrap();
         check(
             "data",
             &options(&[("type", "none"), ("device", "/x"), ("o", "bind")]),
+            || false,
         )
         .unwrap();
     }

@@ -1,6 +1,6 @@
 //! The volume service: the `local` driver.
 //!
-//! A volume is a directory of the store. With options, something else is mounted there while containers use it: then neither
+//! A volume is a directory of the store. With a type and a device, something else is mounted there while containers use it: then neither
 //! its bytes nor their fate are the store's, so `system df` leaves it out and `prune` leaves it alone, as Docker's do.
 
 mod device;
@@ -183,7 +183,7 @@ impl Volumes {
             let mut users = entry.users.iter();
             users.all(|user| gone.contains(user.as_str()))
                 && (all || entry.volume.anonymous)
-                && entry.volume.options.is_empty()
+                && Device::of(&entry.volume.options).is_none()
         });
         let wanted = unused.map(|entry| &entry.volume).filter(|volume| {
             filters.exact("driver", &volume.driver)
@@ -213,7 +213,7 @@ impl Volumes {
         let all: Vec<_> = self
             .table()
             .values()
-            .filter(|entry| entry.volume.options.is_empty())
+            .filter(|entry| Device::of(&entry.volume.options).is_none())
             .map(|entry| (entry.volume.clone(), entry.users.len() as u64))
             .collect();
         all.into_iter()
@@ -283,13 +283,19 @@ impl Volumes {
             entry.users.extend(user.map(str::to_owned));
             return Ok(entry.volume.clone());
         }
-        device::check(&name, &request.driver_options)?;
+        let limit = device::check(&name, &request.driver_options, || self.0.store.has_quotas())?;
         if anonymous && let Some(container) = user {
             note_unconfirmed(&self.0.store, container, &name)?;
         }
         let directory = self.0.store.layout().volumes().join(&name);
         let data = directory.join("_data");
         fs::create_dir_all(&data)?;
+        if let Some(bytes) = limit
+            && let Err(error) = self.0.store.limit(&[&data], bytes)
+        {
+            let _ = self.0.store.discard(&directory);
+            return Err(error.into());
+        }
         let volume = Volume {
             name: name.clone(),
             driver: "local".to_owned(),
