@@ -182,6 +182,9 @@ pub(super) fn exec(
     }
     if let Made::There(_) = container {
         process["capabilities"] = capability_sets(capabilities);
+        // Some hand ours on, whatever they are told.
+        let score = config["process"]["oomScoreAdj"].to_string();
+        let _ = fs::write("/proc/self/oom_score_adj", score);
     }
     let process_path = directory.join(format!("exec-{serial}.json"));
     fs::write(&process_path, process.to_string()).map_err(setup("write the process"))?;

@@ -203,7 +203,10 @@ fn find_init() -> Option<std::path::PathBuf> {
             .iter()
             .map(move |directory| Path::new(directory).join(program))
     });
-    candidates.into_iter().find(|path| path.is_file())
+    let is_program = |path: &std::path::PathBuf| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    candidates.into_iter().find(is_program)
 }
 
 pub(crate) fn check_id(id: &str) -> Result<(), SpecError> {
