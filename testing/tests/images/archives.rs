@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 
 use fs_err as fs;
-use havre_testing::{Image, Layer, Program, TestEngine, digest_of};
-use serde_json::{Value, json};
+use havre_testing::{Compression, Image, Layer, Program, TestEngine, digest_of};
+use serde_json::json;
 
 #[test]
 fn saved_and_loaded_byte_for_byte() {
