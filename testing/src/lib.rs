@@ -1,6 +1,7 @@
 //! Test harness: engines, registries with faults, images made on the spot.
 //!
 //! - [`TestEngine`]: a daemon with its own root, socket, bridge and firewall table, and the command lines that talk to it.
+//! - [`SmallDisk`]: the same on a file system that can be filled.
 //! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves.
 //! - [`Authority`], [`Pair`]: certificates for registries and their clients.
 //! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
@@ -14,6 +15,7 @@ mod archive;
 mod certificate;
 mod cli;
 mod connection;
+mod disk;
 mod distribution;
 mod engine;
 pub mod http;
@@ -24,6 +26,7 @@ mod sweep;
 pub use archive::{Entry, Layer};
 pub use certificate::{Authority, Pair, Validity};
 pub use cli::{Args, Invocation, Output, Program, Running, havre_binary};
+pub use disk::SmallDisk;
 pub use distribution::DockerRegistry;
 pub use engine::{Surroundings, TestEngine};
 pub use image::{Compression, Image};

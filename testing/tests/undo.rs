@@ -1,7 +1,7 @@
 //! Removals: planned, carried out exactly, and undone. Needs root.
 
 use fs_err as fs;
-use havre_testing::{Program, TestEngine, eventually};
+use havre_testing::{Program, SmallDisk, TestEngine, eventually};
 use serde_json::Value;
 
 fn plan(engine: &TestEngine, command: &str) -> Value {
@@ -445,22 +445,8 @@ fn a_daemon_that_is_killed_while_it_undoes_loses_nothing() {
 
 #[test]
 fn a_disk_that_runs_full_gets_the_space() {
-    let dir = tempfile::Builder::new()
-        .prefix("havre-small-")
-        .tempdir_in("/var/tmp")
-        .expect("a directory");
-    let (disk, mount) = (dir.path().join("disk"), dir.path().join("root"));
-    let file = fs::File::create(&disk).expect("a file");
-    file.set_len(80 << 20).expect("a disk");
-    fs::create_dir(&mount).expect("a directory");
-    let run = |program: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(program).args(arguments).status();
-        assert!(status.expect(program).success(), "{program}");
-    };
-    let (disk, mounted) = (disk.to_string_lossy(), mount.to_string_lossy());
-    run("mkfs.ext4", &["-q", "-F", &disk]);
-    run("mount", &["-o", "loop", &disk, &mounted]);
-    let engine = TestEngine::at(&mount.join("havre"));
+    let small = SmallDisk::ext4(80);
+    let engine = small.engine();
     engine.load(&havre_testing::Image::busybox(), "busybox:latest");
     let fill = |name: &str, megabytes: u32| {
         let count = format!("count={megabytes}");
@@ -480,7 +466,7 @@ fn a_disk_that_runs_full_gets_the_space() {
     assert_eq!(fill("two", 15).code, 0);
     engine.ok("rm one");
     engine.ok("rm two");
-    assert_eq!(held(&engine), 2);
+    assert_eq!(held(engine), 2);
     // As much as is free now, and then what is kept goes, oldest first.
     let _ = fill("three", 60);
     eventually("the oldest is given up", || {
@@ -489,12 +475,7 @@ fn a_disk_that_runs_full_gets_the_space() {
     });
     engine.ok("rm three");
     // What is kept leaves as much free for what is new.
-    eventually("the older one goes too", || held(&engine) <= 1);
+    eventually("the older one goes too", || held(engine) <= 1);
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert_eq!(fill("four", 25).code, 0);
-    drop(engine);
-    let _ = std::process::Command::new("umount")
-        .arg("-l")
-        .arg(&mount)
-        .status();
 }

@@ -1,69 +1,14 @@
 //! A disk that is full under running containers.
 
-use std::process::Command;
-
-use fs_err as fs;
-use havre_testing::{Image, TestEngine, eventually};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-
-/// An engine on a file system of its own, which ends with it.
-struct Small {
-    engine: Option<TestEngine>,
-    dir: tempfile::TempDir,
-}
-
-impl Small {
-    fn start(megabytes: u64) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("havre-small-")
-            .tempdir_in("/var/tmp")
-            .expect("a directory");
-        let options = std::ffi::CString::new(format!("size={megabytes}m")).expect("no zero byte");
-        mount(
-            "tmpfs",
-            dir.path(),
-            "tmpfs",
-            MountFlags::empty(),
-            Some(options.as_c_str()),
-        )
-        .expect("root");
-        let engine = Some(TestEngine::at(&dir.path().join("havre")));
-        Self { engine, dir }
-    }
-
-    /// Takes all the room there is, or gives it back.
-    fn fill(&self, full: bool) {
-        let filler = self.dir.path().join("filler");
-        if full {
-            let of = format!("of={}", filler.display());
-            let _ = Command::new("dd")
-                .args(["if=/dev/zero", &of, "bs=64k"])
-                .output()
-                .expect("dd");
-            let _ = Command::new("dd")
-                .args(["if=/dev/zero", &of, "bs=1", "oflag=append", "conv=notrunc"])
-                .output()
-                .expect("dd");
-        } else {
-            fs::remove_file(filler).expect("the filler");
-        }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        drop(self.engine.take());
-        let _ = unmount(self.dir.path(), UnmountFlags::DETACH);
-    }
-}
+use havre_testing::{Image, SmallDisk, TestEngine, eventually};
 
 #[test]
 fn containers_survive_a_full_disk() {
     if TestEngine::is_dockerd() {
         return;
     }
-    let small = Small::start(96);
-    let engine = small.engine.as_ref().expect("an engine");
+    let small = SmallDisk::memory(96);
+    let engine = small.engine();
     engine.load(&Image::busybox(), "busybox");
     let script = "i=0; while true; do i=$((i+1)); echo $i; echo $i > /dev/shm/at; sleep 0.01; done";
     engine.ok(["run", "-d", "--name", "counter", "busybox", "sh", "-c", script]);
@@ -77,7 +22,7 @@ fn containers_survive_a_full_disk() {
     };
     eventually("it counts", || at() > 5);
 
-    small.fill(true);
+    small.fill();
     // Whatever fails says why; what needs no room goes on.
     let failed = engine.run("create --name never busybox true");
     if failed.code != 0 {
@@ -109,12 +54,12 @@ fn containers_survive_a_full_disk() {
 
     // A daemon that dies and starts without room finds its containers.
     engine.kill_daemon();
-    small.fill(false);
-    small.fill(true);
+    small.clear();
+    small.fill();
     engine.start_daemon();
     assert_eq!(engine.ok("exec idle echo alive"), "alive");
 
-    small.fill(false);
+    small.clear();
     assert_eq!(engine.ok("start -a waiting"), "started");
     assert_eq!(engine.ok("run --rm busybox echo room"), "room");
     engine.ok(["exec", "idle", "sh", "-c", "echo kept > /data/file"]);

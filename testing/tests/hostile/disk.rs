@@ -1,63 +1,14 @@
 //! A disk that is full.
 
-use std::process::Command;
-
-use fs_err as fs;
-use havre_testing::{Compression, Image, Layer, Registry, TestEngine};
-
-/// An engine whose root is a file system of this size, which ends with it.
-struct Small {
-    engine: Option<TestEngine>,
-    dir: tempfile::TempDir,
-}
-
-impl Small {
-    fn start(megabytes: u64) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("havre-small-")
-            .tempdir_in("/var/tmp")
-            .expect("directory");
-        let image = dir.path().join("disk");
-        let mount = dir.path().join("root");
-        fs::File::create(&image)
-            .and_then(|file| file.set_len(megabytes << 20))
-            .expect("disk");
-        fs::create_dir(&mount).expect("directory");
-        let run = |program: &str, arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).output().expect(program);
-            assert!(
-                output.status.success(),
-                "{program}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        };
-        run("mkfs.ext4", &["-q", "-F", &image.to_string_lossy()]);
-        run(
-            "mount",
-            &["-o", "loop", &image.to_string_lossy(), &mount.to_string_lossy()],
-        );
-        let engine = Some(TestEngine::at(&mount.join("havre")));
-        Self { engine, dir }
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        drop(self.engine.take());
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.dir.path().join("root"))
-            .status();
-    }
-}
+use havre_testing::{Compression, Image, Layer, Registry, SmallDisk, TestEngine};
 
 #[test]
 fn a_full_disk() {
     if TestEngine::is_dockerd() {
         return;
     }
-    let small = Small::start(40);
-    let engine = small.engine.as_ref().expect("engine");
+    let small = SmallDisk::ext4(40);
+    let engine = small.engine();
     engine.load(&Image::busybox(), "busybox:latest");
     let registry = Registry::start();
     let mut state = 1_u64;
