@@ -27,6 +27,7 @@ mod retry;
 mod search;
 mod transport;
 mod trust;
+mod verifier;
 
 pub use blob::{BlobStream, Source};
 pub use client::{Client, ClientOptions, Repository};
@@ -38,3 +39,4 @@ pub use manifest::Resolved;
 pub use push::{BlobMaker, BlobSource, BodyStream, MountResult};
 pub use retry::RetryPolicy;
 pub use search::SearchResult;
+pub use verifier::Verifier;

@@ -3,12 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
+use havre_engine::registry::Verifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -57,35 +56,30 @@ impl Tls {
     }
 
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
-        let mut roots = RootCertStore::empty();
-        let mut trusted = Vec::new();
-        match &self.material.ca {
+        let trusted = match &self.material.ca {
             Some(pem) => {
-                trusted = chain(pem).ok_or("ca.pem seems invalid")?;
-                for root in &trusted {
-                    roots
-                        .add(root.clone())
+                let named = chain(pem).ok_or("ca.pem seems invalid")?;
+                for authority in &named {
+                    RootCertStore::empty()
+                        .add(authority.clone())
                         .map_err(|_| "ca.pem seems invalid".to_owned())?;
                 }
+                named
             }
-            None if self.skip_verify => {}
-            None => {
-                let (_, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
+            None if self.skip_verify => Vec::new(),
+            None => rustls_native_certs::load_native_certs().certs,
+        };
         if self.skip_verify {
             return Ok(Arc::new(Unverified(provider)));
         }
-        if roots.is_empty() {
-            return Err(
+        let verifier = Verifier::trusting(trusted, provider).map_err(|error| error.to_string())?;
+        match verifier {
+            Some(verifier) => Ok(Arc::new(verifier)),
+            None => Err(
                 "no trusted certificates are installed: name the engine's authority with --tlscacert"
                     .to_owned(),
-            );
+            ),
         }
-        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Arc::new(Verified { authorities, trusted }))
     }
 }
 
@@ -168,63 +162,6 @@ fn words(error: &rustls::Error) -> String {
             other => format!("remote error: tls: {other:?}"),
         },
         other => format!("tls: {other}"),
-    }
-}
-
-/// Trusts what authorities issued, and the certificates themselves that are named as trusted: one signed by its own key
-/// says it is an authority, which RFC 5280 does not take for a server's.
-#[derive(Debug)]
-struct Verified {
-    authorities: Arc<WebPkiServerVerifier>,
-    trusted: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Verified {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        use rustls::Error::InvalidCertificate as Refused;
-        match self
-            .authorities
-            .verify_server_cert(end_entity, intermediates, name, ocsp, now)
-        {
-            // Of a certificate that is refused for being an authority the times have been checked, but not the name.
-            Err(Refused(CertificateError::Other(_))) if self.trusted.contains(end_entity) => {
-                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            Err(Refused(CertificateError::Other(_))) => Err(Refused(CertificateError::UnknownIssuer)),
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
     }
 }
 
