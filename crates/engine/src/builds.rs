@@ -94,32 +94,13 @@ impl Builds {
     /// `keep_storage` bytes are left. Without `all`, records of steps that images consist of stay. Builds in progress hold
     /// what they use. Filters: `until`, `unused-for`, `id`.
     pub async fn prune_cache(&self, all: bool, keep_storage: u64, filters: Filters) -> Result<CachePruned> {
-        filters.only(&["until", "unused-for", "id"])?;
-        let before = ["until", "unused-for"]
-            .into_iter()
-            .find_map(|key| filters.values(key).next());
-        let before = before.map(crate::containers::point_in_time).transpose()?;
+        let chosen = prunable(self.store.clone(), all, keep_storage, filters).await?;
         let (store, events) = (self.store.clone(), self.events.clone());
         blocking(move || {
             let mut pruned = CachePruned::default();
-            let records = store.meta().cache_list()?;
-            let in_images = layers_of_images(&store)?;
-            let mut left: u64 = records.iter().map(|entry| entry.record.size).sum();
-            for entry in records {
-                let chosen = before.is_none_or(|before| entry.last_used < before)
-                    && filters.any("id", |prefix| entry.key.starts_with(prefix))
-                    && (all
-                        || entry
-                            .record
-                            .layers
-                            .last()
-                            .is_none_or(|layer| !in_images.contains(layer)));
-                if !chosen || left <= keep_storage && keep_storage > 0 {
-                    continue;
-                }
-                if store.meta().cache_delete(&entry.key)? {
-                    left -= entry.record.size;
-                    pruned.ids.push(entry.key);
+            for key in chosen {
+                if store.meta().cache_delete(&key)? {
+                    pruned.ids.push(key);
                 }
             }
             pruned.reclaimed = store.collect()?.bytes;
@@ -130,22 +111,35 @@ impl Builds {
     }
 }
 
-/// The records that [`Builds::prune_cache`] would forget: key and layers.
+/// The keys of the records that [`Builds::prune_cache`] forgets.
 pub(crate) async fn prunable(
     store: Arc<Store>,
     all: bool,
+    keep_storage: u64,
     filters: Filters,
-) -> Result<Vec<(String, Vec<havre_oci::Digest>)>> {
-    let before = filters.values("until").next();
+) -> Result<Vec<String>> {
+    filters.only(&["until", "unused-for", "id"])?;
+    let before = ["until", "unused-for"]
+        .into_iter()
+        .find_map(|key| filters.values(key).next());
     let before = before.map(crate::containers::point_in_time).transpose()?;
     blocking(move || {
+        let records = store.meta().cache_list()?;
         let in_images = layers_of_images(&store)?;
-        let chosen = store.meta().cache_list()?.into_iter().filter(|entry| {
-            let last = entry.record.layers.last();
-            before.is_none_or(|before| entry.last_used < before)
-                && (all || last.is_none_or(|layer| !in_images.contains(layer)))
-        });
-        Ok(chosen.map(|entry| (entry.key, entry.record.layers)).collect())
+        let mut left: u64 = records.iter().map(|entry| entry.record.size).sum();
+        let mut chosen = Vec::new();
+        for entry in records {
+            let made = entry.record.layers.last();
+            let fits = before.is_none_or(|before| entry.last_used < before)
+                && filters.any("id", |prefix| entry.key.starts_with(prefix))
+                && (all || made.is_none_or(|layer| !in_images.contains(layer)));
+            if !fits || left <= keep_storage && keep_storage > 0 {
+                continue;
+            }
+            left -= entry.record.size;
+            chosen.push(entry.key);
+        }
+        Ok(chosen)
     })
     .await
 }

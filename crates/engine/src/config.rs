@@ -27,6 +27,7 @@
 //! [undo]
 //! window = "24h"                     # how long what was removed can be brought back; 0: not at all
 //! quota = "10GB"                     # beyond it, or beyond what is free, the oldest goes for good
+//! images = false                     # whether images are kept as well; else their space comes back at once
 //!
 //! default-runtime = "havre"          # above the tables: makes containers that choose none; havre is the engine's own
 //! [runtimes.other]                   # for --runtime other; runc and crun are there where they are installed

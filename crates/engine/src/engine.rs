@@ -243,6 +243,8 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         networks: registry.clone(),
         window: config.undo.window()?,
         quota: config.undo.quota()?,
+        images: config.undo.images,
+        events: events.clone(),
         busy: Default::default(),
         news: Default::default(),
     })?;

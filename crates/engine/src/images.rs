@@ -5,8 +5,8 @@ mod upkeep;
 pub use self::upkeep::Mended;
 
 use havre_image::{
-    Archive, BootstrapRequest, ImageService, ImageUse, ImportOptions, Loaded, Progress, PruneOptions, Pruned,
-    PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,
+    Archive, BootstrapRequest, ImageService, ImageUse, ImportOptions, Keep, Loaded, Progress, PruneOptions,
+    Pruned, PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,
 };
 use havre_oci::{Digest, Reference};
 use tokio::io::AsyncRead;
@@ -75,8 +75,9 @@ impl Images {
         &self,
         names: &[String],
         options: RemoveOptions,
+        keep: Option<Keep>,
     ) -> Result<Vec<Result<Vec<Removed>>>> {
-        let outcomes = self.service.remove(names, options, &self.in_use()).await?;
+        let outcomes = self.service.remove(names, options, &self.in_use(), keep).await?;
         for removed in outcomes.iter().flatten() {
             self.publish_removed(removed);
         }
@@ -87,12 +88,34 @@ impl Images {
     }
 
     /// Removes dangling (or all unused) images.
-    pub async fn prune(&self, options: &PruneOptions) -> Result<Pruned> {
-        let pruned = self.service.prune(options, &self.in_use()).await?;
+    pub async fn prune(&self, options: &PruneOptions, keep: Option<Keep>) -> Result<Pruned> {
+        let pruned = self.service.prune(options, &self.in_use(), keep).await?;
         self.publish_removed(&pruned.removed);
-        self.events
-            .publish(Event::new(EventType::Image, "prune", "").with("reclaimed", pruned.space_reclaimed));
+        self.publish_prune(pruned.space_reclaimed);
         Ok(pruned)
+    }
+
+    /// Removes the images of a plan, those that are as they were planned: of each what went and the bytes that came back.
+    pub(crate) async fn remove_planned(
+        &self,
+        planned: &[(Digest, Vec<String>)],
+        keep: Option<Keep>,
+    ) -> Result<Vec<Result<(Vec<Removed>, u64)>>> {
+        let in_use = self.in_use();
+        let outcomes = self.service.remove_planned(planned, &in_use, keep).await?;
+        let mut reclaimed = 0;
+        for (removed, freed) in outcomes.iter().flatten() {
+            self.publish_removed(removed);
+            reclaimed += freed;
+        }
+        self.publish_prune(reclaimed);
+        let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Into::into));
+        Ok(outcomes.collect())
+    }
+
+    fn publish_prune(&self, reclaimed: u64) {
+        self.events
+            .publish(Event::new(EventType::Image, "prune", "").with("reclaimed", reclaimed));
     }
 
     /// Loads an archive.

@@ -1,10 +1,11 @@
 //! Plans of removals: exactly what a command would take, why, and the bytes that come back; and their execution, which takes
 //! exactly that.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
+use havre_image::{Keep, PruneOptions, PruneRequest, RemoveOptions as ImageRemoval, Removed, RemovedImage};
 use havre_oci::Digest;
-use havre_store::{Operation, Store};
+use havre_store::Store;
 
 use crate::error::blocking;
 use crate::{
@@ -30,7 +31,24 @@ pub enum PlanRequest {
         names: Vec<String>,
         force: bool,
     },
+    /// `rmi`
+    Images {
+        names: Vec<String>,
+        force: bool,
+        no_prune: bool,
+    },
     ContainerPrune(Filters),
+    /// All images no container uses, or dangling ones only.
+    ImagePrune {
+        filters: Filters,
+        all: bool,
+    },
+    BuilderPrune {
+        filters: Filters,
+        all: bool,
+        /// Bytes that may stay; 0: none.
+        keep_storage: u64,
+    },
     VolumePrune(Filters),
     NetworkPrune(Filters),
     SystemPrune {
@@ -44,10 +62,14 @@ pub enum PlanRequest {
 /// One thing that would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedItem {
-    /// `container`, `volume`, `network`, `image` or `build cache`
+    /// `container`, `volume`, `network`, `image`, `image name`, `compressed layer` or `build cache`
     pub kind: &'static str,
     pub id: String,
     pub name: String,
+    /// What an image is called by, which goes with it, or without it.
+    pub references: Vec<String>,
+    /// Diff IDs of the layers that go with an image.
+    pub layers: Vec<Digest>,
     /// Bytes that come back when it is gone for good. Of images and build cache, whose layers are shared, each layer counts
     /// once, with the first that has it.
     pub size: u64,
@@ -75,7 +97,46 @@ pub struct Applied {
     pub removed: Vec<(String, String)>,
     /// What stayed, and why: it changed after the plan was made.
     pub skipped: Vec<(String, String, String)>,
+    /// What went of images, as Docker's prune tells it.
+    pub images: Vec<Removed>,
     pub reclaimed: u64,
+}
+
+impl Applied {
+    fn note(&mut self, kind: &str, id: &str, outcome: Result<u64>) {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        match outcome {
+            Ok(size) => {
+                self.reclaimed += size;
+                self.removed.push((kind, id));
+            }
+            Err(error) => self.skipped.push((kind, id, error.to_string())),
+        }
+    }
+}
+
+/// One thing of a plan, as it comes back to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanItem {
+    pub kind: String,
+    pub id: String,
+    /// Of an image: the names it may go with.
+    pub references: Vec<String>,
+}
+
+fn digest(id: &str) -> Result<Digest> {
+    id.parse()
+        .map_err(|error| EngineError::invalid(format!("invalid id {id:?} in a plan: {error}")))
+}
+
+fn prune_options(filters: &Filters, all: bool) -> PruneOptions {
+    let values = filters
+        .iter()
+        .map(|(key, values)| (key.to_owned(), values.iter().cloned().collect()));
+    PruneOptions {
+        all,
+        filters: havre_image::Filters::new(values.collect()),
+    }
 }
 
 /// Makes plans and carries them out.
@@ -129,7 +190,29 @@ impl Plans {
                     }
                 }
             }
+            PlanRequest::Images {
+                names,
+                force,
+                no_prune,
+            } => {
+                let options = ImageRemoval { force, no_prune };
+                self.add_named_images(&mut plan, &names, options).await?;
+            }
             PlanRequest::ContainerPrune(filters) => self.add_containers(&mut plan, filters).await?,
+            PlanRequest::ImagePrune { filters, all } => {
+                let images = Some(prune_options(&filters, all));
+                self.add_prunable(&mut plan, images, Vec::new(), Vec::new())
+                    .await?;
+            }
+            PlanRequest::BuilderPrune {
+                filters,
+                all,
+                keep_storage,
+            } => {
+                let store = self.store.clone();
+                let cache = crate::builds::prunable(store, all, keep_storage, filters).await?;
+                self.add_prunable(&mut plan, None, cache, Vec::new()).await?;
+            }
             PlanRequest::VolumePrune(filters) => self.add_volumes(&mut plan, &filters, &[]).await?,
             PlanRequest::NetworkPrune(filters) => self.add_networks(&mut plan, &filters, &[])?,
             PlanRequest::SystemPrune {
@@ -143,16 +226,22 @@ impl Plans {
                 if volumes {
                     self.add_volumes(&mut plan, &filters, &gone).await?;
                 }
-                self.add_images(&mut plan, &filters, all, &gone).await?;
+                let images = Some(prune_options(&filters, all));
+                let (store, until) = (self.store.clone(), filters.only_key("until"));
+                let cache = crate::builds::prunable(store, all, 0, until).await?;
+                self.add_prunable(&mut plan, images, cache, gone).await?;
             }
         }
         Ok(plan)
     }
 
-    /// Removes exactly these things, as far as nothing has begun to use them since they were planned.
-    pub async fn apply(&self, items: &[(String, String)], operation: Option<&Operation>) -> Result<Applied> {
+    /// Removes exactly these things, as far as nothing has begun to use them since they were planned. Images go together, and so
+    /// does the build cache.
+    pub async fn apply(&self, items: &[PlanItem], keep: Option<Keep>) -> Result<Applied> {
         let mut applied = Applied::default();
-        for (kind, id) in items {
+        let operation = keep.as_ref().map(|keep| &keep.operation);
+        let of = |wanted: &'static str| items.iter().filter(move |item| item.kind == wanted);
+        for PlanItem { kind, id, .. } in items {
             let (size, removed) = match kind.as_str() {
                 "container" => {
                     let size = self.container_size(id).await.unwrap_or(0);
@@ -171,20 +260,41 @@ impl Plans {
                     (0, Err(reason))
                 }
                 "network" => (0, self.networks.remove(id, operation.cloned()).await),
+                "image" | "compressed layer" | "build cache" => continue,
                 kind => {
                     return Err(EngineError::invalid(format!(
-                        "invalid kind {kind:?} in a plan: container, volume and network are applied by it"
+                        "invalid kind {kind:?} in a plan: it is nothing that a prune removes"
                     )));
                 }
             };
-            match removed {
-                Ok(()) => {
-                    applied.reclaimed += size;
-                    applied.removed.push((kind.clone(), id.clone()));
-                }
-                Err(error) => applied
-                    .skipped
-                    .push((kind.clone(), id.clone(), error.to_string())),
+            applied.note(kind, id, removed.map(|()| size));
+        }
+        let mut planned = Vec::new();
+        for item in of("image") {
+            planned.push((digest(&item.id)?, item.references.clone()));
+        }
+        if !planned.is_empty() {
+            let outcomes = self.images.remove_planned(&planned, keep.clone()).await?;
+            for ((id, _), outcome) in planned.iter().zip(outcomes) {
+                let size = outcome.map(|(removed, size)| {
+                    applied.images.extend(removed);
+                    size
+                });
+                applied.note("image", id.as_str(), size);
+            }
+        }
+        for item in of("compressed layer") {
+            let (store, blob) = (self.store.clone(), digest(&item.id)?);
+            let freed = blocking(move || Ok(store.evict(&blob)?)).await?;
+            let freed = freed.ok_or_else(|| EngineError::conflict("it is in use, or gone"));
+            applied.note("compressed layer", &item.id, freed);
+        }
+        let keys: Vec<String> = of("build cache").map(|item| item.id.clone()).collect();
+        if !keys.is_empty() {
+            let outcomes = self.images.service().prune_cached(&keys).await?;
+            for (key, freed) in keys.iter().zip(outcomes) {
+                let freed = freed.ok_or_else(|| EngineError::not_found("it is gone"));
+                applied.note("build cache", key, freed);
             }
         }
         Ok(applied)
@@ -270,44 +380,63 @@ impl Plans {
         Ok(())
     }
 
-    /// Images and build cache of `system prune`; `gone`: containers that go before.
-    async fn add_images(&self, plan: &mut Plan, filters: &Filters, all: bool, gone: &[String]) -> Result<()> {
-        let values = filters
-            .iter()
-            .map(|(key, values)| (key.to_owned(), values.iter().cloned().collect()));
-        let image_filters = havre_image::Filters::new(values.collect());
-        let uses: Vec<_> = self.containers.image_uses();
-        let uses: Vec<_> = uses
-            .into_iter()
-            .filter(|user| !gone.contains(&user.container))
-            .collect();
-        let options = havre_image::PruneOptions {
-            all,
-            filters: image_filters,
+    /// What `rmi` takes.
+    async fn add_named_images(&self, plan: &mut Plan, names: &[String], options: ImageRemoval) -> Result<()> {
+        let uses = self.containers.image_uses();
+        let removed = self.images.service().plan_removal(names, options, &uses).await?;
+        for image in removed {
+            let user = uses.iter().find(|user| user.image == image.image);
+            let reason = match (image.deleted, user) {
+                (false, _) => "the image stays: it has other names, or something uses it".to_owned(),
+                (true, Some(user)) => {
+                    format!(
+                        "forced: container {} uses it and keeps its layers",
+                        &user.container[..12]
+                    )
+                }
+                (true, None) if image.names.is_empty() => "untagged, and nothing uses it".to_owned(),
+                (true, None) => "it has no other name, and no container uses it".to_owned(),
+            };
+            plan.add_image(image, reason);
+        }
+        Ok(())
+    }
+
+    /// Images and build cache of prunes; `gone`: containers that go before.
+    async fn add_prunable(
+        &self,
+        plan: &mut Plan,
+        images: Option<PruneOptions>,
+        cache: Vec<String>,
+        gone: Vec<String>,
+    ) -> Result<()> {
+        let mut in_use = self.containers.image_uses();
+        in_use.retain(|user| !gone.contains(&user.container));
+        let request = PruneRequest {
+            containers: gone,
+            images,
+            in_use,
+            cache,
         };
-        let images = self.images.service().prunable(&options, &uses).await?;
-        let cached = crate::builds::prunable(self.store.clone(), all, filters.only_key("until")).await?;
-        let (store, containers) = (self.store.clone(), gone.to_vec());
-        let (images, sizes, caches) = blocking(move || {
-            let sizes = Sizes::of(&store, &images, &cached, &containers)?;
-            Ok((images, sizes, cached))
-        })
-        .await?;
-        let mut sizes = sizes;
-        for (image, names) in images {
-            let reason = match names.is_empty() {
+        let pruned = self.images.service().plan_prune(request).await?;
+        for image in pruned.images {
+            let reason = match image.names.is_empty() {
                 true => "dangling",
                 false => "no container uses it",
             };
-            let name = match names.is_empty() {
-                true => "<none>".to_owned(),
-                false => names.join(", "),
-            };
-            let size = sizes.take(&image.layers);
-            plan.add("image", image.id.to_string(), name, size, reason);
+            plan.add_image(image, reason.to_owned());
         }
-        for (key, layers) in caches {
-            let size = sizes.take(&layers);
+        for (digest, size) in pruned.compressed {
+            let reason = "a compressed copy of a layer, which can be made again";
+            plan.add(
+                "compressed layer",
+                digest.to_string(),
+                String::new(),
+                size,
+                reason,
+            );
+        }
+        for (key, size) in pruned.cache {
             plan.add("build cache", key, String::new(), size, "no build uses it");
         }
         Ok(())
@@ -328,6 +457,22 @@ impl Plans {
 }
 
 impl Plan {
+    fn add_image(&mut self, image: RemovedImage, reason: String) {
+        let name = match image.names.is_empty() {
+            true => "<none>".to_owned(),
+            false => image.names.join(", "),
+        };
+        self.items.push(PlannedItem {
+            kind: if image.deleted { "image" } else { "image name" },
+            id: image.image.to_string(),
+            name,
+            references: image.names,
+            layers: image.layers,
+            size: image.size,
+            reason,
+        });
+    }
+
     fn add(&mut self, kind: &'static str, id: String, name: String, size: u64, reason: &str) {
         if self.items.iter().any(|item| item.kind == kind && item.id == id) {
             return;
@@ -336,51 +481,10 @@ impl Plan {
             kind,
             id,
             name,
+            references: Vec::new(),
+            layers: Vec::new(),
             size,
             reason: reason.to_owned(),
         });
-    }
-}
-
-/// Sizes of layers that nothing but what goes has, each to be counted once.
-struct Sizes(BTreeMap<Digest, u64>);
-
-impl Sizes {
-    fn of(
-        store: &Store,
-        images: &[(havre_store::Image, Vec<String>)],
-        cached: &[(String, Vec<Digest>)],
-        containers: &[String],
-    ) -> Result<Self> {
-        let gone: HashSet<&Digest> = images.iter().map(|(image, _)| &image.id).collect();
-        let forgotten: HashSet<&str> = cached.iter().map(|(key, _)| key.as_str()).collect();
-        let mut used: HashSet<Digest> = HashSet::new();
-        for image in store.meta().images()? {
-            if !gone.contains(&image.id) {
-                used.extend(image.layers);
-            }
-        }
-        for entry in store.meta().cache_list()? {
-            if !forgotten.contains(entry.key.as_str()) {
-                used.extend(entry.record.layers);
-            }
-        }
-        // Those of containers that were removed before too, as long as they can be brought back.
-        for snapshot in store.snapshots().list()? {
-            if !containers.contains(&snapshot.id) {
-                used.extend(snapshot.chain);
-            }
-        }
-        let layers = store.layers().list()?.into_iter();
-        Ok(Self(
-            layers
-                .filter(|layer| !used.contains(&layer.diff_id))
-                .map(|layer| (layer.diff_id.clone(), layer.disk_size()))
-                .collect(),
-        ))
-    }
-
-    fn take(&mut self, layers: &[Digest]) -> u64 {
-        layers.iter().filter_map(|layer| self.0.remove(layer)).sum()
     }
 }

@@ -217,6 +217,7 @@ impl LayerUsage {
             .into_iter()
             .map(|layer| (layer.diff_id.clone(), layer.disk_size()))
             .collect();
+        let kept: HashSet<Digest> = store.removals().held_layers()?.into_iter().collect();
         let mut cached = HashSet::new();
         let build_cache = store.meta().cache_list()?.into_iter().map(|entry| {
             let size_of = |layer: &Digest| sizes.get(layer).copied().unwrap_or(0);
@@ -250,9 +251,11 @@ impl LayerUsage {
             let counted = sizes.iter().filter(|(layer, _)| counted(layer));
             counted.map(|(_, size)| size).sum()
         };
-        let only_cached = |layer: &Digest| cached.contains(layer) && !in_images.contains(layer);
+        // What was removed and can be brought back has a row of its own.
+        let elsewhere =
+            |layer: &Digest| kept.contains(layer) || cached.contains(layer) && !in_images.contains(layer);
         Ok(Self {
-            in_images: sum(&|layer| !only_cached(layer)),
+            in_images: sum(&|layer| !elsewhere(layer)),
             unused: sum(&|layer| in_images.contains(layer) && !in_use.contains(layer)),
             compressed: store.usage()?.compressed,
             build_cache,

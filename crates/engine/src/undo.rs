@@ -7,14 +7,17 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use havre_store::{Operation, Removal, Store};
+use havre_image::Keep;
+use havre_store::{Operation, Removal, RemovedItem, Store};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::containers::parse_bytes;
 use crate::error::blocking;
 use crate::networks::Registry;
-use crate::{Containers, EngineError, Result, Volumes, containers, networks, volumes};
+use crate::{
+    Containers, EngineError, Event, EventType, Events, Result, Volumes, containers, networks, volumes,
+};
 
 /// How often windows, quota and free space are looked at.
 const TURN: Duration = Duration::from_secs(2);
@@ -35,6 +38,9 @@ pub struct UndoSettings {
     pub window: Option<String>,
     /// How many bytes may be kept for it, `10GB` unless set.
     pub quota: Option<String>,
+    /// Whether removed images are kept as well. Unless set their space comes back at once, and only those are kept that a command
+    /// asks for.
+    pub images: bool,
 }
 
 impl UndoSettings {
@@ -81,7 +87,7 @@ pub struct Undoable {
 /// One thing that comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndoableItem {
-    /// `container`, `volume` or `network`
+    /// `container`, `volume`, `network`, `image`, `tag` or `digest`
     pub kind: String,
     pub id: String,
     pub name: String,
@@ -113,9 +119,11 @@ pub(crate) struct Inner {
     pub containers: Containers,
     pub volumes: Volumes,
     pub networks: Arc<Registry>,
+    pub events: Events,
     /// Zero: nothing is kept.
     pub window: SignedDuration,
     pub quota: u64,
+    pub images: bool,
     /// Held while a removal comes back or is given up.
     pub busy: Mutex<()>,
     pub news: Arc<News>,
@@ -182,6 +190,29 @@ impl Undo {
             token: token.map_or_else(crate::containers::new_id, str::to_owned),
             command: command.to_owned(),
         })
+    }
+
+    /// As [`operation`](Self::operation), for what removes images too. `images`: those are to be kept, whatever the configuration
+    /// says; which fails if nothing can be.
+    pub fn keep(&self, token: Option<&str>, command: &str, images: bool) -> Result<Option<Keep>> {
+        let keep = self.operation(token, command).map(|operation| Keep {
+            operation,
+            images: images || self.0.images,
+        });
+        match keep {
+            None if images && self.0.window.is_zero() => Err(EngineError::invalid(
+                "images cannot be kept: undo.window of the engine's configuration is 0",
+            )),
+            None if images => Err(EngineError::conflict(
+                "images cannot be kept: the disk is short of space; without --keep they are removed for good",
+            )),
+            keep => Ok(keep),
+        }
+    }
+
+    /// Whether removed images are kept without being asked to.
+    pub fn keeps_images(&self) -> bool {
+        self.0.images && !self.0.window.is_zero()
     }
 
     /// How long what is removed can be brought back; zero: not at all.
@@ -323,6 +354,12 @@ impl Inner {
         for record in made {
             self.networks.adopt(record, removal.id);
         }
+        for item in of(havre_store::IMAGE).chain(of(havre_store::TAG)) {
+            let name = item.name.as_deref().unwrap_or(&item.id);
+            let event = Event::new(EventType::Image, "tag", &item.id);
+            let event = event.with("name", name).with("undo", removal.id);
+            self.events.publish(event);
+        }
         let mut warnings = Vec::new();
         for item in of(containers::KIND) {
             warnings.extend(self.containers.restored(&item.body, removal.id)?);
@@ -349,6 +386,8 @@ impl Inner {
                     );
                 }
                 networks::KIND => obstacles.extend(self.networks.obstacle(&item.body)),
+                havre_store::TAG => obstacles.extend(self.tag_taken(item)?),
+                havre_store::IMAGE | havre_store::DIGEST => {}
                 kind => obstacles.push(format!("{kind} {name}: this version cannot bring it back")),
             }
         }
@@ -360,6 +399,23 @@ impl Inner {
             )));
         }
         Ok(())
+    }
+
+    /// The name of an image that another has by now.
+    fn tag_taken(&self, item: &RemovedItem) -> Result<Option<String>> {
+        let name = item.name.as_deref().unwrap_or(&item.id);
+        let holder = self
+            .store
+            .meta()
+            .reference(&item.id)?
+            .map(|reference| reference.image);
+        let other = holder.filter(|holder| havre_store::image_of(item).as_ref() != Some(holder));
+        Ok(other.map(|other| {
+            let other = other.short();
+            format!(
+                "tag {name}: image {other} is called so: remove that tag, or tag that image otherwise, first"
+            )
+        }))
     }
 
     fn is_short(&self) -> bool {

@@ -50,10 +50,10 @@ pub use list::{ListOptions, Summary};
 pub use load::Loaded;
 pub use options::{KeepCompressed, Limits, Options, Packing};
 pub use progress::{Progress, ProgressEvent, Silent};
-pub use prune::{PruneOptions, Pruned};
+pub use prune::{PruneOptions, PrunePlan, PruneRequest, Pruned};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushOptions, Pushed};
-pub use remove::{ImageUse, RemoveOptions, Removed};
+pub use remove::{ImageUse, Keep, RemoveOptions, Removed, RemovedImage};
 pub use save::Archive;
 pub use service::ImageService;
 pub use upkeep::{

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use havre_oci::{Digest, Reference};
+use havre_oci::Digest;
 use havre_store::Image;
 use jiff::Timestamp;
 
 use crate::remove::Removal;
-use crate::{Filters, ImageError, ImageService, ImageUse, Removed};
+use crate::{Filters, ImageError, ImageService, ImageUse, Keep, Removed, RemovedImage};
 
 /// What to prune.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,29 @@ pub struct PruneOptions {
     pub all: bool,
     /// `until`, `label`, `label!`, `dangling`.
     pub filters: Filters,
+}
+
+/// What a plan of a prune is made for.
+#[derive(Debug, Clone, Default)]
+pub struct PruneRequest {
+    /// Containers that go before.
+    pub containers: Vec<String>,
+    /// Which images, if any.
+    pub images: Option<PruneOptions>,
+    /// What the other containers use.
+    pub in_use: Vec<ImageUse>,
+    /// Keys of the records of the build cache that go after.
+    pub cache: Vec<String>,
+}
+
+/// What a prune would remove. Bytes are of what nothing else has, and each counts once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrunePlan {
+    pub images: Vec<RemovedImage>,
+    /// Kept compressed forms of layers that stay, with their bytes.
+    pub compressed: Vec<(Digest, u64)>,
+    /// Keys of the build cache, with their bytes.
+    pub cache: Vec<(String, u64)>,
 }
 
 /// What a prune did.
@@ -30,16 +53,26 @@ const KEYS: &[&str] = &["until", "label", "label!", "dangling"];
 
 impl ImageService {
     /// Removes images that no container uses: the untagged ones, or all.
-    pub async fn prune(&self, options: &PruneOptions, in_use: &[ImageUse]) -> Result<Pruned, ImageError> {
+    pub async fn prune(
+        &self,
+        options: &PruneOptions,
+        in_use: &[ImageUse],
+        keep: Option<Keep>,
+    ) -> Result<Pruned, ImageError> {
         let (options, in_use) = (options.clone(), in_use.to_vec());
-        self.blocking(move |service| service.prune_blocking(&options, &in_use))
+        self.blocking(move |service| service.prune_blocking(&options, &in_use, keep.as_ref()))
             .await
     }
 
-    fn prune_blocking(&self, options: &PruneOptions, in_use: &[ImageUse]) -> Result<Pruned, ImageError> {
+    fn prune_blocking(
+        &self,
+        options: &PruneOptions,
+        in_use: &[ImageUse],
+        keep: Option<&Keep>,
+    ) -> Result<Pruned, ImageError> {
         let (chosen, everything) = self.to_prune(options, in_use)?;
         let (removed, mut freed) = self.store.removing(|store| {
-            let mut removal = Removal::new(store);
+            let mut removal = Removal::new(store, keep);
             for image in chosen {
                 self.delete(image, true, true, true, in_use, &mut removal)?;
             }
@@ -55,44 +88,54 @@ impl ImageService {
         })
     }
 
-    /// The images a prune would remove, with their names as users write them; parents after the last of their children.
-    pub async fn prunable(
-        &self,
-        options: &PruneOptions,
-        in_use: &[ImageUse],
-    ) -> Result<Vec<(Image, Vec<String>)>, ImageError> {
-        let (options, in_use) = (options.clone(), in_use.to_vec());
+    /// What a prune would remove now, found out by doing it within a transaction that is called off.
+    pub async fn plan_prune(&self, request: PruneRequest) -> Result<PrunePlan, ImageError> {
         self.blocking(move |service| {
-            let (mut chosen, _) = service.to_prune(&options, &in_use)?;
-            let used: HashSet<&Digest> = in_use.iter().map(|user| &user.image).collect();
-            let images = service.store.meta().images()?;
-            let names = service.names()?;
-            let named = |id: &Digest| names.tags.contains_key(id) || names.digests.contains_key(id);
-            let mut gone: HashSet<Digest> = chosen.iter().map(|image| image.id.clone()).collect();
-            let mut at = 0;
-            while at < chosen.len() {
-                let parent = chosen[at].parent.clone();
-                at += 1;
-                let Some(parent) = parent.and_then(|id| images.iter().find(|image| image.id == id)) else {
-                    continue;
-                };
-                let mut children = images
-                    .iter()
-                    .filter(|image| image.parent.as_ref() == Some(&parent.id));
-                if !named(&parent.id)
-                    && !used.contains(&parent.id)
-                    && children.all(|child| gone.contains(&child.id))
-                    && gone.insert(parent.id.clone())
-                {
-                    chosen.push(parent.clone());
-                }
-            }
-            let with_names = |image: Image| {
-                let tags = names.tags.get(&image.id).into_iter().flatten();
-                let tags = tags.map(Reference::familiar).collect();
-                (image, tags)
+            let chosen = match &request.images {
+                Some(options) => service.to_prune(options, &request.in_use)?,
+                None => (Vec::new(), false),
             };
-            Ok(chosen.into_iter().map(with_names).collect())
+            let (chosen, everything) = chosen;
+            service.rehearse(|store| {
+                for container in &request.containers {
+                    store.forget_snapshot(container)?;
+                }
+                let mut removal = Removal::new(store, None);
+                for image in chosen {
+                    service.delete(image, true, true, true, &request.in_use, &mut removal)?;
+                }
+                let compressed = match everything {
+                    true => service.store.compressed()?,
+                    false => Vec::new(),
+                };
+                let mut cache = Vec::new();
+                for key in &request.cache {
+                    if let Some(freed) = store.forget_cached(key)? {
+                        cache.push((key.clone(), freed.bytes));
+                    }
+                }
+                Ok(PrunePlan {
+                    images: removal.images,
+                    compressed: compressed
+                        .into_iter()
+                        .map(|blob| (blob.digest, blob.size))
+                        .collect(),
+                    cache,
+                })
+            })
+        })
+        .await
+    }
+
+    /// Forgets just these records of the build cache, with what only they held; of each the bytes that come back, or `None` if it
+    /// was gone.
+    pub async fn prune_cached(&self, keys: &[String]) -> Result<Vec<Option<u64>>, ImageError> {
+        let keys = keys.to_vec();
+        self.blocking(move |service| {
+            service.store.removing(|store| {
+                let forget = |key: &String| Ok(store.forget_cached(key)?.map(|freed| freed.bytes));
+                keys.iter().map(forget).collect()
+            })
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Removing names and images, with the rules and words of Docker.
 
 use havre_oci::{Digest, Reference, chain_ids};
-use havre_store::{Freed, Image, Removing};
+use havre_store::{Freed, Image, LostName, Operation, Removing, RepoDigest, StoreError};
 
 use crate::{ImageError, ImageService};
 
@@ -30,6 +30,29 @@ pub struct RemoveOptions {
     pub no_prune: bool,
 }
 
+/// What of a removal can be brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// What it is part of.
+    pub operation: Operation,
+    /// Images as well, with their space; else names of images that stay.
+    pub images: bool,
+}
+
+/// What became of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedImage {
+    pub image: Digest,
+    /// What it was called by, as users write it.
+    pub names: Vec<String>,
+    /// The image itself went, not only names of it.
+    pub deleted: bool,
+    /// Diff IDs of the layers that only it had.
+    pub layers: Vec<Digest>,
+    /// Bytes on the disk that come back with it.
+    pub size: u64,
+}
+
 /// One line of `rmi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
@@ -42,17 +65,89 @@ pub enum Removed {
 /// One removal, and what it did so far.
 pub(crate) struct Removal<'a> {
     store: &'a Removing<'a>,
+    keep: Option<&'a Keep>,
     pub(crate) removed: Vec<Removed>,
+    pub(crate) images: Vec<RemovedImage>,
     pub(crate) freed: u64,
+    /// Names that went, of images that may stay or be kept.
+    lost: Vec<(LostName, String)>,
 }
 
 impl<'a> Removal<'a> {
-    pub(crate) fn new(store: &'a Removing<'a>) -> Self {
+    pub(crate) fn new(store: &'a Removing<'a>, keep: Option<&'a Keep>) -> Self {
         Self {
             store,
+            keep,
             removed: Vec::new(),
+            images: Vec::new(),
             freed: 0,
+            lost: Vec::new(),
         }
+    }
+
+    fn of(&mut self, image: &Digest) -> &mut RemovedImage {
+        let known = self.images.iter().rposition(|known| known.image == *image);
+        let at = known.unwrap_or_else(|| {
+            self.images.push(RemovedImage {
+                image: image.clone(),
+                names: Vec::new(),
+                deleted: false,
+                layers: Vec::new(),
+                size: 0,
+            });
+            self.images.len() - 1
+        });
+        &mut self.images[at]
+    }
+
+    fn untagged(&mut self, image: &Digest, name: String) {
+        self.of(image).names.push(name.clone());
+        self.removed.push(Removed::Untagged(name));
+    }
+
+    /// Deletes an image, or keeps it; what it frees.
+    fn delete(&mut self, image: &Image) -> Result<(), ImageError> {
+        let (lost, others): (Vec<_>, Vec<_>) =
+            (self.lost.drain(..)).partition(|(lost, _)| *lost.image() == image.id);
+        self.lost = others;
+        let freed = match self.keep.filter(|keep| keep.images) {
+            Some(keep) => {
+                let name = image.id.short();
+                self.store
+                    .keep_image(&image.id, &keep.operation, name, &lost, familiar)?;
+                Freed::default()
+            }
+            None => self.store.remove_image(&image.id)?,
+        };
+        self.freed += freed.bytes;
+        self.removed.push(Removed::Deleted(image.id.clone()));
+        let layers = deleted_layers(image, &freed).map(Removed::Deleted);
+        self.removed.extend(layers);
+        let known = self.of(&image.id);
+        (known.deleted, known.layers, known.size) = (true, freed.layers, freed.bytes);
+        Ok(())
+    }
+
+    /// Names that went of images that stay can be had again.
+    fn keep_names(&mut self) -> Result<(), ImageError> {
+        let lost = std::mem::take(&mut self.lost);
+        if let Some(keep) = self.keep {
+            self.store.keep_names(&keep.operation, &lost)?;
+        }
+        Ok(())
+    }
+}
+
+/// What people call a name that was lost.
+fn familiar(lost: &LostName) -> String {
+    let (text, digest) = match lost {
+        LostName::Tag(reference) => (&reference.name, None),
+        LostName::Digest(served) => (&served.repository, Some(served.digest.clone())),
+    };
+    match (Reference::parse(text), digest) {
+        (Ok(reference), None) => reference.familiar(),
+        (Ok(reference), Some(digest)) => reference.with_digest(digest).familiar(),
+        (Err(_), _) => text.clone(),
     }
 }
 
@@ -73,19 +168,124 @@ impl ImageService {
         names: &[String],
         options: RemoveOptions,
         in_use: &[ImageUse],
+        keep: Option<Keep>,
     ) -> Result<Vec<Result<Vec<Removed>, ImageError>>, ImageError> {
         let (names, in_use) = (names.to_vec(), in_use.to_vec());
         self.blocking(move |service| {
             service.store.removing(|store| {
                 let remove = |name: &String| {
-                    let mut removal = Removal::new(store);
-                    service.remove_blocking(name, options, &in_use, &mut removal)?;
-                    Ok(removal.removed)
+                    let mut removal = Removal::new(store, keep.as_ref());
+                    let removed = service.remove_blocking(name, options, &in_use, &mut removal);
+                    removal.keep_names()?;
+                    removed.map(|()| removal.removed)
                 };
                 Ok(names.iter().map(remove).collect())
             })
         })
         .await
+    }
+
+    /// What [`ImageService::remove`] would do now, found out by doing it within a transaction that is called off. The first name
+    /// that can't be removed is the error.
+    pub async fn plan_removal(
+        &self,
+        names: &[String],
+        options: RemoveOptions,
+        in_use: &[ImageUse],
+    ) -> Result<Vec<RemovedImage>, ImageError> {
+        let (names, in_use) = (names.to_vec(), in_use.to_vec());
+        self.blocking(move |service| {
+            service.rehearse(|store| {
+                let mut removal = Removal::new(store, None);
+                for name in &names {
+                    match service.remove_blocking(name, options, &in_use, &mut removal) {
+                        Err(ImageError::NotFound(_)) if options.force => {}
+                        removed => removed?,
+                    }
+                }
+                Ok(removal.images)
+            })
+        })
+        .await
+    }
+
+    /// Removes just these images of a plan, all in one transaction, each if it is still called by no other names than the planned
+    /// and nothing has begun to use it; else the reason why it stays.
+    pub async fn remove_planned(
+        &self,
+        planned: &[(Digest, Vec<String>)],
+        in_use: &[ImageUse],
+        keep: Option<Keep>,
+    ) -> Result<Vec<Result<(Vec<Removed>, u64), ImageError>>, ImageError> {
+        let (planned, in_use) = (planned.to_vec(), in_use.to_vec());
+        self.blocking(move |service| {
+            service.store.removing(|store| {
+                let remove = |(id, names): &(Digest, Vec<String>)| {
+                    let mut removal = Removal::new(store, keep.as_ref());
+                    service.remove_if_as_planned(id, names, &in_use, &mut removal)?;
+                    Ok((removal.removed, removal.freed))
+                };
+                Ok(planned.iter().map(remove).collect())
+            })
+        })
+        .await
+    }
+
+    fn remove_if_as_planned(
+        &self,
+        id: &Digest,
+        names: &[String],
+        in_use: &[ImageUse],
+        removal: &mut Removal<'_>,
+    ) -> Result<(), ImageError> {
+        let Some(image) = self.store.meta().find_image(id)? else {
+            return Err(ImageError::NotFound(id.to_string()));
+        };
+        let mut called = self.tags_of(id)?;
+        called.extend(self.digests_of(id)?);
+        let changed = |reason: String| {
+            Err(ImageError::InUse {
+                image: id.short().to_owned(),
+                hard: true,
+                reason,
+            })
+        };
+        if let Some(new) = called
+            .iter()
+            .map(Reference::familiar)
+            .find(|name| !names.contains(name))
+        {
+            return changed(format!("it came to be called {new}"));
+        }
+        if let Some(user) = in_use.iter().find(|user| user.image == *id) {
+            return changed(format!("container {} uses it", user.short()));
+        }
+        self.delete(image, true, false, false, in_use, removal)
+    }
+
+    /// Does `work` and undoes it.
+    pub(crate) fn rehearse<T>(
+        &self,
+        work: impl FnOnce(&Removing<'_>) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
+        enum Called<T> {
+            Off(T),
+            Failed(ImageError),
+        }
+        impl<T> From<StoreError> for Called<T> {
+            fn from(error: StoreError) -> Self {
+                Self::Failed(error.into())
+            }
+        }
+        let result = self.store.removing(|store| match work(store) {
+            Ok(value) => Err::<std::convert::Infallible, _>(Called::Off(value)),
+            Err(error) => Err(Called::Failed(error)),
+        });
+        match result {
+            Ok(never) => match never {},
+            Err(Called::Off(value)) => Ok(value),
+            Err(Called::Failed(error)) => Err(error),
+        }
     }
 
     fn remove_blocking(
@@ -149,16 +349,24 @@ impl ImageService {
         removal: &mut Removal<'_>,
     ) -> Result<(), ImageError> {
         let meta = self.store.meta();
-        match reference.digest() {
+        let lost = match reference.digest() {
             Some(digest) => {
-                meta.delete_repo_digest(&reference.repository(), digest)?;
+                let repository = reference.repository();
+                meta.delete_repo_digest(&repository, digest)?;
+                Some(LostName::Digest(RepoDigest {
+                    repository,
+                    digest: digest.clone(),
+                    image: image.id.clone(),
+                }))
             }
-            None => {
-                meta.delete_reference(&reference.canonical(), "rmi")?;
-            }
-        }
+            None => meta
+                .delete_reference(&reference.canonical(), "rmi")?
+                .map(|reference| LostName::Tag(Box::new(reference))),
+        };
         tracing::debug!(image = %image.id, reference = %reference, "untagged");
-        removal.removed.push(Removed::Untagged(reference.familiar()));
+        let name = reference.familiar();
+        removal.lost.extend(lost.map(|lost| (lost, name.clone())));
+        removal.untagged(&image.id, name);
         Ok(())
     }
 
@@ -226,14 +434,9 @@ impl ImageService {
                 .iter()
                 .chain(&self.digests_of(&image.id)?)
             {
-                removal.removed.push(Removed::Untagged(reference.familiar()));
+                removal.untagged(&image.id, reference.familiar());
             }
-            let freed = removal.store.remove_image(&image.id)?;
-            removal.freed += freed.bytes;
-            removal.removed.push(Removed::Deleted(image.id.clone()));
-            removal
-                .removed
-                .extend(deleted_layers(&image, &freed).map(Removed::Deleted));
+            removal.delete(&image)?;
             if prune && let Some(parent) = &image.parent {
                 next = self.store.meta().find_image(parent)?;
             }

@@ -555,7 +555,7 @@ async fn remove_one(
     options: RemoveOptions,
     uses: &[ImageUse],
 ) -> Result<Vec<Removed>, ImageError> {
-    let outcomes = images.remove(&[name.to_owned()], options, uses).await?;
+    let outcomes = images.remove(&[name.to_owned()], options, uses, None).await?;
     outcomes.into_iter().next().unwrap()
 }
 
@@ -570,7 +570,7 @@ async fn several_names_go_together_and_one_that_cannot_does_not_stop_them() {
     let names = ["app:2", "missing", "other", "app:1", "app:1"].map(str::to_owned);
     let outcomes = bench
         .images
-        .remove(&names, RemoveOptions::default(), &[])
+        .remove(&names, RemoveOptions::default(), &[], None)
         .await
         .unwrap();
     let said: Vec<Vec<String>> = outcomes
@@ -735,14 +735,18 @@ async fn parents_go_with_their_last_child_and_shared_layers_stay() {
     assert!(bench.store.layers().find(&base_row.layers[0]).unwrap().is_some());
     // Prune: only what has no tag, then all that no container uses.
     bench.images.tag("other", &parse("base")).await.unwrap();
-    let pruned = bench.images.prune(&PruneOptions::default(), &[]).await.unwrap();
+    let pruned = bench
+        .images
+        .prune(&PruneOptions::default(), &[], None)
+        .await
+        .unwrap();
     assert_eq!(lines(&pruned.removed)[0], format!("Deleted: {base}"));
     assert!(pruned.space_reclaimed >= 100_000, "{}", pruned.space_reclaimed);
     let options = PruneOptions {
         all: true,
         filters: filters(&[("until", "1h")]),
     };
-    assert_eq!(bench.images.prune(&options, &[]).await.unwrap().removed, []);
+    assert_eq!(bench.images.prune(&options, &[], None).await.unwrap().removed, []);
     let options = PruneOptions {
         all: true,
         filters: Filters::default(),
@@ -750,13 +754,13 @@ async fn parents_go_with_their_last_child_and_shared_layers_stay() {
     assert_eq!(
         bench
             .images
-            .prune(&options, &using(&other, false))
+            .prune(&options, &using(&other, false), None)
             .await
             .unwrap()
             .removed,
         []
     );
-    let pruned = bench.images.prune(&options, &[]).await.unwrap();
+    let pruned = bench.images.prune(&options, &[], None).await.unwrap();
     assert!(lines(&pruned.removed).contains(&format!("Deleted: {other}")));
     assert!(bench.store.meta().images().unwrap().is_empty());
 }

@@ -15,7 +15,7 @@ use crate::{Form, Layer, Result, Store};
 /// What a collection removed, or would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Freed {
-    /// Bytes that come back: blobs and partial downloads by file size, layers by the sum of their files' sizes.
+    /// Bytes that come back: blobs and partial downloads by file size, layers by what they take up on the disk ([`Layer::disk_size`](crate::Layer::disk_size)).
     pub bytes: u64,
     /// Diff IDs of the removed layers.
     pub layers: Vec<Digest>,

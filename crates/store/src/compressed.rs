@@ -63,6 +63,19 @@ impl Store {
             .map_err(StoreError::at("set the time of", &path))
     }
 
+    /// Removes one compressed form of a layer; its bytes, or `None` if it isn't there, is something else, or a lease holds it.
+    pub fn evict(&self, digest: &Digest) -> Result<Option<u64>> {
+        if self.meta().layer_of_blob(digest)?.is_none() || self.content().size(digest).is_none() {
+            return Ok(None);
+        }
+        // Nobody can begin to hold it while this guard lives.
+        let leases = self.core.leases.state();
+        match leases.protects(digest) {
+            true => Ok(None),
+            false => self.content().remove(digest).map(Some),
+        }
+    }
+
     /// Removes the least recently used compressed forms until those that are left have at most `limit` bytes. What a lease
     /// holds stays. Returns the bytes freed; they come back in the background.
     pub fn evict_compressed(&self, limit: u64) -> Result<u64> {

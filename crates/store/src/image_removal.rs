@@ -1,13 +1,13 @@
 //! Removing images: cheaper than a collection, for it looks at nothing but their own content; and several in one transaction.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::MutexGuard;
 
 use havre_oci::Digest;
 
 use crate::lease::State;
-use crate::{Freed, Image, Result, Store, StoreError};
+use crate::{Freed, Image, LostName, Operation, Result, Store, StoreError};
 
 /// A removal under way. While it lives nobody begins to use anything that may go.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Removing<'a> {
     leases: MutexGuard<'a, State>,
     /// What the database has forgotten. The files go when it is certain that it has.
     gone: RefCell<Gone>,
+    /// An image went for good: names of it that were removed before cannot come back.
+    dropped: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +44,15 @@ impl Store {
             store: self,
             leases: self.core.leases.state(),
             gone: RefCell::default(),
+            dropped: Cell::new(false),
         };
-        let value = self.meta().together("remove images", || work(&removing))?;
+        let value = self.meta().together("remove images", || {
+            let value = work(&removing)?;
+            if removing.dropped.get() {
+                self.meta().drop_lost_names()?;
+            }
+            Ok::<_, E>(value)
+        })?;
         removing.discard()?;
         Ok(value)
     }
@@ -56,46 +65,121 @@ impl Removing<'_> {
         let Some(image) = meta.find_image(id)? else {
             return Ok(Freed::default());
         };
-        let mut blobs = self.roots(&image)?;
-        let mut of_layers = Vec::new();
-        for diff_id in &image.layers {
-            let forms = meta.layer_blobs(diff_id)?;
-            of_layers.extend(forms.into_iter().map(|blob| (diff_id, blob.digest)));
-        }
+        let blobs = self.roots(&image)?;
         meta.delete_image(id, "rmi")?;
+        self.dropped.set(true);
 
         let mut freed = Freed::default();
-        for diff_id in &image.layers {
-            self.free_layer(diff_id, &mut freed)?;
-        }
-        // Compressed forms go with their layer.
-        for (diff_id, blob) in of_layers {
-            if freed.layers.contains(diff_id) {
-                blobs.push(blob);
-            }
-        }
-        for digest in blobs {
-            self.free_blob(digest, &mut freed)?;
-        }
+        self.free_layers(&image.layers, blobs, &mut freed)?;
         Ok(freed)
     }
 
-    fn free_layer(&self, diff_id: &Digest, freed: &mut Freed) -> Result<()> {
+    /// Moves an image out of sight, with its references and repository digests: with all it consists of it can be brought
+    /// back. `lost`: the names it lost before, as a part of the same command; what people call each name is asked of `familiar`.
+    pub fn keep_image(
+        &self,
+        id: &Digest,
+        operation: &Operation,
+        name: &str,
+        lost: &[(LostName, String)],
+        familiar: impl Fn(&LostName) -> String,
+    ) -> Result<()> {
+        let meta = self.store.meta();
+        let Some(image) = meta.find_image(id)? else {
+            return Ok(());
+        };
+        let mut blobs = self.roots(&image)?;
+        let mut names = lost.to_vec();
+        let references = meta
+            .references_to(id)?
+            .into_iter()
+            .map(Box::new)
+            .map(LostName::Tag);
+        let digests = meta.repo_digests(id)?.into_iter().map(LostName::Digest);
+        names.extend(references.chain(digests).map(|lost| {
+            let name = familiar(&lost);
+            (lost, name)
+        }));
+        for (lost, _) in &names {
+            match lost {
+                LostName::Tag(reference) => {
+                    blobs.extend(reference.target.as_ref().map(|target| target.digest.clone()));
+                    meta.delete_reference(&reference.name, "rmi")?;
+                }
+                LostName::Digest(digest) => blobs.push(digest.digest.clone()),
+            }
+        }
+        meta.take_image(operation, &image, name, &blobs)?;
+        self.keep_names(operation, &names)
+    }
+
+    /// Writes down names that an image lost while it stays, or is kept.
+    pub fn keep_names(&self, operation: &Operation, names: &[(LostName, String)]) -> Result<()> {
+        match names {
+            [] => Ok(()),
+            names => self.store.meta().take_names(operation, names),
+        }
+    }
+
+    /// Forgets a record of the build cache with what only it held; `None` if it isn't there.
+    pub fn forget_cached(&self, key: &str) -> Result<Option<Freed>> {
+        let meta = self.store.meta();
+        let layers = meta.cached_layers(key)?;
+        if !meta.cache_delete(key)? {
+            return Ok(None);
+        }
+        let mut freed = Freed::default();
+        self.free_layers(&layers, Vec::new(), &mut freed)?;
+        Ok(Some(freed))
+    }
+
+    /// Forgets what a snapshot stands on: for a rehearsal, since its files stay.
+    pub fn forget_snapshot(&self, id: &str) -> Result<()> {
+        self.store.meta().delete_snapshot(id).map(drop)
+    }
+
+    /// Gives up what a removal keeps of images; its rows go with it.
+    pub(crate) fn forget(&self, removal: u64) -> Result<Freed> {
+        let meta = self.store.meta();
+        let (layers, blobs) = meta.held_by_removed(removal)?;
+        meta.delete_removal(removal)?;
+        self.dropped.set(true);
+        let mut freed = Freed::default();
+        self.free_layers(&layers, blobs, &mut freed)?;
+        Ok(freed)
+    }
+
+    /// Frees layers and blobs that nothing names any more; compressed forms go with their layer.
+    fn free_layers(&self, layers: &[Digest], mut blobs: Vec<Digest>, freed: &mut Freed) -> Result<()> {
+        for diff_id in layers {
+            let forms = self.store.meta().layer_blobs(diff_id)?;
+            if self.free_layer(diff_id, freed)? {
+                blobs.extend(forms.into_iter().map(|form| form.digest));
+            }
+        }
+        for digest in blobs {
+            self.free_blob(digest, freed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it went.
+    fn free_layer(&self, diff_id: &Digest, freed: &mut Freed) -> Result<bool> {
         let meta = self.store.meta();
         if self.leases.protects(diff_id) || !meta.is_unused_layer(diff_id)? {
-            return Ok(());
+            return Ok(false);
         }
-        let size = meta.find_layer(diff_id)?.map_or(0, |layer| layer.size);
+        let size = meta.find_layer(diff_id)?.map_or(0, |layer| layer.disk_size());
         match meta.delete_layer(diff_id) {
             Ok(_) => {}
             // Somebody began to use it.
-            Err(StoreError::LayerInUse { .. }) => return Ok(()),
+            Err(StoreError::LayerInUse { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }
         freed.bytes += size;
         freed.layers.push(diff_id.clone());
         self.gone.borrow_mut().layers.push(diff_id.clone());
-        Ok(())
+        Ok(true)
     }
 
     fn free_blob(&self, digest: Digest, freed: &mut Freed) -> Result<()> {

@@ -42,8 +42,8 @@ pub use layers::{
 };
 pub use lease::Lease;
 pub use meta::{
-    CacheEntry, CacheRecord, Document, Image, ImageRow, Lookup, Meta, Names, Operation, Reference,
-    ReferenceChange, Removal, RemovedItem, RepoDigest, Taken,
+    CacheEntry, CacheRecord, DIGEST, Document, IMAGE, Image, ImageRow, Lookup, LostName, Meta, Names,
+    Operation, Reference, ReferenceChange, Removal, RemovedItem, RepoDigest, TAG, Taken, image_of,
 };
 pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
 pub use removals::Removals;

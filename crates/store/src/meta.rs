@@ -10,6 +10,7 @@ mod images;
 mod layers;
 mod references;
 mod removals;
+mod removed_images;
 mod roots;
 mod schema;
 mod snapshots;
@@ -19,6 +20,7 @@ pub use documents::Document;
 pub use images::{Image, ImageRow, Lookup};
 pub use references::{Names, Reference, ReferenceChange, RepoDigest};
 pub use removals::{Operation, Removal, RemovedItem, Taken};
+pub use removed_images::{DIGEST, IMAGE, LostName, TAG, image_of};
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -249,7 +251,7 @@ fn missing_layer<'a>(connection: &Connection, layers: &'a [Digest]) -> rusqlite:
 fn put_layers(
     transaction: &Connection,
     insert: &str,
-    owner: &str,
+    owner: impl rusqlite::ToSql + Copy,
     layers: &[Digest],
 ) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(insert)?;

@@ -10,25 +10,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
+use havre_oci::Digest;
 
+use crate::meta::{DIGEST, IMAGE, TAG};
 use crate::snapshotter::tree_size;
 use crate::store::Core;
-use crate::{Meta, Operation, Removal, RemovedItem, Result, Snapshots, StoreError, Taken};
+use crate::{Meta, Operation, Removal, RemovedItem, Result, Snapshots, Store, StoreError, Taken};
 
 /// The removals of a store.
 #[derive(Debug)]
 pub struct Removals<'a> {
+    store: &'a Store,
     core: &'a Arc<Core>,
     meta: &'a Meta,
     snapshots: &'a Snapshots,
 }
 
 impl<'a> Removals<'a> {
-    pub(crate) fn new(core: &'a Arc<Core>, meta: &'a Meta, snapshots: &'a Snapshots) -> Self {
+    pub(crate) fn new(store: &'a Store, core: &'a Arc<Core>) -> Self {
         Self {
+            store,
             core,
-            meta,
-            snapshots,
+            meta: store.meta(),
+            snapshots: store.snapshots(),
         }
     }
 
@@ -80,7 +84,7 @@ impl<'a> Removals<'a> {
 
     /// Gives up what a removal keeps. The space comes back in the background.
     pub fn forget(&self, removal: &Removal) -> Result<()> {
-        self.meta.delete_removal(removal.id)?;
+        self.store.removing(|removing| removing.forget(removal.id))?;
         for item in &removal.items {
             if let Some((place, aside)) = self.places(item) {
                 if !aside.exists() {
@@ -96,8 +100,10 @@ impl<'a> Removals<'a> {
         Ok(())
     }
 
-    /// Counts the bytes of every item of a removal that has not been counted. Walks directories.
+    /// Counts the bytes of every item of a removal that has not been counted. Walks directories. What images take is
+    /// counted each time, for others can come to have the same layers: what no other has, with the first that was removed.
     pub fn measure(&self, removal: &mut Removal) -> Result<()> {
+        self.measure_images(removal)?;
         for item in removal.items.iter_mut().filter(|item| item.size.is_none()) {
             let mut size = 0;
             if let Some((_, aside)) = self.places(item) {
@@ -110,6 +116,35 @@ impl<'a> Removals<'a> {
             item.size = Some(size);
         }
         Ok(())
+    }
+
+    fn measure_images(&self, removal: &mut Removal) -> Result<()> {
+        let of_images = |item: &&mut RemovedItem| [IMAGE, TAG, DIGEST].contains(&item.kind.as_str());
+        if !removal.items.iter_mut().any(|item| of_images(&item)) {
+            return Ok(());
+        }
+        let held = self.meta.layers_of_removed()?;
+        let blobs = self.meta.blobs_of_removed()?;
+        for item in removal.items.iter_mut().filter(of_images) {
+            let mut size = 0;
+            for (_, diff_id) in held.iter().filter(|(holder, _)| *holder == item.seq) {
+                size += self
+                    .meta
+                    .find_layer(diff_id)?
+                    .map_or(0, |layer| layer.disk_size());
+            }
+            for (_, digest) in blobs.iter().filter(|(holder, _)| *holder == item.seq) {
+                size += self.store.content().size(digest).unwrap_or(0);
+            }
+            item.size = Some(size);
+        }
+        Ok(())
+    }
+
+    /// Layers that are only there for what was removed.
+    pub fn held_layers(&self) -> Result<Vec<Digest>> {
+        let held = self.meta.layers_of_removed()?;
+        Ok(held.into_iter().map(|(_, diff_id)| diff_id).collect())
     }
 
     /// Whether a snapshot is kept for something that can be brought back.

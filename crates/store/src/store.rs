@@ -185,7 +185,7 @@ impl Store {
 
     /// What was removed and can be brought back.
     pub fn removals(&self) -> Removals<'_> {
-        Removals::new(&self.core, &self.meta, &self.snapshots)
+        Removals::new(self, &self.core)
     }
 
     /// How new layers are written and mounted, and why so.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use havre_oci::Digest;
-use havre_store::{CacheRecord, Lease, Store};
+use havre_store::{CacheRecord, Lease, Operation, Removal, Store};
 use proptest::prelude::*;
 use support::{apply, layer_tar, open, put_image};
 
@@ -24,6 +24,9 @@ enum Step {
     Hold { lease: u8, object: u8 },
     Image { object: u8, layers: Vec<u8> },
     RemoveImage(u8),
+    KeepImage(u8),
+    RestoreImage(u8),
+    ForgetImage(u8),
     Cache { object: u8, layers: Vec<u8> },
     Uncache(u8),
     Prepare { object: u8, layers: Vec<u8> },
@@ -43,6 +46,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (object(), object()).prop_map(|(lease, object)| Step::Hold { lease, object }),
         3 => (object(), layers()).prop_map(|(object, layers)| Step::Image { object, layers }),
         1 => object().prop_map(Step::RemoveImage),
+        2 => object().prop_map(Step::KeepImage),
+        1 => object().prop_map(Step::RestoreImage),
+        1 => object().prop_map(Step::ForgetImage),
         2 => (object(), layers()).prop_map(|(object, layers)| Step::Cache { object, layers }),
         1 => object().prop_map(Step::Uncache),
         2 => (object(), layers()).prop_map(|(object, layers)| Step::Prepare { object, layers }),
@@ -64,6 +70,15 @@ fn blob(object: u8) -> Vec<u8> {
     format!("config {object}").into_bytes()
 }
 
+/// The removal of an image that is kept.
+fn removal(store: &Store, object: u8) -> Removal {
+    let id = support::image(&object.to_string(), &[]).id;
+    let mut removals = store.removals().list().unwrap();
+    removals.retain(|removal| removal.items.iter().any(|item| item.id == id.as_str()));
+    assert_eq!(removals.len(), 1);
+    removals.remove(0)
+}
+
 /// What must be there, by the rules alone.
 #[derive(Default)]
 struct Model {
@@ -71,6 +86,8 @@ struct Model {
     images: HashMap<u8, Vec<u8>>,
     cache: HashMap<u8, Vec<u8>>,
     snapshots: HashMap<u8, Vec<u8>>,
+    /// Removed, and can be brought back.
+    kept: HashMap<u8, Vec<u8>>,
     /// Stored and perhaps garbage.
     blobs: HashSet<u8>,
     layers: HashSet<u8>,
@@ -85,11 +102,27 @@ impl Model {
             .images
             .values()
             .chain(self.cache.values())
-            .chain(self.snapshots.values());
+            .chain(self.snapshots.values())
+            .chain(self.kept.values());
         self.held(&diff_id(object)) || users.flatten().any(|layer| *layer == object)
     }
     fn blob_needed(&self, object: u8) -> bool {
-        self.images.contains_key(&object) || self.held(&Digest::sha256_of(&blob(object)))
+        let named = self.images.contains_key(&object) || self.kept.contains_key(&object);
+        named || self.held(&Digest::sha256_of(&blob(object)))
+    }
+    /// Nobody has these layers any more, unless others do; how many went.
+    fn lose(&mut self, layers: Vec<u8>) -> usize {
+        let lost: HashSet<u8> = layers
+            .into_iter()
+            .filter(|layer| !self.layer_needed(*layer))
+            .collect();
+        self.layers.retain(|layer| !lost.contains(layer));
+        lost.len()
+    }
+    fn lose_blob(&mut self, object: u8) {
+        if !self.blob_needed(object) {
+            self.blobs.remove(&object);
+        }
     }
     fn collected(&mut self) {
         let layers = std::mem::take(&mut self.layers);
@@ -166,15 +199,35 @@ impl Model {
                     let freed = store
                         .remove_image(&support::image(&object.to_string(), &[]).id)
                         .unwrap();
-                    let lost: HashSet<u8> = layers
-                        .into_iter()
-                        .filter(|layer| !self.layer_needed(*layer))
-                        .collect();
-                    assert_eq!(freed.layers.len(), lost.len());
-                    self.layers.retain(|layer| !lost.contains(layer));
-                    if !self.blob_needed(object) {
-                        self.blobs.remove(&object);
-                    }
+                    assert_eq!(freed.layers.len(), self.lose(layers));
+                    self.lose_blob(object);
+                }
+            }
+            Step::KeepImage(object) => {
+                if self.images.contains_key(&object) && !self.kept.contains_key(&object) {
+                    let operation = Operation {
+                        token: jiff::Timestamp::now().to_string(),
+                        command: "image rm".to_owned(),
+                    };
+                    let id = support::image(&object.to_string(), &[]).id;
+                    let kept = store.removing(|removing| {
+                        removing.keep_image(&id, &operation, "name", &[], |_| String::new())
+                    });
+                    kept.unwrap();
+                    self.kept.extend(self.images.remove_entry(&object));
+                }
+            }
+            Step::RestoreImage(object) => {
+                if let Some(layers) = self.kept.remove(&object) {
+                    store.removals().restore(&removal(&store, object)).unwrap();
+                    self.images.insert(object, layers);
+                }
+            }
+            Step::ForgetImage(object) => {
+                if let Some(layers) = self.kept.remove(&object) {
+                    store.removals().forget(&removal(&store, object)).unwrap();
+                    self.lose(layers);
+                    self.lose_blob(object);
                 }
             }
             Step::Cache { object, layers } => {
@@ -205,7 +258,8 @@ impl Model {
             }
             Step::RemoveSnapshot(object) => {
                 store.snapshots().remove(&object.to_string()).unwrap();
-                self.snapshots.remove(&object);
+                let layers = self.snapshots.remove(&object).unwrap_or_default();
+                self.lose(layers);
             }
             Step::Reopen => {
                 self.leases.clear();

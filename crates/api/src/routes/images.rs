@@ -9,7 +9,7 @@ use havre_oci::Reference;
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::transfer;
+use super::{transfer, undo};
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -58,7 +58,7 @@ pub(super) async fn dispatch(
     request: Request,
 ) -> Result<Response, ApiError> {
     if method == Method::DELETE {
-        return remove(&engine, &rest, &query).await;
+        return remove(&engine, &rest, &query, request.headers()).await;
     }
     let (name, action) = rest.rsplit_once('/').ok_or_else(ApiError::page_not_found)?;
     match (&method, action) {
@@ -92,12 +92,18 @@ async fn tag(engine: &Engine, source: &str, query: &Query) -> Result<Response, A
     Ok(StatusCode::CREATED.into_response())
 }
 
-async fn remove(engine: &Engine, name: &str, query: &Query) -> Result<Response, ApiError> {
+async fn remove(
+    engine: &Engine,
+    name: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let options = RemoveOptions {
         force: query.flag("force"),
         no_prune: query.flag("noprune"),
     };
-    let outcomes = engine.images().remove(&[name.to_owned()], options).await?;
+    let keep = undo::keep(engine, headers, "image rm")?;
+    let outcomes = engine.images().remove(&[name.to_owned()], options, keep).await?;
     let removed = outcomes.into_iter().next().unwrap_or(Ok(Vec::new()))?;
     let lines: Vec<RemovedView> = removed.into_iter().map(Into::into).collect();
     Ok(Json(lines).into_response())
@@ -116,6 +122,7 @@ pub(super) struct RemoveBody {
 /// Several images in one request: an endpoint of Havre's own.
 pub(super) async fn remove_several(
     State(engine): State<Engine>,
+    headers: HeaderMap,
     body: JsonBody<RemoveBody>,
 ) -> Result<Json<Vec<OutcomeView>>, ApiError> {
     let body = body.required()?;
@@ -123,7 +130,8 @@ pub(super) async fn remove_several(
         force: body.force,
         no_prune: body.no_prune,
     };
-    let outcomes = engine.images().remove(&body.names, options).await?;
+    let keep = undo::keep(&engine, &headers, "image rm")?;
+    let outcomes = engine.images().remove(&body.names, options, keep).await?;
     Ok(Json(outcomes.into_iter().map(OutcomeView::from).collect()))
 }
 
@@ -139,12 +147,17 @@ pub(super) struct Pruned {
     space_reclaimed: u64,
 }
 
-pub(super) async fn prune(State(engine): State<Engine>, query: Query) -> Result<Json<Pruned>, ApiError> {
+pub(super) async fn prune(
+    State(engine): State<Engine>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Json<Pruned>, ApiError> {
     let options = PruneOptions {
         all: false,
         filters: Filters::new(query.filter_map()?),
     };
-    let pruned = engine.images().prune(&options).await?;
+    let keep = undo::keep(&engine, &headers, "image prune")?;
+    let pruned = engine.images().prune(&options, keep).await?;
     Ok(Json(Pruned {
         images_deleted: non_empty(pruned.removed.into_iter().map(Into::into).collect()),
         space_reclaimed: pruned.space_reclaimed,

@@ -1,14 +1,16 @@
 //! Plans of removals, and removals that come back: endpoints of Havre's own.
 
 use axum::extract::State;
+use havre_engine::image::Keep;
 use havre_engine::store::Operation;
-use havre_engine::{Applied, Engine, Filters, Plan, PlanRequest, Undoable};
+use havre_engine::{Applied, Engine, Filters, Plan, PlanItem, PlanRequest, Undoable};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
+use crate::model::image::RemovedView;
 use crate::query::Query;
 
 /// Ties the requests of one command together: what they remove comes back together.
@@ -16,8 +18,32 @@ const OPERATION: &str = "x-havre-operation";
 /// What the user called, when it is more than the endpoint says.
 const COMMAND: &str = "x-havre-command";
 
+/// What is to be kept beside what always is: `images`.
+const KEEP: &str = "x-havre-keep";
+
 /// What a removal by this request is part of.
 pub(super) fn operation(engine: &Engine, headers: &HeaderMap, command: &str) -> Option<Operation> {
+    let (token, command) = named(headers, command);
+    engine.undo().operation(token, command)
+}
+
+/// The same for what removes images, and whether those are kept.
+pub(super) fn keep(engine: &Engine, headers: &HeaderMap, command: &str) -> Result<Option<Keep>, ApiError> {
+    let (token, command) = named(headers, command);
+    let images = match headers.get(KEEP).map(|value| value.as_bytes()) {
+        None => false,
+        Some(b"images") => true,
+        Some(_) => {
+            return Err(ApiError::bad_request(format!(
+                "invalid {KEEP} header: only images can be kept"
+            )));
+        }
+    };
+    Ok(engine.undo().keep(token, command, images)?)
+}
+
+/// The token of a request's command, and what it is called.
+fn named<'a>(headers: &'a HeaderMap, command: &'a str) -> (Option<&'a str>, &'a str) {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let known = |command: &&str| {
         command.len() <= 40
@@ -26,7 +52,7 @@ pub(super) fn operation(engine: &Engine, headers: &HeaderMap, command: &str) -> 
                 .all(|byte| byte.is_ascii_lowercase() || byte == b' ')
     };
     let command = text(COMMAND).filter(known).unwrap_or(command);
-    engine.undo().operation(text(OPERATION), command)
+    (text(OPERATION), command)
 }
 
 #[derive(Default, Deserialize)]
@@ -38,6 +64,8 @@ pub(super) struct PlanBody {
     force: bool,
     volumes: bool,
     all: bool,
+    no_prune: bool,
+    keep_storage: u64,
 }
 
 #[derive(Serialize)]
@@ -47,6 +75,8 @@ pub(super) struct PlanView {
     size: u64,
     /// Seconds for which it can be undone.
     undo_window: i64,
+    /// Images, too, without being asked to.
+    images_kept: bool,
 }
 
 #[derive(Serialize)]
@@ -57,6 +87,12 @@ struct PlannedView {
     #[serde(rename = "ID")]
     id: String,
     name: String,
+    /// Of an image: what it is called by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    references: Vec<String>,
+    /// Of an image: diff IDs of the layers that go with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<String>,
     size: u64,
     reason: String,
 }
@@ -75,6 +111,8 @@ pub(super) async fn plan(
         force,
         volumes,
         all,
+        no_prune,
+        keep_storage,
     } = body;
     let request = match command.as_str() {
         "container rm" => PlanRequest::Containers {
@@ -83,6 +121,20 @@ pub(super) async fn plan(
             volumes,
         },
         "volume rm" => PlanRequest::Volumes { names, force },
+        "image rm" => PlanRequest::Images {
+            names,
+            force,
+            no_prune,
+        },
+        "image prune" => PlanRequest::ImagePrune {
+            filters: filters()?,
+            all,
+        },
+        "builder prune" => PlanRequest::BuilderPrune {
+            filters: filters()?,
+            all,
+            keep_storage,
+        },
         "network rm" => PlanRequest::Networks { names, force },
         "container prune" => PlanRequest::ContainerPrune(filters()?),
         "volume prune" => PlanRequest::VolumePrune(filters()?),
@@ -109,10 +161,13 @@ pub(super) async fn plan(
                 kind: item.kind,
                 id: item.id,
                 name: item.name,
+                references: item.references,
+                layers: item.layers.iter().map(ToString::to_string).collect(),
                 size: item.size,
                 reason: item.reason,
             })
             .collect(),
+        images_kept: engine.undo().keeps_images(),
         undo_window: engine.undo().window().as_secs(),
     }))
 }
@@ -131,6 +186,9 @@ struct Item {
     kind: String,
     #[serde(rename = "ID")]
     id: String,
+    /// What an image may be called by.
+    #[serde(default, skip_serializing)]
+    references: Vec<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     reason: String,
 }
@@ -141,6 +199,7 @@ pub(super) struct AppliedView {
     removed: Vec<Item>,
     /// What changed after the plan was made.
     skipped: Vec<Item>,
+    images_deleted: Vec<RemovedView>,
     space_reclaimed: u64,
 }
 
@@ -150,15 +209,26 @@ pub(super) async fn apply(
     body: JsonBody<ApplyBody>,
 ) -> Result<Json<AppliedView>, ApiError> {
     let body = body.required()?;
-    let operation = operation(&engine, &headers, &body.command);
-    let items: Vec<_> = body.items.into_iter().map(|item| (item.kind, item.id)).collect();
+    let keep = keep(&engine, &headers, &body.command)?;
+    let items = body.items.into_iter().map(|item| PlanItem {
+        kind: item.kind,
+        id: item.id,
+        references: item.references,
+    });
     let Applied {
         removed,
         skipped,
+        images,
         reclaimed,
-    } = engine.plans().apply(&items, operation.as_ref()).await?;
-    let item = |kind, id, reason| Item { kind, id, reason };
+    } = engine.plans().apply(&items.collect::<Vec<_>>(), keep).await?;
+    let item = |kind, id, reason| Item {
+        kind,
+        id,
+        references: Vec::new(),
+        reason,
+    };
     Ok(Json(AppliedView {
+        images_deleted: images.into_iter().map(RemovedView::from).collect(),
         removed: removed
             .into_iter()
             .map(|(kind, id)| item(kind, id, String::new()))
@@ -180,12 +250,12 @@ pub(super) struct UndoableView {
     expires: String,
     command: String,
     size: u64,
-    items: Vec<RemovedView>,
+    items: Vec<KeptView>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RemovedView {
+struct KeptView {
     #[serde(rename = "Type")]
     kind: String,
     #[serde(rename = "ID")]
@@ -205,7 +275,7 @@ impl From<Undoable> for UndoableView {
             items: undoable
                 .items
                 .into_iter()
-                .map(|item| RemovedView {
+                .map(|item| KeptView {
                     kind: item.kind,
                     id: item.id,
                     name: item.name,

@@ -15,6 +15,16 @@ pub(crate) struct PlanFlags {
     pub(crate) format: Option<String>,
 }
 
+/// Of commands that remove images.
+#[derive(Args, Debug)]
+pub(crate) struct KeepFlag {
+    #[arg(
+        long,
+        help = "Let 'undo' bring removed images back; their space comes back when its window ends"
+    )]
+    pub(crate) keep: bool,
+}
+
 /// What every `prune` with a plan takes; its filters are described by each.
 #[derive(Args, Debug)]
 pub(crate) struct PruneFlags {

@@ -104,6 +104,14 @@ impl Call<'_> {
         self.header("x-havre-operation", operation)
     }
 
+    /// Images that go with this request can be brought back.
+    pub(crate) fn keep_images_if(self, keep: bool) -> Self {
+        match keep {
+            true => self.header("x-havre-keep", "images"),
+            false => self,
+        }
+    }
+
     /// A JSON body.
     pub(crate) fn json(mut self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {

@@ -1,10 +1,13 @@
 //! What a removal would take: shown before it is asked about and with `--dry-run`, and carried out exactly.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::plan::{PlanFlags, PruneFlags};
-use crate::commands::{Done, prompt};
+use crate::commands::image::rm::Removed;
+use crate::commands::{Done, image, prompt};
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::format::listing::Layout;
@@ -21,6 +24,11 @@ pub(crate) struct Request<'a> {
     pub(crate) force: bool,
     pub(crate) volumes: bool,
     pub(crate) all: bool,
+    pub(crate) no_prune: bool,
+    pub(crate) keep_storage: i64,
+    /// Images can be brought back.
+    #[serde(skip)]
+    pub(crate) keep: bool,
     /// As the prunes take them.
     #[serde(skip)]
     pub(crate) filters: Option<String>,
@@ -33,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) items: Vec<Item>,
     size: i64,
     undo_window: i64,
+    #[serde(default)]
+    images_kept: bool,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -43,6 +53,10 @@ pub(crate) struct Item {
     #[serde(rename = "ID")]
     id: String,
     name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    references: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<String>,
     size: i64,
     reason: String,
 }
@@ -53,6 +67,7 @@ pub(crate) struct Item {
 pub(crate) struct Applied {
     removed: Vec<Applicable>,
     skipped: Vec<Applicable>,
+    images_deleted: Vec<Removed>,
     pub(crate) space_reclaimed: i64,
 }
 
@@ -80,9 +95,10 @@ const LAYOUT: Layout = Layout {
 
 /// Shows the plan of a command and changes nothing.
 pub(crate) async fn dry_run(session: &Session, request: &Request<'_>, format: Option<&str>) -> Done {
-    let plan = fetch(session, request).await?.ok_or_else(|| {
+    let mut plan = fetch(session, request).await?.ok_or_else(|| {
         CliError::Invalid("this engine makes no plans: --dry-run needs a Havre engine".to_owned())
     })?;
+    plan.images_kept |= request.keep;
     match format {
         Some("json") => {
             let text = serde_json::to_string(&plan).map_err(|error| CliError::Invalid(error.to_string()))?;
@@ -126,7 +142,7 @@ pub(crate) async fn prune(
     let Some(plan) = agreed else {
         return removal.await.map(Some);
     };
-    let applied = apply(session, request.command, &plan).await?;
+    let applied = apply(session, request, &plan).await?;
     Ok(Some((
         applied.deleted(kind, title, &plan),
         applied.space_reclaimed,
@@ -153,7 +169,10 @@ pub(crate) async fn confirm(
     warning: &str,
     request: &Request<'_>,
 ) -> Result<Option<Plan>, CliError> {
-    let plan = fetch(session, request).await?;
+    let mut plan = fetch(session, request).await?;
+    if let Some(plan) = &mut plan {
+        plan.images_kept |= request.keep;
+    }
     let mut text = warning.to_owned();
     if let Some(plan) = plan.as_ref().filter(|_| session.printer.out_is_terminal()) {
         text.push_str(&format!("\n{}\n", plan.text(session)?));
@@ -165,19 +184,19 @@ pub(crate) async fn confirm(
 /// Removes what the plan says, as far as it did not change.
 pub(crate) async fn apply(
     session: &Session,
-    command: &'static str,
+    request: &Request<'_>,
     plan: &Plan,
 ) -> Result<Applied, CliError> {
     let items = plan.items.iter();
     let items: Vec<_> = items
-        .filter(|item| matches!(item.kind.as_str(), "container" | "volume" | "network"))
-        .map(|item| json!({"Type": item.kind, "ID": item.id}))
+        .map(|item| json!({"Type": item.kind, "ID": item.id, "References": item.references}))
         .collect();
     let applied: Applied = session
         .client()?
         .post("/havre/plan/apply")
         .part_of(session.operation())
-        .json(&json!({"Command": command, "Items": items}))
+        .keep_images_if(request.keep)
+        .json(&json!({"Command": request.command, "Items": items}))
         .answer()
         .await?;
     for stays in &applied.skipped {
@@ -192,6 +211,9 @@ pub(crate) async fn apply(
 impl Applied {
     /// What went of a kind, under a title, as Docker's prunes tell it; nothing if none did. Networks by name.
     pub(crate) fn deleted(&self, kind: &str, title: &str, plan: &Plan) -> String {
+        if kind == "image" {
+            return image::prune::told(&self.images_deleted);
+        }
         let of_kind = self.removed.iter().filter(|item| item.kind == kind);
         let named = |id: &str| {
             let planned = plan.items.iter().find(|item| item.kind == kind && item.id == id);
@@ -240,17 +262,25 @@ impl Plan {
             count => format!("{count} objects"),
         };
         text.push_str(&format!("\nTotal: {count}, {}\n", size::long(self.size)));
-        let forever = |item: &&Item| matches!(item.kind.as_str(), "image" | "build cache");
-        let for_good = self.items.iter().filter(forever).count();
-        if self.undo_window > 0 && for_good < self.items.len() {
+        let forever = |kind: &str| match kind {
+            "image" => !self.images_kept,
+            "build cache" | "compressed layer" => true,
+            _ => false,
+        };
+        let (for_good, back): (BTreeSet<&str>, BTreeSet<&str>) =
+            (self.items.iter().map(|item| item.kind.as_str())).partition(|kind| forever(kind));
+        if self.undo_window > 0 && !back.is_empty() {
             let program = &session.program;
             text.push_str(&format!(
                 "'{program} undo' brings it back within {}; the space is free after that, or with '{program} undo --forget'.\n",
                 span(self.undo_window)
             ));
-            if for_good > 0 {
-                text.push_str("Images and build cache cannot be brought back.\n");
-            }
+        }
+        if self.undo_window > 0 && for_good.contains("image") {
+            text.push_str("Images cannot be brought back: --keep would keep them.\n");
+        }
+        if self.undo_window > 0 && for_good.contains("build cache") {
+            text.push_str("Build cache cannot be brought back.\n");
         }
         Ok(text)
     }

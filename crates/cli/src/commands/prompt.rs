@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead};
 
-use crate::commands::Done;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::format::size;
@@ -19,20 +18,6 @@ pub(crate) fn confirm(session: &Session, warning: &str) -> Result<(), CliError> 
         return Ok(());
     }
     Err(CliError::Silent(ExitStatus::SUCCESS))
-}
-
-/// A `prune`: asks unless `force`, lets `removal` run (it gives what went, in words, and the bytes that came back), and
-/// shows both.
-pub(super) async fn prune(
-    session: &Session,
-    force: bool,
-    warning: &str,
-    removal: impl Future<Output = Result<(String, i64), CliError>>,
-) -> Done {
-    if !force {
-        confirm(session, warning)?;
-    }
-    Ok(report(session, Some(removal.await?)))
 }
 
 /// Shows what went and what that gave back; nothing, if nothing was to go.

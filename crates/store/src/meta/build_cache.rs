@@ -87,6 +87,13 @@ impl Meta {
         })
     }
 
+    /// The layers of a record; none if it isn't there.
+    pub(crate) fn cached_layers(&self, key: &str) -> Result<Vec<Digest>> {
+        self.read("list the layers of a build cache record", |connection| {
+            layers_of(connection, key)
+        })
+    }
+
     /// All records, least recently used first.
     pub fn cache_list(&self) -> Result<Vec<CacheEntry>> {
         let (mut entries, mut layers) = self.read("list the build cache", |connection| {

@@ -52,10 +52,11 @@ fn columns(form: &Form) -> (&'static str, Option<&LayerFile>) {
 }
 
 /// Layers nothing in the database names.
-const UNUSED: &str = "SELECT diff_id, size FROM layers AS l
+const UNUSED: &str = "SELECT diff_id, coalesce(file_size, tar_size) FROM layers AS l
     WHERE NOT EXISTS (SELECT 1 FROM image_layers    AS u WHERE u.diff_id = l.diff_id)
       AND NOT EXISTS (SELECT 1 FROM cache_layers    AS u WHERE u.diff_id = l.diff_id)
-      AND NOT EXISTS (SELECT 1 FROM snapshot_layers AS u WHERE u.diff_id = l.diff_id)";
+      AND NOT EXISTS (SELECT 1 FROM snapshot_layers AS u WHERE u.diff_id = l.diff_id)
+      AND NOT EXISTS (SELECT 1 FROM removed_layers  AS u WHERE u.diff_id = l.diff_id)";
 
 impl Meta {
     pub(crate) fn find_layer(&self, diff_id: &Digest) -> Result<Option<Layer>> {
@@ -156,6 +157,7 @@ impl Meta {
             for statement in [
                 "DELETE FROM cache WHERE key IN (SELECT key FROM cache_layers WHERE diff_id = ?1)",
                 "DELETE FROM snapshots WHERE id IN (SELECT snapshot FROM snapshot_layers WHERE diff_id = ?1)",
+                "DELETE FROM removed WHERE seq IN (SELECT item FROM removed_layers WHERE diff_id = ?1)",
                 "DELETE FROM layers WHERE diff_id = ?1",
             ] {
                 transaction.prepare_cached(statement)?.execute([lost])?;
@@ -164,7 +166,7 @@ impl Meta {
         })
     }
 
-    /// Layers neither an image, nor a snapshot, nor the build cache names, with their sizes in bytes.
+    /// Layers neither an image, nor a snapshot, nor the build cache, nor the journal of removals names, with the bytes they take up.
     pub(crate) fn unused_layers(&self) -> Result<Vec<(Digest, u64)>> {
         self.read("find unused layers", |connection| {
             connection
@@ -174,7 +176,7 @@ impl Meta {
         })
     }
 
-    /// Whether neither an image, nor a snapshot, nor the build cache names the layer.
+    /// Whether neither an image, nor a snapshot, nor the build cache, nor the journal of removals names the layer.
     pub(crate) fn is_unused_layer(&self, diff_id: &Digest) -> Result<bool> {
         self.read("find unused layers", |connection| {
             connection

@@ -81,7 +81,7 @@ pub struct Names<'a> {
     pub repo_digest: Option<(String, &'a Digest)>,
 }
 
-fn insert_reference(
+pub(super) fn insert_reference(
     transaction: &Connection,
     name: &str,
     image: &Digest,
@@ -108,7 +108,7 @@ fn insert_reference(
     Ok(Ok(()))
 }
 
-fn insert_repo_digest(
+pub(super) fn insert_repo_digest(
     transaction: &Connection,
     repository: &str,
     digest: &Digest,

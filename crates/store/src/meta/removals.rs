@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Meta, integer, now, timestamp};
+use super::{Meta, integer, now, removed_images, timestamp};
 use crate::{Result, StoreError};
 
 /// One thing that was removed and is still there.
@@ -89,12 +89,7 @@ impl Meta {
         taken: &[Taken<'_>],
     ) -> Result<(u64, Vec<RemovedItem>)> {
         self.write_reserved("remove documents", |transaction| {
-            transaction
-                .prepare_cached("INSERT OR IGNORE INTO removals (token, command, at) VALUES (?1, ?2, ?3)")?
-                .execute((&operation.token, &operation.command, now()))?;
-            let removal: i64 = transaction
-                .prepare_cached("SELECT id FROM removals WHERE token = ?1")?
-                .query_row([&operation.token], |row| row.get(0))?;
+            let removal = begin_removal(transaction, operation)?;
             let mut items = Vec::with_capacity(taken.len());
             for one in taken {
                 match take(transaction, removal, one)? {
@@ -136,7 +131,12 @@ impl Meta {
     /// Brings documents back under their names, with these bodies, and forgets the removal; all or nothing.
     pub(crate) fn return_documents(&self, removal: &Removal) -> Result<()> {
         self.write("bring documents back", |transaction| {
-            for item in &removal.items {
+            if let Err(error) = removed_images::return_images(transaction, removal)? {
+                return Ok(Err(error));
+            }
+            let images = [removed_images::IMAGE, removed_images::TAG, removed_images::DIGEST];
+            let documents = removal.items.iter();
+            for item in documents.filter(|item| !images.contains(&item.kind.as_str())) {
                 if let Some(name) = &item.name {
                     let holder: Option<String> = transaction
                         .prepare_cached("SELECT id FROM documents WHERE kind = ?1 AND name = ?2")?
@@ -204,6 +204,30 @@ impl Meta {
                 .exists([snapshot])
         })
     }
+}
+
+/// The number of an operation's removal, which is new or has been begun.
+pub(super) fn begin_removal(transaction: &Connection, operation: &Operation) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO removals (token, command, at) VALUES (?1, ?2, ?3)")?
+        .execute((&operation.token, &operation.command, now()))?;
+    transaction
+        .prepare_cached("SELECT id FROM removals WHERE token = ?1")?
+        .query_row([&operation.token], |row| row.get(0))
+}
+
+/// Adds what is no document; its number.
+pub(super) fn put_removed(
+    transaction: &Connection,
+    removal: i64,
+    (kind, id, name): (&str, &str, &str),
+    body: &str,
+) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO removed (removal, kind, id, name, body) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING seq",
+        )?
+        .query_row((removal, kind, id, name, body), |row| row.get(0))
 }
 
 fn take(transaction: &Connection, removal: i64, taken: &Taken<'_>) -> rusqlite::Result<Result<RemovedItem>> {

@@ -9,7 +9,7 @@ use super::failed;
 use crate::{Result, StoreError};
 
 /// One step per version; a database at `user_version` n has seen the first n.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE layers (
         diff_id  TEXT PRIMARY KEY,
@@ -146,6 +146,23 @@ const MIGRATIONS: [&str; 4] = [
     ) STRICT;
     CREATE INDEX removed_removal ON removed (removal);
     CREATE INDEX removed_snapshot ON removed (snapshot);
+",
+    // What removed images hold.
+    "
+    CREATE TABLE removed_layers (
+        item     INTEGER NOT NULL REFERENCES removed ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        diff_id  TEXT NOT NULL REFERENCES layers,
+        PRIMARY KEY (item, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX removed_layers_diff_id ON removed_layers (diff_id);
+    CREATE TABLE removed_blobs (
+        item   INTEGER NOT NULL REFERENCES removed ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (item, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX removed_blobs_digest ON removed_blobs (digest);
+    CREATE INDEX removed_id ON removed (kind, id);
 ",
 ];
 

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::plan::PruneFlags;
 use crate::values::Size;
 
 #[derive(Args, Debug)]
@@ -19,8 +20,8 @@ pub(crate) struct Prune {
         help = "Provide filter values (e.g. \"until=24h\")"
     )]
     pub(crate) filter: Vec<String>,
-    #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
-    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) removal: PruneFlags,
     #[arg(
         long = "keep-storage",
         value_name = "bytes",

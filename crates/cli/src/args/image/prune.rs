@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::plan::{KeepFlag, PruneFlags};
 
 #[derive(Args, Debug)]
 pub(crate) struct Prune {
@@ -14,8 +15,10 @@ pub(crate) struct Prune {
         help = "Provide filter values (e.g. \"until=<timestamp>\")"
     )]
     pub(crate) filter: Vec<String>,
-    #[arg(short = 'f', long, help = "Do not prompt for confirmation")]
-    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) keep: KeepFlag,
+    #[command(flatten)]
+    pub(crate) removal: PruneFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

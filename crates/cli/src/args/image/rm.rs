@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use crate::args::plan::{KeepFlag, PlanFlags};
 
 #[derive(Args, Debug)]
 pub(crate) struct Rm {
@@ -10,6 +11,10 @@ pub(crate) struct Rm {
     pub(crate) force: bool,
     #[arg(long, help = "Do not delete untagged parents")]
     pub(crate) no_prune: bool,
+    #[command(flatten)]
+    pub(crate) keep: KeepFlag,
+    #[command(flatten)]
+    pub(crate) plan: PlanFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
-use crate::args::plan::PruneFlags;
+use crate::args::plan::{KeepFlag, PruneFlags};
 
 #[derive(Args, Debug)]
 pub(crate) struct Prune {
@@ -17,6 +17,8 @@ pub(crate) struct Prune {
     pub(crate) filter: Vec<String>,
     #[arg(long, help = "Prune anonymous volumes")]
     pub(crate) volumes: bool,
+    #[command(flatten)]
+    pub(crate) keep: KeepFlag,
     #[command(flatten)]
     pub(crate) removal: PruneFlags,
     #[arg(hide = true)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::args::builder::prune::Prune;
-use crate::commands::{Done, prompt};
+use crate::commands::{Done, plan, prompt};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::spec::filters::filters;
@@ -25,8 +25,22 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         "WARNING! This will remove all dangling build cache. "
     };
     let keep = args.keep_storage.map_or(0, |size| size.0);
-    let removal = remove(session, &args.filter, args.all, keep);
-    prompt::prune(session, args.force, warning, removal).await
+    let request = plan::Request {
+        command: "builder prune",
+        all: args.all,
+        keep_storage: keep,
+        filters: filters(&args.filter)?,
+        ..plan::Request::default()
+    };
+    let pruned = plan::prune(
+        session,
+        &args.removal,
+        warning,
+        &request,
+        ("build cache", "Deleted build cache objects:"),
+        remove(session, &args.filter, args.all, keep),
+    );
+    Ok(prompt::report(session, pruned.await?))
 }
 
 /// Removes, and gives what was removed and how many bytes came back.

@@ -4,14 +4,14 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::args::image::rm::Rm;
-use crate::commands::{Done, Failures};
+use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
 use crate::session::Session;
 
 /// One thing that was removed.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Removed {
+pub(crate) struct Removed {
     #[serde(default)]
     pub(super) untagged: Option<String>,
     #[serde(default)]
@@ -20,7 +20,7 @@ pub(super) struct Removed {
 
 impl Removed {
     /// The line about it, in the case Docker gives the words.
-    pub(super) fn line(&self, untagged: &str, deleted: &str) -> String {
+    pub(crate) fn line(&self, untagged: &str, deleted: &str) -> String {
         match (&self.deleted, &self.untagged) {
             (Some(name), _) if !name.is_empty() => format!("{deleted}: {name}"),
             (_, name) => format!("{untagged}: {}", name.as_deref().unwrap_or_default()),
@@ -30,6 +30,18 @@ impl Removed {
 
 /// `docker rmi`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
+    plan::check(&args.plan)?;
+    if args.plan.dry_run {
+        let request = plan::Request {
+            command: "image rm",
+            names: &args.operands,
+            force: args.force,
+            no_prune: args.no_prune,
+            keep: args.keep.keep,
+            ..plan::Request::default()
+        };
+        return plan::dry_run(session, &request, args.plan.format.as_deref()).await;
+    }
     let mut failures = Failures::default();
     let mut show = |outcome: Result<Vec<Removed>, CliError>| {
         match outcome {
@@ -54,7 +66,9 @@ pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
             let call = client
                 .delete(format!("/images/{name}"))
                 .query_if("force", args.force)
-                .query_if("noprune", args.no_prune);
+                .query_if("noprune", args.no_prune)
+                .part_of(session.operation())
+                .keep_images_if(args.keep.keep);
             show(call.answer().await)?;
         }
     }
@@ -86,6 +100,7 @@ async fn at_once(session: &Session, args: &Rm) -> Result<Option<Vec<Outcome>>, C
     let call = session.client()?.post("/havre/images/remove").json(&json!({
         "Names": args.operands, "Force": args.force, "NoPrune": args.no_prune,
     }));
+    let call = call.part_of(session.operation()).keep_images_if(args.keep.keep);
     match call.answer().await {
         Err(error) if error.is_not_found() => Ok(None),
         answer => answer.map(Some),

@@ -28,6 +28,7 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         all: args.all,
         volumes: args.volumes,
         filters: filters(&args.filter)?,
+        keep: args.keep.keep,
         ..plan::Request::default()
     };
     if args.removal.plan.dry_run {
@@ -43,11 +44,13 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         freed += bytes;
     };
     if let Some(plan) = agreed {
-        let applied = plan::apply(session, "system prune", &plan).await?;
+        let applied = plan::apply(session, &request, &plan).await?;
         for (kind, title) in [
             ("container", "Deleted Containers:"),
             ("network", "Deleted Networks:"),
             ("volume", "Deleted Volumes:"),
+            ("image", "Deleted Images:"),
+            ("build cache", "Deleted build cache objects:"),
         ] {
             report((applied.deleted(kind, title, &plan), 0));
         }
@@ -58,9 +61,9 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         if args.volumes {
             report(volume::prune::remove(session, &args.filter, false).await?);
         }
+        report(image::prune::remove(session, &args.filter, args.all, args.keep.keep).await?);
+        report(cache(session, &args).await?);
     }
-    report(image::prune::remove(session, &args.filter, args.all).await?);
-    report(cache(session, &args).await?);
     Ok(prompt::reclaimed(session, freed))
 }
 

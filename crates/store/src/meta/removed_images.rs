@@ -1,0 +1,273 @@
+//! Images, tags and repository digests in the journal of removals. What an image is made of is held for it by rows of its own,
+//! which a collection sees as it sees those of images.
+
+use havre_oci::{Descriptor, Digest, Platform};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
+
+use super::images::{Image, insert_image};
+use super::references::{Reference, RepoDigest, insert_reference, insert_repo_digest};
+use super::removals::{begin_removal, put_removed};
+use super::{Meta, Operation, Removal, RemovedItem, put_layers, to_json};
+use crate::{Result, StoreError};
+
+/// Kind of an image in the journal; its id is the image's.
+pub const IMAGE: &str = "image";
+/// Kind of a tag; its id is the canonical name.
+pub const TAG: &str = "tag";
+/// Kind of a repository digest; its id is `repository@digest`.
+pub const DIGEST: &str = "digest";
+
+/// A name that an image lost.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LostName {
+    Tag(Box<Reference>),
+    Digest(RepoDigest),
+}
+
+impl LostName {
+    /// What it stood for.
+    pub fn image(&self) -> &Digest {
+        match self {
+            Self::Tag(reference) => &reference.image,
+            Self::Digest(digest) => &digest.image,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ImageBody {
+    manifest: Option<Descriptor>,
+    layers: Vec<Digest>,
+    size: u64,
+    created: Option<Timestamp>,
+    platform: Platform,
+    added: Timestamp,
+    last_used: Option<Timestamp>,
+    parent: Option<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NameBody {
+    image: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<Descriptor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+}
+
+impl Meta {
+    /// Moves an image's row into the journal, where it holds its layers and these blobs. Its names must have gone before.
+    pub(crate) fn take_image(
+        &self,
+        operation: &Operation,
+        image: &Image,
+        name: &str,
+        blobs: &[Digest],
+    ) -> Result<()> {
+        self.write_reserved("keep a removed image", |transaction| {
+            let body = ImageBody {
+                manifest: image.manifest.clone(),
+                layers: image.layers.clone(),
+                size: image.size,
+                created: image.created,
+                platform: image.platform.clone(),
+                added: image.added,
+                last_used: image.last_used,
+                parent: image.parent.clone(),
+            };
+            let removal = begin_removal(transaction, operation)?;
+            let seq = put_removed(
+                transaction,
+                removal,
+                (IMAGE, image.id.as_str(), name),
+                &to_json(&body)?,
+            )?;
+            let insert = "INSERT INTO removed_layers (item, position, diff_id) VALUES (?1, ?2, ?3)";
+            put_layers(transaction, insert, seq, &image.layers)?;
+            for blob in blobs {
+                transaction
+                    .prepare_cached("INSERT OR IGNORE INTO removed_blobs (item, digest) VALUES (?1, ?2)")?
+                    .execute((seq, blob.as_str()))?;
+            }
+            transaction
+                .prepare_cached("DELETE FROM images WHERE id = ?1")?
+                .execute([image.id.as_str()])?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Writes names that were deleted into the journal; with each goes what people call it.
+    pub(crate) fn take_names(&self, operation: &Operation, names: &[(LostName, String)]) -> Result<()> {
+        self.write_reserved("keep removed names", |transaction| {
+            let removal = begin_removal(transaction, operation)?;
+            for (lost, name) in names {
+                let (kind, id, body) = match lost {
+                    LostName::Tag(reference) => {
+                        let body = NameBody {
+                            image: reference.image.clone(),
+                            target: reference.target.clone(),
+                            repository: None,
+                            digest: None,
+                        };
+                        (TAG, reference.name.clone(), body)
+                    }
+                    LostName::Digest(RepoDigest {
+                        repository,
+                        digest,
+                        image,
+                    }) => {
+                        let body = NameBody {
+                            image: image.clone(),
+                            target: None,
+                            repository: Some(repository.clone()),
+                            digest: Some(digest.clone()),
+                        };
+                        (DIGEST, format!("{repository}@{digest}"), body)
+                    }
+                };
+                put_removed(transaction, removal, (kind, &id, name), &to_json(&body)?)?;
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    /// What the images of a removal hold: diff IDs, and blobs.
+    pub(crate) fn held_by_removed(&self, removal: u64) -> Result<(Vec<Digest>, Vec<Digest>)> {
+        self.read("list what removed images hold", |connection| {
+            let list = |table, column| {
+                connection
+                    .prepare_cached(&format!(
+                        "SELECT DISTINCT {column} FROM {table} JOIN removed ON seq = item WHERE removal = ?1"
+                    ))?
+                    .query_map([super::integer(removal)], |row| super::digest(row, 0))?
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            };
+            Ok((
+                list("removed_layers", "diff_id")?,
+                list("removed_blobs", "digest")?,
+            ))
+        })
+    }
+
+    /// Of every removed image the layers that only removed images hold, each with the first of them.
+    pub(crate) fn layers_of_removed(&self) -> Result<Vec<(i64, Digest)>> {
+        self.read("list layers of removed images", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT min(item), diff_id FROM removed_layers AS r
+                     WHERE NOT EXISTS (SELECT 1 FROM image_layers    AS u WHERE u.diff_id = r.diff_id)
+                       AND NOT EXISTS (SELECT 1 FROM cache_layers    AS u WHERE u.diff_id = r.diff_id)
+                       AND NOT EXISTS (SELECT 1 FROM snapshot_layers AS u WHERE u.diff_id = r.diff_id)
+                     GROUP BY diff_id",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, super::digest(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    /// The same of blobs.
+    pub(crate) fn blobs_of_removed(&self) -> Result<Vec<(i64, Digest)>> {
+        self.read("list blobs of removed images", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT min(item), digest FROM removed_blobs AS r
+                     WHERE NOT EXISTS (SELECT 1 FROM images       AS u WHERE u.id = r.digest)
+                       AND NOT EXISTS (SELECT 1 FROM images       AS u WHERE u.manifest ->> 'digest' = r.digest)
+                       AND NOT EXISTS (SELECT 1 FROM refs         AS u WHERE u.target ->> 'digest' = r.digest)
+                       AND NOT EXISTS (SELECT 1 FROM repo_digests AS u WHERE u.digest = r.digest)
+                       AND NOT EXISTS (SELECT 1 FROM layer_blobs  AS u WHERE u.digest = r.digest)
+                     GROUP BY digest",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, super::digest(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    /// Forgets names of images that are neither there nor kept: nothing could have them again.
+    pub(crate) fn drop_lost_names(&self) -> Result<()> {
+        self.write_reserved("forget names of images that are gone", |transaction| {
+            transaction
+                .prepare_cached(
+                    "DELETE FROM removed WHERE kind IN ('tag', 'digest')
+                        AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = removed.body ->> 'image')
+                        AND NOT EXISTS (SELECT 1 FROM removed AS kept
+                                        WHERE kept.kind = 'image' AND kept.id = removed.body ->> 'image')",
+                )?
+                .execute([])?;
+            Ok(Ok(()))
+        })
+    }
+}
+
+/// What a removed tag or repository digest stood for.
+pub fn image_of(item: &RemovedItem) -> Option<Digest> {
+    body::<NameBody>(item).ok().map(|body| body.image)
+}
+
+/// Brings images and names back, within a transaction: images first, for the names stand for them.
+pub(super) fn return_images(transaction: &Connection, removal: &Removal) -> rusqlite::Result<Result<()>> {
+    let of = |kinds: &'static [&'static str]| {
+        let items = removal.items.iter();
+        items.filter(move |item| kinds.contains(&item.kind.as_str()))
+    };
+    for item in of(&[IMAGE]) {
+        if let Err(error) = return_image(transaction, item)? {
+            return Ok(Err(error));
+        }
+    }
+    for item in of(&[TAG, DIGEST]) {
+        if let Err(error) = return_name(transaction, item)? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn body<T: serde::de::DeserializeOwned>(item: &RemovedItem) -> rusqlite::Result<T> {
+    serde_json::from_str(&item.body).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+fn return_image(transaction: &Connection, item: &RemovedItem) -> rusqlite::Result<Result<()>> {
+    let body: ImageBody = body(item)?;
+    let id = item.id.parse().map_err(|error: havre_oci::DigestError| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })?;
+    let image = Image {
+        id,
+        manifest: body.manifest,
+        layers: body.layers,
+        size: body.size,
+        created: body.created,
+        platform: body.platform,
+        added: body.added,
+        last_used: body.last_used,
+        parent: body.parent,
+    };
+    // It may be there again, pulled or loaded meanwhile.
+    insert_image(transaction, &image)
+}
+
+fn return_name(transaction: &Connection, item: &RemovedItem) -> rusqlite::Result<Result<()>> {
+    let body: NameBody = body(item)?;
+    if let (Some(repository), Some(digest)) = (&body.repository, &body.digest) {
+        return insert_repo_digest(transaction, repository, digest, &body.image);
+    }
+    let holder: Option<String> = transaction
+        .prepare_cached("SELECT image FROM refs WHERE name = ?1")?
+        .query_row([&item.id], |row| row.get(0))
+        .optional()?;
+    match holder {
+        Some(holder) if holder == body.image.as_str() => Ok(Ok(())),
+        Some(holder) => Ok(Err(StoreError::NameTaken {
+            name: item.id.clone(),
+            holder,
+        })),
+        None => insert_reference(transaction, &item.id, &body.image, body.target.as_ref(), "undo"),
+    }
+}
