@@ -49,7 +49,9 @@ impl Store {
         let value = self.meta().together("remove images", || {
             let value = work(&removing)?;
             if removing.dropped.get() {
-                self.meta().drop_lost_names()?;
+                for digest in self.meta().drop_lost_names()? {
+                    removing.free_blob(digest, &mut Freed::default())?;
+                }
             }
             Ok::<_, E>(value)
         })?;
@@ -88,7 +90,7 @@ impl Removing<'_> {
         let Some(image) = meta.find_image(id)? else {
             return Ok(());
         };
-        let mut blobs = self.roots(&image)?;
+        let blobs = self.roots(&image)?;
         let mut names = lost.to_vec();
         let references = meta
             .references_to(id)?
@@ -101,12 +103,8 @@ impl Removing<'_> {
             (lost, name)
         }));
         for (lost, _) in &names {
-            match lost {
-                LostName::Tag(reference) => {
-                    blobs.extend(reference.target.as_ref().map(|target| target.digest.clone()));
-                    meta.delete_reference(&reference.name, "rmi")?;
-                }
-                LostName::Digest(digest) => blobs.push(digest.digest.clone()),
+            if let LostName::Tag(reference) = lost {
+                meta.delete_reference(&reference.name, "rmi")?;
             }
         }
         meta.take_image(operation, &image, name, &blobs)?;

@@ -287,7 +287,7 @@ fn a_store_of_directories_goes_on() {
     database
         .execute_batch(
             "DROP INDEX images_parent; DROP INDEX images_manifest; DROP INDEX refs_target; DROP INDEX repo_digests_digest;
-             DROP TABLE removed; DROP TABLE removals;
+             DROP TABLE removed_layers; DROP TABLE removed_blobs; DROP TABLE removed; DROP TABLE removals;
              ALTER TABLE layers DROP COLUMN form; ALTER TABLE layers DROP COLUMN file_size;
              ALTER TABLE layers DROP COLUMN metadata_offset; ALTER TABLE layers DROP COLUMN metadata;
              PRAGMA user_version = 1;",

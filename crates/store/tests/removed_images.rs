@@ -32,12 +32,7 @@ fn named_image(store: &Store) -> (Digest, usize) {
     let image = put_image(store, "app", &layers, &lease);
     let target = store.content().put(b"the target", &lease).unwrap();
     let served = store.content().put(b"the manifest", &lease).unwrap();
-    let descriptor = Descriptor {
-        media_type: "application/octet-stream".to_owned(),
-        digest: target,
-        size: 10,
-        ..Descriptor::default()
-    };
+    let descriptor = Descriptor::new("application/octet-stream", target, 10);
     store
         .meta()
         .set_reference(TAG, &image.id, Some(&descriptor), "pull")

@@ -88,11 +88,7 @@ impl Meta {
             )?;
             let insert = "INSERT INTO removed_layers (item, position, diff_id) VALUES (?1, ?2, ?3)";
             put_layers(transaction, insert, seq, &image.layers)?;
-            for blob in blobs {
-                transaction
-                    .prepare_cached("INSERT OR IGNORE INTO removed_blobs (item, digest) VALUES (?1, ?2)")?
-                    .execute((seq, blob.as_str()))?;
-            }
+            hold_blobs(transaction, seq, blobs)?;
             transaction
                 .prepare_cached("DELETE FROM images WHERE id = ?1")?
                 .execute([image.id.as_str()])?;
@@ -129,13 +125,15 @@ impl Meta {
                         (DIGEST, format!("{repository}@{digest}"), body)
                     }
                 };
-                put_removed(transaction, removal, (kind, &id, name), &to_json(&body)?)?;
+                let seq = put_removed(transaction, removal, (kind, &id, name), &to_json(&body)?)?;
+                let document = body.digest.or(body.target.map(|target| target.digest));
+                hold_blobs(transaction, seq, document.as_slice())?;
             }
             Ok(Ok(()))
         })
     }
 
-    /// What the images of a removal hold: diff IDs, and blobs.
+    /// What images and names of a removal hold: diff IDs, and blobs.
     pub(crate) fn held_by_removed(&self, removal: u64) -> Result<(Vec<Digest>, Vec<Digest>)> {
         self.read("list what removed images hold", |connection| {
             let list = |table, column| {
@@ -187,20 +185,34 @@ impl Meta {
         })
     }
 
-    /// Forgets names of images that are neither there nor kept: nothing could have them again.
-    pub(crate) fn drop_lost_names(&self) -> Result<()> {
+    /// Forgets names of images that are neither there nor kept: nothing could have them again. What they held is given.
+    pub(crate) fn drop_lost_names(&self) -> Result<Vec<Digest>> {
+        const LOST: &str = "kind IN ('tag', 'digest')
+            AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = removed.body ->> 'image')
+            AND NOT EXISTS (SELECT 1 FROM removed AS kept
+                            WHERE kept.kind = 'image' AND kept.id = removed.body ->> 'image')";
         self.write_reserved("forget names of images that are gone", |transaction| {
+            let held = transaction
+                .prepare_cached(&format!(
+                    "SELECT DISTINCT digest FROM removed_blobs WHERE item IN (SELECT seq FROM removed WHERE {LOST})"
+                ))?
+                .query_map([], |row| super::digest(row, 0))?
+                .collect::<rusqlite::Result<_>>()?;
             transaction
-                .prepare_cached(
-                    "DELETE FROM removed WHERE kind IN ('tag', 'digest')
-                        AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = removed.body ->> 'image')
-                        AND NOT EXISTS (SELECT 1 FROM removed AS kept
-                                        WHERE kept.kind = 'image' AND kept.id = removed.body ->> 'image')",
-                )?
+                .prepare_cached(&format!("DELETE FROM removed WHERE {LOST}"))?
                 .execute([])?;
-            Ok(Ok(()))
+            Ok(Ok(held))
         })
     }
+}
+
+fn hold_blobs(transaction: &Connection, item: i64, blobs: &[Digest]) -> rusqlite::Result<()> {
+    let mut insert =
+        transaction.prepare_cached("INSERT OR IGNORE INTO removed_blobs (item, digest) VALUES (?1, ?2)")?;
+    for blob in blobs {
+        insert.execute((item, blob.as_str()))?;
+    }
+    Ok(())
 }
 
 /// What a removed tag or repository digest stood for.
