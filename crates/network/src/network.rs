@@ -178,11 +178,8 @@ impl Network {
             let path = path.clone();
             move |source| NetworkError::Namespace { action, path, source }
         };
-        if path.exists() || self.reaper.condemns(&path) {
-            // The container's earlier namespace, on its way out.
-            self.reaper.flush();
-            netns::remove(&path).map_err(failed("replace"))?;
-        }
+        // The container's earlier namespace may be on its way out.
+        self.reaper.make_room(&path).map_err(failed("replace"))?;
         netns::create(&path, || {
             for (setting, value) in [
                 ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
@@ -227,7 +224,14 @@ impl Network {
         let container = &request.container;
         check_container(container)?;
         let ground = self.ground(&request.network)?;
-        let endpoint = self.allocate(request, &ground)?;
+        let endpoint = match self.allocate(request, &ground) {
+            // Perhaps of an interface that is on its way out.
+            Err(NetworkError::AddressInUse { .. } | NetworkError::AddressesExhausted { .. }) => {
+                self.reaper.flush();
+                self.allocate(request, &ground)?
+            }
+            allocated => allocated?,
+        };
         let built = self
             .build(&endpoint, &ground, request)
             .and_then(|()| self.settle_gateway(container));

@@ -58,6 +58,8 @@ pub(crate) enum Removed {
 pub(crate) struct Reaper {
     jobs: Sender<Job>,
     condemned: Namespaces,
+    /// Those in which an interface is to be removed.
+    interfaces: Namespaces,
 }
 
 /// Namespaces that will be removed, whether there is anything at their path or not.
@@ -76,26 +78,44 @@ impl Reaper {
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let condemned = Namespaces::default();
-        let known = condemned.clone();
+        let interfaces = Namespaces::default();
+        let known = (condemned.clone(), interfaces.clone());
         thread::Builder::new()
             .name("network-reaper".to_owned())
-            .spawn(move || work(&queue, &firewall, &removed, &rested, &known))?;
-        Ok(Self { jobs, condemned })
+            .spawn(move || work(&queue, &firewall, &removed, &rested, (&known.0, &known.1)))?;
+        Ok(Self {
+            jobs,
+            condemned,
+            interfaces,
+        })
     }
 
     pub(crate) fn send(&self, job: Job) {
-        if let Job::Namespace(path) = &job
-            && !lock(&self.condemned).insert(path.clone())
-        {
-            return;
+        match &job {
+            Job::Namespace(path) if !lock(&self.condemned).insert(path.clone()) => return,
+            Job::Endpoint(Condemned {
+                inside: Some((path, _)),
+                ..
+            }) => {
+                lock(&self.interfaces).insert(path.clone());
+            }
+            _ => {}
         }
         // The thread lives as long as this sender does.
         let _ = self.jobs.send(job);
     }
 
-    /// Whether a removal of this namespace is still to come: what is made there before it would be removed by it.
-    pub(crate) fn condemns(&self, namespace: &Path) -> bool {
-        lock(&self.condemned).contains(namespace)
+    /// Makes room for a namespace at a path where there may be one that is on its way out: that one is put away now, and what is
+    /// made there then is not removed in its stead. Its interfaces still go in the background, which takes far longer.
+    pub(crate) fn make_room(&self, path: &Path) -> std::io::Result<()> {
+        let waits = lock(&self.interfaces).contains(path);
+        if waits {
+            // They are found through the path.
+            self.flush();
+        }
+        let mut condemned = lock(&self.condemned);
+        condemned.remove(path);
+        netns::remove(path)
     }
 
     /// Waits until all ports sent so far are withdrawn from the firewall.
@@ -120,7 +140,7 @@ fn work(
     firewall: &Firewall,
     removed: &dyn Fn(Removed),
     rested: &dyn Fn(),
-    condemned: &Namespaces,
+    (condemned, interfaces): (&Namespaces, &Namespaces),
 ) {
     loop {
         let first = match queue.recv_timeout(REST) {
@@ -158,12 +178,16 @@ fn work(
             {
                 tracing::warn!(%error, interface, "an interface in a namespace could not be removed");
             }
+            lock(interfaces).remove(path);
         }
         for path in namespaces {
-            if let Err(error) = netns::remove(&path) {
+            // Whoever made room has removed it, and what is there now is another one.
+            let mut condemned = lock(condemned);
+            if condemned.remove(&path)
+                && let Err(error) = netns::remove(&path)
+            {
                 tracing::warn!(%error, path = %path.display(), "a network namespace could not be removed");
             }
-            lock(condemned).remove(&path);
         }
         let interfaces: Vec<_> = endpoints
             .iter()

@@ -651,6 +651,32 @@ fn a_sandbox_alone_has_only_loopback() {
     });
 }
 
+#[test]
+fn a_container_that_starts_again_at_once_keeps_its_new_namespace_and_its_address() {
+    world(|world| {
+        let network = world.open("a");
+        let request = EndpointRequest {
+            ip: Some(Ipv4Addr::new(172, 17, 5, 5)),
+            ..EndpointRequest::new(havre_network::DEFAULT_NETWORK, "c1")
+        };
+        for round in 0..20 {
+            let path = network.sandbox_create("c1").expect("sandbox");
+            network.connect(&request).expect("connect");
+            if round % 4 == 0 {
+                // Time for what comes from the rounds before.
+                network.flush();
+            }
+            let inside = netns::within(&path, || Ok(output_of("ip", "-o address"))).expect("its namespace");
+            assert!(inside.contains("172.17.5.5/16"), "{round}: {inside}");
+            network.sandbox_remove("c1").expect("remove");
+        }
+        network.flush();
+        assert!(!network.sandbox_path("c1").exists());
+        let links = output_of("ip", "-o link");
+        assert!(!links.contains(": hv"), "{links}");
+    });
+}
+
 /// Not a limit but a report: `cargo test -p havre-network -- --ignored --nocapture takes`.
 #[test]
 #[ignore = "measures"]
