@@ -143,8 +143,8 @@ mod tests {
     use super::*;
     use crate::args::Declaration;
     use crate::args::container::exec::Exec;
+    use crate::args::container::export::Export;
     use crate::args::container::ls::Ls;
-    use crate::args::image::prune::Prune;
     use crate::args::image::tag::Tag;
     use crate::parse::declare;
 
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(text, include_str!("../tests/help/exec.txt"));
         let text = command("docker ps", &Ls::SHAPE, &declare::<Ls>(), 80);
         assert_eq!(text, include_str!("../tests/help/ps.txt"));
-        let text = command("docker image prune", &Prune::SHAPE, &declare::<Prune>(), 80);
-        assert_eq!(text, include_str!("../tests/help/image-prune.txt"));
+        let text = command("docker export", &Export::SHAPE, &declare::<Export>(), 80);
+        assert_eq!(text, include_str!("../tests/help/export.txt"));
     }
 }

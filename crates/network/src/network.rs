@@ -402,6 +402,16 @@ impl Network {
         for network in used {
             failures.extend(self.ground(network).err());
         }
+        // Made anew for those who are on bridges; else it may still have ports of containers that went with the earlier daemon.
+        if endpoints
+            .iter()
+            .all(|endpoint| endpoint.host_interface.is_empty())
+        {
+            let _rules = lock(&self.rules);
+            if self.firewall.is_installed()? {
+                failures.extend(self.firewall.remove().err());
+            }
+        }
         let gone = |endpoint: &&Endpoint| {
             !netns::is_kept(&self.records.namespace_path(&endpoint.container))
                 || !endpoint.host_interface.is_empty()

@@ -504,6 +504,25 @@ fn the_next_daemon_takes_over_without_disturbing() {
 }
 
 #[test]
+fn ports_whose_withdrawal_a_killed_daemon_still_owed_are_withdrawn() {
+    world(|world| {
+        let first = world.open("a");
+        start(&first, "c1", &[publish(80, Protocol::Tcp, ANY, 8080)]);
+        drop(first);
+        // The record goes before the port does.
+        std::fs::remove_dir_all(world.dir.join("a/endpoints")).expect("the record");
+        assert!(output_of("nft", "list map inet table_a tcp_any").contains("8080"));
+
+        let second = world.open("a");
+        second.recover(&[]).expect("recover");
+        assert_eq!(output_of("nft", "list tables").trim(), "");
+        start(&second, "c2", &[publish(80, Protocol::Tcp, ANY, 8080)]);
+        serve_tcp(&second.sandbox_path("c2"), 80);
+        ask_from(&world.outside, HOST, 8080).expect("the rules are made again");
+    });
+}
+
+#[test]
 fn what_others_remove_is_made_again() {
     world(|world| {
         let network = world.open("a");

@@ -159,12 +159,12 @@ mod tests {
         assert!(matches!(closed.open(own_pid()), Err(NotHanded::Process(_))));
         let mut appending = fs::OpenOptions::new();
         for options in [fs::OpenOptions::new().read(true), appending.append(true)] {
-            let file = options.open(named.path()).unwrap().into_parts().0;
-            let handed = Handed::new(&file).unwrap();
+            let file = options.open(named.path()).unwrap();
+            let handed = Handed::new(file.file()).unwrap();
             assert!(matches!(handed.open(own_pid()), Err(NotHanded::Access)));
         }
         let null = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
-        let handed = Handed::new(&null.into_parts().0).unwrap();
+        let handed = Handed::new(null.file()).unwrap();
         assert!(matches!(handed.open(own_pid()), Err(NotHanded::Access)));
     }
 

@@ -23,8 +23,8 @@ pub(crate) struct Traces {
     mounts: BTreeSet<String>,
     cgroups: BTreeSet<String>,
     interfaces: BTreeSet<String>,
-    /// Lines of the firewall's table.
-    rules: usize,
+    /// Lines of the firewall's table, for their number: addresses in them may be others.
+    rules: Vec<String>,
     /// Descriptors of the daemon.
     descriptors: usize,
     /// Shims and what lives in containers.
@@ -55,7 +55,10 @@ impl Traces {
                         .is_ok_and(|master| master.ends_with(engine.bridge()))
                 })
                 .collect(),
-            rules: String::from_utf8_lossy(&rules.stdout).lines().count(),
+            rules: String::from_utf8_lossy(&rules.stdout)
+                .lines()
+                .map(str::to_owned)
+                .collect(),
             descriptors: names(&format!("/proc/{}/fd", engine.daemon_pid())).len(),
             processes: names("/proc")
                 .into_iter()
@@ -81,7 +84,7 @@ impl Traces {
         self.mounts.is_subset(&before.mounts)
             && self.cgroups.is_subset(&before.cgroups)
             && self.interfaces.is_subset(&before.interfaces)
-            && self.rules <= before.rules
+            && self.rules.len() <= before.rules.len()
             // Connections of clients come and go.
             && self.descriptors <= before.descriptors + 8
             && self.processes.is_subset(&before.processes)
