@@ -510,7 +510,7 @@ fn ports_whose_withdrawal_a_killed_daemon_still_owed_are_withdrawn() {
         start(&first, "c1", &[publish(80, Protocol::Tcp, ANY, 8080)]);
         drop(first);
         // The record goes before the port does.
-        std::fs::remove_dir_all(world.dir.join("a/endpoints")).expect("the record");
+        fs_err::remove_dir_all(world.dir.join("a/endpoints")).expect("the record");
         assert!(output_of("nft", "list map inet table_a tcp_any").contains("8080"));
 
         let second = world.open("a");
