@@ -74,6 +74,8 @@ step "run"                               docker run python_app:version_de_ouf; s
 step "tag"                               docker tag python_app:version_de_ouf "$remote"
 step "push"                              docker push "$remote"
 docker ps -aq | xargs -r docker rm >/dev/null
+# A container that was removed can be brought back, so it still stands on its layers.
+step "give up what was removed"          docker undo --forget --force
 step "remove"                            docker rmi -f "$remote" python_app:version_de_ouf
 step "forget the build cache"            docker builder prune -af
 step "pull"                              docker pull "$remote"

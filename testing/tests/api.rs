@@ -354,20 +354,26 @@ fn a_terminal_is_raw_and_detach_keys_leave_it() {
 
 /// The number in the last whole entry of a container's log.
 fn last_logged(log: &Path) -> u64 {
-    let mut file = fs::File::open(log).expect("the log");
+    let mut number = None;
+    // One that was rotated just now is not there yet, or empty.
+    eventually("an entry is logged", || {
+        number = last_entry(log);
+        number.is_some()
+    });
+    number.expect("a number")
+}
+
+fn last_entry(log: &Path) -> Option<u64> {
+    let mut file = fs::File::open(log).ok()?;
     let length = file.metadata().expect("its size").len();
     file.seek(SeekFrom::Start(length.saturating_sub(4096)))
         .expect("its end");
     let mut end = String::new();
     file.read_to_string(&mut end).expect("its end");
-    let entry = end[..=end.rfind('\n').expect("an entry")].lines().last();
-    let entry: Value = serde_json::from_str(entry.expect("an entry")).expect("JSON");
-    entry["log"]
-        .as_str()
-        .expect("text")
-        .trim()
-        .parse()
-        .expect("a number")
+    let entry = end[..=end.rfind('\n')?].lines().last()?;
+    let entry: Value = serde_json::from_str(entry).expect("JSON");
+    let text = entry["log"].as_str().expect("text");
+    Some(text.trim().parse().expect("a number"))
 }
 
 #[test]

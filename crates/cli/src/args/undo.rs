@@ -33,7 +33,7 @@ impl Declaration for Undo {
     const SHAPE: Shape = Shape {
         operands: Operands::AtMost(1),
         usage: "[OPTIONS] [ID]",
-        about: "Bring back containers, volumes and networks that were removed: the last, or those of a removal",
+        about: "Bring back containers, volumes, networks and images that were removed: the last, or those of a removal",
         aliases: &[],
         interspersed: true,
         refused: &[],
