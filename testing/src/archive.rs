@@ -41,6 +41,21 @@ impl Layer {
         Self::default()
     }
 
+    /// One file, `noise`, of `size` bytes (rounded down to eights) that do not compress and are others for each `seed`.
+    pub fn noise(seed: u64, size: usize) -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .take(size / 8)
+        .flatten()
+        .collect();
+        Self::new().file("noise", bytes)
+    }
+
     /// A file of mode 0644.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         self.file_with_mode(name, content, 0o644)

@@ -7,21 +7,6 @@ use fs_err as fs;
 use havre_testing::{Compression, Image, Layer, Registry, Surroundings, TestEngine};
 use serde_json::Value;
 
-/// A layer of a few megabytes that don't compress.
-fn noise(seed: u64, size: usize) -> Layer {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
-    let bytes: Vec<u8> = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .take(size / 8)
-    .flatten()
-    .collect();
-    Layer::new().file("noise", bytes)
-}
-
 fn layer_dirs(engine: &TestEngine) -> Vec<PathBuf> {
     let dirs = fs::read_dir(engine.root().join("layers")).expect("layers");
     let mut dirs: Vec<_> = dirs.map(|dir| dir.expect("a layer").path()).collect();
@@ -68,7 +53,7 @@ const CHECK: &[&str] = &["system", "check", "--format", "json"];
 #[test]
 fn every_kind_of_damage_is_named_and_repaired_from_the_registry_under_running_containers() {
     let (engine, registry) = (TestEngine::start(), Registry::start());
-    let image = Image::busybox().with_layer(&noise(1, 3 << 20));
+    let image = Image::busybox().with_layer(&Layer::noise(1, 3 << 20));
     registry.publish("team/app", "v1", &image, Compression::Gzip);
     let name = registry.name("team/app:v1");
     engine.ok(["pull", "-q", &name]);
@@ -163,7 +148,7 @@ fn documents_and_kept_layers_are_repaired_too() {
         config: "[storage]\nkeep-compressed = \"always\"\n".to_owned(),
         ..Surroundings::default()
     });
-    let image = Image::busybox().with_layer(&noise(2, 1 << 20));
+    let image = Image::busybox().with_layer(&Layer::noise(2, 1 << 20));
     registry.publish("app", "v1", &image, Compression::Gzip);
     let name = registry.name("app:v1");
     engine.ok(["pull", "-q", &name]);
@@ -241,7 +226,7 @@ fn documents_and_kept_layers_are_repaired_too() {
 #[test]
 fn what_has_no_origin_says_what_to_do_and_that_helps() {
     let engine = TestEngine::start();
-    let image = Image::busybox().with_layer(&noise(3, 1 << 20));
+    let image = Image::busybox().with_layer(&Layer::noise(3, 1 << 20));
     engine.load(&image, "app");
     let dir = layer_dir(&engine, "app", 1);
     if !dir.join("layer.erofs").exists() {
@@ -261,7 +246,7 @@ fn what_has_no_origin_says_what_to_do_and_that_helps() {
 #[test]
 fn a_layer_that_vanished_does_not_take_its_image_along() {
     let (engine, registry) = (TestEngine::start(), Registry::start());
-    let image = Image::busybox().with_layer(&noise(5, 1 << 20));
+    let image = Image::busybox().with_layer(&Layer::noise(5, 1 << 20));
     registry.publish("app", "v1", &image, Compression::Gzip);
     let name = registry.name("app:v1");
     engine.ok(["pull", "-q", &name]);
@@ -299,7 +284,7 @@ fn a_layer_that_vanished_does_not_take_its_image_along() {
 #[test]
 fn a_registry_that_is_gone_or_wants_a_password_is_named() {
     let (engine, registry) = (TestEngine::start(), Registry::start());
-    let image = Image::busybox().with_layer(&noise(4, 1 << 20));
+    let image = Image::busybox().with_layer(&Layer::noise(4, 1 << 20));
     registry.publish("app", "v1", &image, Compression::Gzip);
     let name = registry.name("app:v1");
     engine.ok(["pull", "-q", &name]);
@@ -340,7 +325,7 @@ fn a_migration_survives_kills_and_leaves_running_containers_alone() {
     for number in 0..images {
         let mut image = Image::busybox();
         for layer in 0..3 {
-            image = image.with_layer(&noise(100 * number + layer, 2 << 20));
+            image = image.with_layer(&Layer::noise(100 * number + layer, 2 << 20));
         }
         engine.load(&image, &format!("app{number}"));
     }
@@ -469,7 +454,7 @@ fn wrong_words_are_explained() {
 fn a_check_beside_other_work_finds_nothing() {
     let (engine, registry) = (TestEngine::start(), Registry::start());
     for number in 0..4 {
-        let image = Image::busybox().with_layer(&noise(1000 + number, 4 << 20));
+        let image = Image::busybox().with_layer(&Layer::noise(1000 + number, 4 << 20));
         registry.publish("app", &format!("v{number}"), &image, Compression::Gzip);
     }
     let done = std::sync::atomic::AtomicBool::new(false);

@@ -229,7 +229,7 @@ fn committed_with_changes() {
 #[test]
 fn saved_into_a_file() {
     let engine = TestEngine::start();
-    engine.load(&Image::busybox().with_layer(&crate::noise(3 << 20)), "app:v1");
+    engine.load(&Image::busybox().with_layer(&Layer::noise(0, 3 << 20)), "app:v1");
     let streamed = engine.cmd("save app:v1").run().stdout;
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("app.tar");

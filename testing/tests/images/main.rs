@@ -18,21 +18,6 @@ fn repositories(engine: &TestEngine) -> Vec<String> {
     names
 }
 
-/// A layer whose bytes do not compress, so that a cut in the middle is one.
-fn noise(size: usize) -> Layer {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let bytes: Vec<u8> = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .take(size / 8)
-    .flatten()
-    .collect();
-    Layer::new().file("noise", bytes)
-}
-
 // ---- pull --------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -240,7 +225,7 @@ fn strangers_log_in() {
 #[test]
 fn a_cut_download_is_resumed() {
     let (engine, registry) = (TestEngine::start(), Registry::start());
-    let image = Image::busybox().with_layer(&noise(4 << 20));
+    let image = Image::busybox().with_layer(&Layer::noise(0, 4 << 20));
     registry.publish("app", "latest", &image, Compression::Gzip);
     let layer = digest_of(&Compression::Gzip.compress(&image.layers[1]));
     registry.fail("GET", &layer, Some(2), Action::CutAfter(1 << 20));
@@ -614,7 +599,7 @@ fn disk_usage_counts_kept_compressed_layers_and_gives_them_up() {
     }
     let engine = TestEngine::with_config("[storage]\nkeep-compressed = \"always\"\n");
     let registry = Registry::start();
-    let image = Image::from_layers([noise(3 << 20)]);
+    let image = Image::from_layers([Layer::noise(0, 3 << 20)]);
     registry.publish("app", "v1", &image, Compression::Gzip);
     let name = registry.name("app:v1");
     engine.ok(["pull", &name]);

@@ -7,9 +7,8 @@ use serde_json::json;
 
 use crate::args::plan::{PlanFlags, PruneFlags};
 use crate::commands::image::rm::Removed;
-use crate::commands::{Done, image, prompt};
+use crate::commands::{image, prompt};
 use crate::error::CliError;
-use crate::exit_status::ExitStatus;
 use crate::format::listing::Layout;
 use crate::format::{short_id, size};
 use crate::session::Session;
@@ -93,13 +92,24 @@ const LAYOUT: Layout = Layout {
     ],
 };
 
-/// Shows the plan of a command and changes nothing.
-pub(crate) async fn dry_run(session: &Session, request: &Request<'_>, format: Option<&str>) -> Done {
-    let mut plan = fetch(session, request).await?.ok_or_else(|| {
+/// With `--dry-run` the plan of a command is shown, and there is nothing else to do.
+pub(crate) async fn shown(
+    session: &Session,
+    flags: &PlanFlags,
+    request: &Request<'_>,
+) -> Result<bool, CliError> {
+    if !flags.dry_run {
+        return match flags.format {
+            Some(_) => Err(CliError::Invalid(
+                "--format is for the plan: use it with --dry-run".to_owned(),
+            )),
+            None => Ok(false),
+        };
+    }
+    let plan = fetch(session, request).await?.ok_or_else(|| {
         CliError::Invalid("this engine makes no plans: --dry-run needs a Havre engine".to_owned())
     })?;
-    plan.images_kept |= request.keep;
-    match format {
+    match flags.format.as_deref() {
         Some("json") => {
             let text = serde_json::to_string(&plan).map_err(|error| CliError::Invalid(error.to_string()))?;
             session.printer.line(&text);
@@ -107,17 +117,7 @@ pub(crate) async fn dry_run(session: &Session, request: &Request<'_>, format: Op
         None | Some("" | "table") => session.printer.out(&plan.text(session)?),
         format => session.printer.out(&LAYOUT.render(format, false, &plan.rows())?),
     }
-    Ok(ExitStatus::SUCCESS)
-}
-
-/// `--format` is for the plan.
-pub(crate) fn check(flags: &PlanFlags) -> Result<(), CliError> {
-    if flags.format.is_some() && !flags.dry_run {
-        return Err(CliError::Invalid(
-            "--format is for the plan: use it with --dry-run".to_owned(),
-        ));
-    }
-    Ok(())
+    Ok(true)
 }
 
 /// The prune of one kind of things: shows what would go, or asks and has just that removed; an engine without plans is
@@ -130,9 +130,7 @@ pub(crate) async fn prune(
     (kind, title): (&str, &str),
     removal: impl Future<Output = Result<(String, i64), CliError>>,
 ) -> Result<Option<(String, i64)>, CliError> {
-    check(&flags.plan)?;
-    if flags.plan.dry_run {
-        dry_run(session, request, flags.plan.format.as_deref()).await?;
+    if shown(session, &flags.plan, request).await? {
         return Ok(None);
     }
     let agreed = match flags.force {
@@ -156,8 +154,11 @@ async fn fetch(session: &Session, request: &Request<'_>) -> Result<Option<Plan>,
         .post("/havre/plan")
         .query_some("filters", request.filters.as_deref())
         .json(request);
-    match call.answer().await {
-        Ok(plan) => Ok(Some(plan)),
+    match call.answer::<Plan>().await {
+        Ok(mut plan) => {
+            plan.images_kept |= request.keep;
+            Ok(Some(plan))
+        }
         Err(CliError::Daemon { status: 404, message }) if message == "page not found" => Ok(None),
         Err(error) => Err(error),
     }
@@ -169,10 +170,7 @@ pub(crate) async fn confirm(
     warning: &str,
     request: &Request<'_>,
 ) -> Result<Option<Plan>, CliError> {
-    let mut plan = fetch(session, request).await?;
-    if let Some(plan) = &mut plan {
-        plan.images_kept |= request.keep;
-    }
+    let plan = fetch(session, request).await?;
     let mut text = warning.to_owned();
     if let Some(plan) = plan.as_ref().filter(|_| session.printer.out_is_terminal()) {
         text.push_str(&format!("\n{}\n", plan.text(session)?));

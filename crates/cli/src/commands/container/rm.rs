@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use crate::args::container::rm::Rm;
 use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
+use crate::exit_status::ExitStatus;
 use crate::session::Session;
 
 /// No more requests at once.
@@ -12,21 +13,20 @@ const AT_ONCE: usize = 50;
 
 /// `docker rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
-    plan::check(&args.plan)?;
-    if args.plan.dry_run {
-        if args.link {
-            return Err(CliError::Invalid(
-                "--dry-run shows no links: leave out one of --dry-run and --link".to_owned(),
-            ));
-        }
-        let request = plan::Request {
-            command: "container rm",
-            names: &args.operands,
-            force: args.force,
-            volumes: args.volumes,
-            ..plan::Request::default()
-        };
-        return plan::dry_run(session, &request, args.plan.format.as_deref()).await;
+    if args.plan.dry_run && args.link {
+        return Err(CliError::Invalid(
+            "--dry-run shows no links: leave out one of --dry-run and --link".to_owned(),
+        ));
+    }
+    let request = plan::Request {
+        command: "container rm",
+        names: &args.operands,
+        force: args.force,
+        volumes: args.volumes,
+        ..plan::Request::default()
+    };
+    if plan::shown(session, &args.plan, &request).await? {
+        return Ok(ExitStatus::SUCCESS);
     }
     let client = session.client()?;
     let mut failures = Failures::default();

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::args::image::rm::Rm;
 use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
+use crate::exit_status::ExitStatus;
 use crate::session::Session;
 
 /// One thing that was removed.
@@ -30,17 +31,16 @@ impl Removed {
 
 /// `docker rmi`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
-    plan::check(&args.plan)?;
-    if args.plan.dry_run {
-        let request = plan::Request {
-            command: "image rm",
-            names: &args.operands,
-            force: args.force,
-            no_prune: args.no_prune,
-            keep: args.keep.keep,
-            ..plan::Request::default()
-        };
-        return plan::dry_run(session, &request, args.plan.format.as_deref()).await;
+    let request = plan::Request {
+        command: "image rm",
+        names: &args.operands,
+        force: args.force,
+        no_prune: args.no_prune,
+        keep: args.keep.keep,
+        ..plan::Request::default()
+    };
+    if plan::shown(session, &args.plan, &request).await? {
+        return Ok(ExitStatus::SUCCESS);
     }
     let mut failures = Failures::default();
     let mut show = |outcome: Result<Vec<Removed>, CliError>| {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::args::system::prune::Prune;
 use crate::commands::{Done, builder, container, image, plan, prompt, volume};
 use crate::error::CliError;
+use crate::exit_status::ExitStatus;
 use crate::session::Session;
 use crate::spec::filters::filters;
 
@@ -22,7 +23,6 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
             "ERROR: The \"until\" filter is not supported with \"--volumes\"".to_owned(),
         ));
     }
-    plan::check(&args.removal.plan)?;
     let request = plan::Request {
         command: "system prune",
         all: args.all,
@@ -31,8 +31,8 @@ pub(crate) async fn prune(session: &Session, args: Prune) -> Done {
         keep: args.keep.keep,
         ..plan::Request::default()
     };
-    if args.removal.plan.dry_run {
-        return plan::dry_run(session, &request, args.removal.plan.format.as_deref()).await;
+    if plan::shown(session, &args.removal.plan, &request).await? {
+        return Ok(ExitStatus::SUCCESS);
     }
     let agreed = match args.removal.force {
         true => None,

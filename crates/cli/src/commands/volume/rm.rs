@@ -3,19 +3,19 @@
 use crate::args::volume::rm::Rm;
 use crate::commands::{Done, Failures, plan};
 use crate::error::CliError;
+use crate::exit_status::ExitStatus;
 use crate::session::Session;
 
 /// `docker volume rm`.
 pub(crate) async fn rm(session: &Session, args: Rm) -> Done {
-    plan::check(&args.plan)?;
-    if args.plan.dry_run {
-        let request = plan::Request {
-            command: "volume rm",
-            names: &args.operands,
-            force: args.force,
-            ..plan::Request::default()
-        };
-        return plan::dry_run(session, &request, args.plan.format.as_deref()).await;
+    let request = plan::Request {
+        command: "volume rm",
+        names: &args.operands,
+        force: args.force,
+        ..plan::Request::default()
+    };
+    if plan::shown(session, &args.plan, &request).await? {
+        return Ok(ExitStatus::SUCCESS);
     }
     let client = session.client()?;
     let mut failures = Failures::default();
