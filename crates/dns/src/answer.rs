@@ -145,7 +145,7 @@ fn on(network: Seen<'_>, name: &str) -> Option<Found> {
     hosts.peek()?;
     let mut found = Found::default();
     for host in hosts {
-        found.ipv4.push(host.address);
+        found.ipv4.extend(host.address);
         found.ipv6.extend(host.ipv6);
     }
     Some(found)
@@ -160,7 +160,7 @@ fn reverse<'a>(query: &Query, mut networks: impl Iterator<Item = Seen<'a>>) -> O
     }
     networks.find_map(|network| {
         let host = network.names.hosts.iter().find(|host| match ip {
-            IpAddr::V4(ip) => host.address == ip,
+            IpAddr::V4(ip) => host.address == Some(ip),
             IpAddr::V6(ip) => host.ipv6 == Some(ip),
         })?;
         let name = format!("{}.{}.", host.names.first()?, network.names.network);
@@ -177,8 +177,9 @@ mod tests {
 
     fn shop() -> Vec<Names> {
         let host = |last: u8, names: &[&str]| Host {
-            address: Ipv4Addr::new(172, 18, 0, last),
-            ipv6: (last == 9).then(|| Ipv6Addr::new(0xfd18, 0, 0, 0, 0, 0, 0, 9)),
+            // One has none.
+            address: (last != 6).then(|| Ipv4Addr::new(172, 18, 0, last)),
+            ipv6: matches!(last, 6 | 9).then(|| Ipv6Addr::new(0xfd18, 0, 0, 0, 0, 0, 0, last.into())),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
         };
         vec![
@@ -188,7 +189,7 @@ mod tests {
             },
             Names {
                 network: "back".to_owned(),
-                hosts: vec![host(9, &["db", "deep.name"])],
+                hosts: vec![host(9, &["db", "deep.name"]), host(6, &["six"])],
             },
         ]
     }
@@ -263,6 +264,12 @@ mod tests {
         assert_eq!(ipv6("deep.name."), Some(vec!["fd18::9".to_owned()]));
         assert_eq!(ipv6("db.back."), Some(vec!["fd18::9".to_owned()]));
         assert_eq!(ipv6("example.com."), None);
+        assert_eq!(ipv6("six."), Some(vec!["fd18::6".to_owned()]));
+        assert_eq!(
+            ask("six.", RecordType::A),
+            Some(Vec::new()),
+            "known, but without such an address"
+        );
         let reverse = format!("9.{}8.1.d.f.ip6.arpa.", "0.".repeat(27));
         assert_eq!(ask(&reverse, RecordType::PTR), Some(vec!["db.back.".to_owned()]));
         let other = format!("8.{}8.1.d.f.ip6.arpa.", "0.".repeat(27));
@@ -307,7 +314,7 @@ mod tests {
             network: "n".to_owned(),
             hosts: (1..=100)
                 .map(|last| Host {
-                    address: Ipv4Addr::new(10, 0, 0, last),
+                    address: Some(Ipv4Addr::new(10, 0, 0, last)),
                     ipv6: None,
                     names: vec!["all".to_owned()],
                 })

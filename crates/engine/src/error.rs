@@ -154,7 +154,7 @@ impl From<havre_network::NetworkError> for EngineError {
         let kind = match &error {
             E::AddressInUse { .. }
             | E::AddressOutside { .. }
-            | E::NoIpv6 { .. }
+            | E::NoAddresses { .. }
             | E::InvalidInterfaceName { .. }
             | E::InterfaceTaken { .. }
             | E::ParentMissing { .. }

@@ -1,7 +1,7 @@
 //! Bridges: interface, subnet, and what the host must allow for them.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -22,9 +22,9 @@ const MTU_MAX: u32 = 1500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bridge {
     pub(crate) index: u32,
-    pub(crate) subnet: Ipv4Net,
-    pub(crate) gateway: Ipv4Addr,
-    /// Its IPv6 address with the prefix of the subnet.
+    /// Its address, as its containers know it, with the prefix of the subnet.
+    pub(crate) ipv4: Option<Ipv4Net>,
+    /// The same in IPv6.
     pub(crate) ipv6: Option<Ipv6Net>,
     pub(crate) mtu: u32,
     /// Whether it was made just now.
@@ -71,7 +71,7 @@ pub(crate) fn ensure_default(
     };
     // From the choice of a subnet until its route is there, no other engine may choose.
     let _turn = turn();
-    ensure(&wanted, |routes| {
+    let choose = |routes: &[Route]| {
         let remembered = remembered.filter(|subnet| config.pools.contains(subnet));
         let pools: Vec<_> = remembered
             .into_iter()
@@ -81,8 +81,12 @@ pub(crate) fn ensure_default(
         let gateway = Ipv4Addr::from_bits(subnet.network().to_bits() + 1);
         Ipv4Net::new(gateway, subnet.prefix_len())
             .map_err(|_| NetworkError::PoolsExhausted { family: "IPv4" })
-    })
+    };
+    ensure(&wanted, Some(&choose))
 }
+
+/// Says which IPv4 address a bridge gets, as the host's routes are.
+pub(crate) type Choose<'a> = &'a dyn Fn(&[Route]) -> Result<Ipv4Net, NetworkError>;
 
 /// The first address of an IPv6 subnet, with its prefix.
 pub(crate) fn first_host(subnet: Ipv6Net) -> Ipv6Net {
@@ -90,11 +94,8 @@ pub(crate) fn first_host(subnet: Ipv6Net) -> Ipv6Net {
     Ipv6Net::new(first, subnet.prefix_len()).unwrap_or(subnet)
 }
 
-/// Finds a bridge or makes it; `address` says what it gets when it has none.
-pub(crate) fn ensure(
-    wanted: &Wanted<'_>,
-    address: impl Fn(&[Route]) -> Result<Ipv4Net, NetworkError>,
-) -> Result<Bridge, NetworkError> {
+/// Finds a bridge or makes it; `address` says what it gets when it has none. `None`: no IPv4 at all.
+pub(crate) fn ensure(wanted: &Wanted<'_>, address: Option<Choose<'_>>) -> Result<Bridge, NetworkError> {
     let name = wanted.interface;
     let mut host = connection()?;
     let failed = |action: &'static str| {
@@ -121,19 +122,24 @@ pub(crate) fn ensure(
             IpNet::V4(address) if *index == found.index => Some(*address),
             _ => None,
         });
-        let address = match known {
-            Some(address) => address,
-            None => {
+        let ipv4 = match (known, address) {
+            (_, None) => {
+                host.execute(vec![netlink::set_up(found.index)])
+                    .map_err(failed("set up"))?;
+                None
+            }
+            (Some(known), _) => Some(known),
+            (None, Some(address)) => {
                 let address = address(&routes)?;
                 let mut requests = vec![netlink::set_up(found.index)];
                 if !wanted.unnumbered {
                     requests.push(netlink::add_address(found.index, address.into()));
                 }
                 host.execute(requests).map_err(failed("give an address to"))?;
-                address
+                Some(address)
             }
         };
-        allow(wanted)?;
+        allow(wanted, ipv4.is_some())?;
         let missing: Vec<_> = wanted
             .ipv6_addresses()
             .filter(|address| !own(address))
@@ -144,29 +150,29 @@ pub(crate) fn ensure(
         }
         return Ok(Bridge {
             index: found.index,
-            subnet: address.trunc(),
-            gateway: address.addr(),
+            ipv4,
             ipv6: wanted.ipv6,
             mtu: found.mtu,
             fresh: false,
         });
     }
 
-    let address = address(&routes)?;
+    let ipv4 = address.map(|address| address(&routes)).transpose()?;
+    let own = ipv4.map(|net| IpAddr::V4(net.addr()));
+    let own = own.or(wanted.ipv6.map(|net| IpAddr::V6(net.addr())));
+    let own = own.ok_or_else(|| NetworkError::NoSubnet {
+        network: name.to_owned(),
+    })?;
     let mtu = wanted.mtu.unwrap_or_else(|| uplink_mtu(&links, &routes));
-    host.execute(vec![netlink::add_bridge(
-        name,
-        mtu,
-        MacAddress::from_ip(address.addr()),
-    )])
-    .map_err(failed("create"))?;
+    host.execute(vec![netlink::add_bridge(name, mtu, MacAddress::from_ip(own))])
+        .map_err(failed("create"))?;
     let finish = || -> Result<u32, NetworkError> {
         let index = netlink::link_index(name)
             .and_then(|index| index.ok_or_else(|| io::ErrorKind::NotFound.into()))
             .map_err(failed("find"))?;
         // A bridge takes IPv6 addresses only after it was allowed to have any.
-        allow(wanted)?;
-        let numbered = (!wanted.unnumbered).then_some(IpNet::V4(address));
+        allow(wanted, ipv4.is_some())?;
+        let numbered = ipv4.filter(|_| !wanted.unnumbered).map(IpNet::V4);
         let addresses = numbered.into_iter().chain(wanted.ipv6_addresses());
         let requests: Vec<_> = addresses
             .map(|address| netlink::add_address(index, address))
@@ -181,8 +187,7 @@ pub(crate) fn ensure(
     match finish() {
         Ok(index) => Ok(Bridge {
             index,
-            subnet: address.trunc(),
-            gateway: address.addr(),
+            ipv4,
             ipv6: wanted.ipv6,
             mtu,
             fresh: true,
@@ -276,11 +281,13 @@ fn uplink_mtu(links: &[Link], routes: &[Route]) -> u32 {
 
 /// Forwarding, and 127.0.0.1 as a source on the bridge: what reaches a published port from the host's own 127.0.0.1 is
 /// only rerouted if the bridge may carry it. The table's guard keeps containers from using it the other way.
-fn allow(wanted: &Wanted<'_>) -> Result<(), NetworkError> {
+fn allow(wanted: &Wanted<'_>, ipv4: bool) -> Result<(), NetworkError> {
     let name = wanted.interface;
-    set("/proc/sys/net/ipv4/ip_forward", "1")?;
-    if wanted.from_loopback {
-        set(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"), "1")?;
+    if ipv4 {
+        set("/proc/sys/net/ipv4/ip_forward", "1")?;
+        if wanted.from_loopback {
+            set(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"), "1")?;
+        }
     }
     let ipv6 = format!("/proc/sys/net/ipv6/conf/{name}");
     match fs::exists(&ipv6) {

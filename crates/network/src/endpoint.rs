@@ -87,7 +87,8 @@ pub struct UserNetwork {
     pub id: String,
     /// Among networks of equal priority the first name gives the default route.
     pub name: String,
-    pub ipv4: Ipv4Pool,
+    /// At least one of the two.
+    pub ipv4: Option<Ipv4Pool>,
     pub ipv6: Option<Ipv6Pool>,
     /// No way out and no way in, but to and from the host itself.
     pub internal: bool,
@@ -186,9 +187,9 @@ pub struct EndpointRequest {
     pub container: String,
     /// Ignored where containers share an interface of the host: they are reached without.
     pub ports: Vec<PortRequest>,
-    /// A fixed address inside the network's subnet; `None`: the lowest free one.
+    /// A fixed address inside the network's subnet; `None`: the lowest free one. Only for networks with IPv4.
     pub ip: Option<Ipv4Addr>,
-    /// The same in IPv6. Only for networks that have it.
+    /// The same in IPv6.
     pub ip6: Option<Ipv6Addr>,
     /// Addresses the interface has besides.
     pub link_local: Vec<IpAddr>,
@@ -228,10 +229,9 @@ pub struct Endpoint {
     #[serde(default = "default_network")]
     pub network: String,
     pub container: String,
-    pub ip: Ipv4Addr,
-    /// Length of the subnet's prefix, 0 to 32.
-    pub prefix: u8,
-    pub gateway: Ipv4Addr,
+    /// In a record its parts stand beside the others.
+    #[serde(flatten)]
+    pub ipv4: Option<Ipv4Place>,
     #[serde(default)]
     pub ipv6: Option<Ipv6Place>,
     pub mac: MacAddress,
@@ -246,40 +246,66 @@ pub struct Endpoint {
     pub ports: Vec<PortBinding>,
 }
 
-/// The IPv6 side of an endpoint.
+/// An endpoint in one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ipv6Place {
-    pub ip: Ipv6Addr,
-    /// Length of the subnet's prefix, 0 to 128.
+pub struct Place<A> {
+    pub ip: A,
+    /// Length of the subnet's prefix, in bits.
     pub prefix: u8,
-    pub gateway: Ipv6Addr,
+    pub gateway: A,
 }
 
+pub type Ipv4Place = Place<Ipv4Addr>;
+pub type Ipv6Place = Place<Ipv6Addr>;
+
 impl Endpoint {
-    /// Its published ports that the firewall cannot pass on, and a process of the host has to: those on IPv6 when the
-    /// container has no such address, and those on the host's `::1`, which the kernel takes for nobody else's.
+    /// Its published ports that the firewall cannot pass on, and a process of the host has to: those in a family of which
+    /// the container has no address, and those on the host's `::1`, which the kernel takes for nobody else's.
     pub fn relayed(&self) -> Vec<PortBinding> {
+        let families = self.families();
         let ports = self.ports.iter().copied();
         ports
-            .filter(|binding| match binding.host_ip {
-                IpAddr::V4(_) => false,
-                IpAddr::V6(ip) => self.ipv6.is_none() || ip.is_unspecified() || ip.is_loopback(),
-            })
+            .filter(|binding| families.relayed(binding.host_ip))
             .collect()
+    }
+
+    pub(crate) fn families(&self) -> Families {
+        Families {
+            ipv4: self.ipv4.is_some(),
+            ipv6: self.ipv6.is_some(),
+        }
     }
 
     /// Its addresses, the one to be tried first in front.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let ipv6 = self.ipv6.map(|place| IpAddr::V6(place.ip));
-        ipv6.into_iter().chain([IpAddr::V4(self.ip)]).collect()
+        let ipv4 = self.ipv4.map(|place| IpAddr::V4(place.ip));
+        ipv6.into_iter().chain(ipv4).collect()
     }
 
     /// Where a binding leads when the firewall passes it on.
     pub(crate) fn target(&self, binding: &PortBinding) -> Option<IpAddr> {
         match binding.host_ip {
-            IpAddr::V4(_) => Some(IpAddr::V4(self.ip)),
+            IpAddr::V4(_) => self.ipv4.map(|place| IpAddr::V4(place.ip)),
             IpAddr::V6(ip) if ip.is_loopback() => None,
             IpAddr::V6(_) => self.ipv6.map(|place| IpAddr::V6(place.ip)),
+        }
+    }
+}
+
+/// The families of which somebody has addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Families {
+    pub(crate) ipv4: bool,
+    pub(crate) ipv6: bool,
+}
+
+impl Families {
+    /// Whether what is published at an address of the host has to be relayed.
+    pub(crate) fn relayed(self, host_ip: IpAddr) -> bool {
+        match host_ip {
+            IpAddr::V4(_) => !self.ipv4,
+            IpAddr::V6(ip) => !self.ipv6 || ip.is_unspecified() || ip.is_loopback(),
         }
     }
 }
@@ -296,8 +322,9 @@ fn first_interface() -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeInfo {
     pub interface: String,
-    pub subnet: Ipv4Net,
-    pub gateway: Ipv4Addr,
+    /// The bridge's address with the prefix of the subnet.
+    pub ipv4: Option<Ipv4Net>,
+    /// The same in IPv6.
     pub ipv6: Option<Ipv6Net>,
     pub mtu: u32,
     /// Ordered by container id.
@@ -309,11 +336,23 @@ pub struct BridgeInfo {
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// The address Docker gives to an endpoint with this IP: stable, so that neighbours' ARP caches stay true
-    /// when an address is used again.
-    pub fn from_ip(ip: Ipv4Addr) -> Self {
-        let [a, b, c, d] = ip.octets();
-        Self([0x02, 0x42, a, b, c, d])
+    /// Stable, so that what neighbours remember stays true when an address is used again: in IPv4 the one Docker gave for
+    /// many years, in IPv6 one of a range of its own, with all bits of the address folded into 40.
+    pub fn from_ip(ip: impl Into<IpAddr>) -> Self {
+        match ip.into() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                Self([0x02, 0x42, a, b, c, d])
+            }
+            IpAddr::V6(ip) => {
+                let mut folded = [0x06, 0, 0, 0, 0, 0];
+                // From the end: neighbours differ in their last bytes.
+                for (index, byte) in ip.octets().into_iter().rev().enumerate() {
+                    folded[5 - index % 5] ^= byte;
+                }
+                Self(folded)
+            }
+        }
     }
 }
 
@@ -375,6 +414,10 @@ mod tests {
         assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
         assert_eq!(mac.to_string().parse::<MacAddress>().ok(), Some(mac));
         assert_eq!("02-42-ac-11-00-02".parse::<MacAddress>().ok(), Some(mac));
+        let ipv6 = |text: &str| MacAddress::from_ip(text.parse::<Ipv6Addr>().expect("an address"));
+        assert_ne!(ipv6("fd00::2"), ipv6("fd00::3"));
+        assert_ne!(ipv6("fd00::2"), ipv6("fd00:1::2"));
+        assert_eq!(ipv6("fd00::2").to_string().parse().ok(), Some(ipv6("fd00::2")));
     }
 
     #[test]

@@ -54,8 +54,10 @@ pub enum NetworkError {
         "could not find an available, non-overlapping {family} address pool: every pool overlaps a route of this host"
     )]
     PoolsExhausted { family: &'static str },
-    #[error("network {network} has no IPv6 addresses")]
-    NoIpv6 { network: String },
+    #[error("network {network} has no {family} addresses")]
+    NoAddresses { network: String, family: &'static str },
+    #[error("network {network} has no addresses of either family")]
+    NoSubnet { network: String },
     #[error("the kernel has no IPv6: networks with it cannot be made")]
     Ipv6Missing,
 

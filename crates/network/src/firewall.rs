@@ -38,7 +38,7 @@ use crate::error::NetworkError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Zone {
     pub(crate) bridge: String,
-    pub(crate) subnet: Ipv4Net,
+    pub(crate) ipv4: Option<Ipv4Net>,
     pub(crate) ipv6: Option<Ipv6Net>,
     /// Nothing gets in or out but to and from the host itself.
     pub(crate) internal: bool,
@@ -155,21 +155,23 @@ impl Firewall {
             each(&|Zone { bridge, .. }| format!("        iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n"));
         let postrouting = each(&|zone| {
             let Zone {
-                bridge, subnet, ipv6, ..
+                bridge, ipv4, ipv6, ..
             } = zone;
             let mut rules = String::new();
             if zone.internal {
                 return rules;
             }
-            let ipv6 = ipv6.map(|subnet| format!("ip6 saddr {subnet}"));
-            let from: Vec<_> = [format!("ip saddr {subnet}")].into_iter().chain(ipv6).collect();
-            for from in &from {
+            let from_ipv4 = ipv4.map(|subnet| format!("ip saddr {subnet}"));
+            let from_ipv6 = ipv6.map(|subnet| format!("ip6 saddr {subnet}"));
+            for from in from_ipv4.into_iter().chain(from_ipv6) {
                 if zone.masquerade {
                     rules += &format!("        {from} oifname != \"{bridge}\" masquerade\n");
                 }
                 rules += &format!("        {from} oifname \"{bridge}\" ct status dnat masquerade\n");
             }
-            rules += &format!("        ip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade\n");
+            if ipv4.is_some() {
+                rules += &format!("        ip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade\n");
+            }
             rules
         });
         let closed = each(&|Zone { bridge, internal, .. }| match internal {

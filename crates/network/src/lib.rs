@@ -13,7 +13,7 @@
 //! let sandbox = network.sandbox_create("f00d")?; // path to hand to the runtime
 //! let endpoint = network.connect(&EndpointRequest::new(DEFAULT_NETWORK, "f00d"))?;
 //! # let _ = (sandbox, endpoint);
-//! network.disconnect("f00d")?;
+//! network.disconnect("f00d");
 //! network.sandbox_remove("f00d")?;
 //! # Ok::<(), havre_network::NetworkError>(())
 //! ```
@@ -34,9 +34,9 @@ mod records;
 
 pub use config::{NetworkConfig, default_pools};
 pub use endpoint::{
-    BridgeDriver, BridgeInfo, DEFAULT_NETWORK, Driver, Endpoint, EndpointRequest, Ipv4Pool, Ipv6Place,
-    Ipv6Pool, IpvlanFlag, IpvlanMode, MacAddress, MacvlanMode, ParentDriver, ParseMacError,
-    ParseProtocolError, Pool, PortBinding, PortRequest, Protocol, Sharing, UserNetwork,
+    BridgeDriver, BridgeInfo, DEFAULT_NETWORK, Driver, Endpoint, EndpointRequest, Ipv4Place, Ipv4Pool,
+    Ipv6Place, Ipv6Pool, IpvlanFlag, IpvlanMode, MacAddress, MacvlanMode, ParentDriver, ParseMacError,
+    ParseProtocolError, Place, Pool, PortBinding, PortRequest, Protocol, Sharing, UserNetwork,
 };
 pub use error::NetworkError;
 pub use network::Network;

@@ -14,19 +14,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fs_err as fs;
 use ground::Ground;
 use havre_sys::netns;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use crate::bridge::{self, Bridge};
 use crate::config::{INTERFACE_NAME_MAX, NetworkConfig};
 use crate::endpoint::{
-    DEFAULT_NETWORK, Endpoint, EndpointRequest, Ipv6Place, MacAddress, PortBinding, Sharing, UserNetwork,
+    DEFAULT_NETWORK, Endpoint, EndpointRequest, MacAddress, Place, PortBinding, Sharing, UserNetwork,
 };
 use crate::error::NetworkError;
 use crate::firewall::{self, Element, Firewall};
 use crate::netlink::{self, Connection, Veth};
 use crate::pool::Addresses;
 use crate::ports::{self, Reservation};
-use crate::reaper::{Condemned, Job, Reaper, Removed};
+use crate::reaper::{Condemned, Job, Left, Reaper, Removed};
 use crate::records::{self, Records};
 
 /// Begins the names of a container's interfaces.
@@ -78,18 +78,57 @@ impl Table {
 
 /// The addresses of a network that are given away.
 struct Given {
-    ipv4: Addresses,
+    ipv4: Option<Addresses>,
     ipv6: Option<Addresses>,
 }
 
 impl Given {
-    fn release(&mut self, ip: IpAddr) {
-        match (ip, &mut self.ipv6) {
-            (IpAddr::V4(_), _) => self.ipv4.release(ip),
-            (IpAddr::V6(_), Some(ipv6)) => ipv6.release(ip),
-            (IpAddr::V6(_), None) => {}
+    /// Those of an address's family.
+    fn of(&mut self, ip: IpAddr) -> Option<&mut Addresses> {
+        match ip {
+            IpAddr::V4(_) => self.ipv4.as_mut(),
+            IpAddr::V6(_) => self.ipv6.as_mut(),
         }
     }
+
+    fn release(&mut self, ip: IpAddr) {
+        if let Some(addresses) = self.of(ip) {
+            addresses.release(ip);
+        }
+    }
+
+    /// Takes an address of each family the network has: the one asked for, or the lowest free one.
+    fn take(&mut self, request: &EndpointRequest) -> Result<Taken, NetworkError> {
+        let one = |addresses: &mut Option<Addresses>, wanted: Option<IpAddr>, family| {
+            let Some(addresses) = addresses else {
+                return match wanted {
+                    None => Ok(None),
+                    Some(_) => Err(NetworkError::NoAddresses {
+                        network: request.network.clone(),
+                        family,
+                    }),
+                };
+            };
+            match wanted {
+                Some(ip) => addresses.claim(ip).map(|()| Some(ip)),
+                None => addresses.allocate().map(Some),
+            }
+        };
+        let ipv6 = one(&mut self.ipv6, request.ip6.map(IpAddr::V6), "IPv6")?;
+        match one(&mut self.ipv4, request.ip.map(IpAddr::V4), "IPv4") {
+            Ok(ipv4) => Ok(Taken { ipv4, ipv6 }),
+            Err(error) => {
+                ipv6.into_iter().for_each(|ip| self.release(ip));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The addresses an endpoint got.
+struct Taken {
+    ipv4: Option<IpAddr>,
+    ipv6: Option<IpAddr>,
 }
 
 struct Held {
@@ -126,6 +165,7 @@ impl Network {
         let shared = Arc::downgrade(&table);
         let firewall = Firewall::new(config.table.clone());
         let (watched, known, bridge) = (shared.clone(), records.clone(), config.bridge.clone());
+        let kept = records.clone();
         let filtered = Cell::new(None);
         let watch = move || {
             let Some(table) = watched.upgrade() else { return };
@@ -147,9 +187,16 @@ impl Network {
                 Removed::Published(elements) => {
                     table.withdrawing.retain(|element| !elements.contains(element))
                 }
-                Removed::Addresses(network, addresses) => {
-                    if let Some(given) = table.addresses.get_mut(&network) {
-                        addresses.into_iter().for_each(|ip| given.release(ip));
+                Removed::Endpoint(left) => {
+                    if let Some(given) = table.addresses.get_mut(&left.network) {
+                        left.addresses.iter().for_each(|ip| given.release(*ip));
+                    }
+                    // The record may be a new one's already.
+                    let back = table
+                        .of(&left.container)
+                        .any(|other| other.network == left.network);
+                    if !back && let Err(error) = kept.forget(&left.container, &left.network) {
+                        tracing::warn!(%error, container = left.container, "the record of an endpoint that is gone stays");
                     }
                 }
             }
@@ -246,30 +293,18 @@ impl Network {
         }
     }
 
-    /// Takes a container off all networks. Its ports are free when this returns; interfaces and addresses follow in the
-    /// background. Having no endpoint is no error.
-    pub fn disconnect(&self, container: &str) -> Result<(), NetworkError> {
+    /// Takes a container off all networks. Its ports are free when this returns; rules, interfaces and addresses follow in the
+    /// background, and after them the record. Having no endpoint is no error.
+    pub fn disconnect(&self, container: &str) {
         let endpoints: Vec<_> = {
             let mut table = lock(&self.table);
-            let Some(held) = table.held.remove(container) else {
-                return Ok(());
-            };
-            let endpoints = held.into_values().map(|held| held.endpoint).collect::<Vec<_>>();
+            let held = table.held.remove(container).into_iter().flatten();
+            let endpoints = held.map(|(_, held)| held.endpoint).collect::<Vec<_>>();
             table.withdrawing.extend(endpoints.iter().flat_map(elements));
             endpoints
         };
-        let mut failures = Vec::new();
         for endpoint in endpoints {
-            failures.extend(self.records.forget(container, &endpoint.network).err());
             self.condemn(endpoint);
-        }
-        match failures.pop() {
-            Some(failure) if failures.is_empty() => Err(failure),
-            Some(failure) => {
-                failures.push(failure);
-                gathered(|| format!("container {container}"), failures)
-            }
-            None => Ok(()),
         }
     }
 
@@ -288,8 +323,6 @@ impl Network {
             table.withdrawing.extend(elements(&held.endpoint));
             (held.endpoint, held.reservation)
         };
-        let mut failures = Vec::new();
-        failures.extend(self.records.forget(container, network).err());
         let ports = endpoint.ports.clone();
         let delete = |name: &str| Connection::open()?.execute(vec![netlink::delete_link(name)]);
         let gone = match endpoint.host_interface.as_str() {
@@ -308,14 +341,17 @@ impl Network {
         if !ports.is_empty() {
             self.reaper.settle();
         }
-        failures.extend(self.inherit(container, ports, reservation).err());
-        gathered(|| format!("the endpoint of container {container}"), failures)
+        self.inherit(container, ports, reservation)
     }
 
     fn condemn(&self, endpoint: Endpoint) {
         self.reaper.send(Job::Endpoint(Condemned {
             published: elements(&endpoint),
-            addresses: Some((endpoint.network.clone(), endpoint.addresses())),
+            place: Some(Left {
+                container: endpoint.container.clone(),
+                network: endpoint.network.clone(),
+                addresses: endpoint.addresses(),
+            }),
             inside: endpoint.host_interface.is_empty().then(|| {
                 (
                     self.records.namespace_path(&endpoint.container),
@@ -329,10 +365,10 @@ impl Network {
     /// Lets go of a container's namespace (and disconnects it first, if it still is connected). Having none is no error.
     pub fn sandbox_remove(&self, container: &str) -> Result<(), NetworkError> {
         check_container(container)?;
-        let disconnected = self.disconnect(container);
+        self.disconnect(container);
         self.reaper
             .send(Job::Namespace(self.records.namespace_path(container)));
-        disconnected
+        Ok(())
     }
 
     /// Takes over from an earlier daemon: endpoints of the `live` containers get their ports, addresses and rules back
@@ -343,10 +379,10 @@ impl Network {
         let mut failures = Vec::new();
         for container in self.containers() {
             if !live.contains(container.as_str()) {
-                failures.extend(self.disconnect(&container).err());
+                self.disconnect(&container);
             }
         }
-        for container in self.records.namespaces()? {
+        for container in noted(self.records.namespaces(), &mut failures) {
             if !live.contains(container.as_str()) {
                 self.reaper
                     .send(Job::Namespace(self.records.namespace_path(&container)));
@@ -359,7 +395,10 @@ impl Network {
                 action: "list",
                 object: "network interfaces".to_owned(),
                 source,
-            })?;
+            });
+        // Not knowing what is there is no reason to call everything lost.
+        let listed = links.is_ok();
+        let links = noted(links, &mut failures);
         let endpoints = self.endpoints();
         let known: BTreeSet<&str> = endpoints
             .iter()
@@ -384,10 +423,8 @@ impl Network {
         }
         for endpoint in &endpoints {
             // What is relayed is somebody else's to keep, who outlived the earlier daemon.
-            let relayed = endpoint.relayed();
-            let mut ports = endpoint.ports.clone();
-            ports.retain(|binding| !relayed.contains(binding));
-            let reservation = ports::reserve_again(&ports);
+            let mut reservation = Reservation::default();
+            reservation.complete(&endpoint.ports, &endpoint.relayed());
             let mut table = lock(&self.table);
             let held = table.held.get_mut(&endpoint.container);
             if let Some(held) = held.and_then(|held| held.get_mut(&endpoint.network)) {
@@ -408,13 +445,14 @@ impl Network {
             .all(|endpoint| endpoint.host_interface.is_empty())
         {
             let _rules = lock(&self.rules);
-            if self.firewall.is_installed()? {
+            if noted(self.firewall.is_installed(), &mut failures) {
                 failures.extend(self.firewall.remove().err());
             }
         }
         let gone = |endpoint: &&Endpoint| {
             !netns::is_kept(&self.records.namespace_path(&endpoint.container))
-                || !endpoint.host_interface.is_empty()
+                || listed
+                    && !endpoint.host_interface.is_empty()
                     && !links.iter().any(|link| link.name == endpoint.host_interface)
         };
         let lost: BTreeSet<String> = endpoints
@@ -457,7 +495,7 @@ impl Network {
         })
     }
 
-    /// Somebody listens at all ports of a container that are to be relayed.
+    /// Somebody listens at all ports of a container that are to be relayed, and at no others.
     pub fn relayed(&self, container: &str) {
         let mut table = lock(&self.table);
         for held in table
@@ -468,6 +506,7 @@ impl Network {
         {
             let relayed = held.endpoint.relayed();
             held.reservation.release(&relayed);
+            held.reservation.complete(&held.endpoint.ports, &relayed);
         }
     }
 
@@ -493,52 +532,34 @@ impl Network {
             .flat_map(|endpoint| endpoint.ports.iter().copied())
             .collect();
         let publishes = ground.sharing.is_none()
-            && self.gives_route(&table, request)
+            && self.publishes(&table, request, ground.families())
             && table.of(&container).all(|endpoint| endpoint.ports.is_empty());
         let wanted = if publishes { &request.ports[..] } else { &[] };
-        let relayed = |ip: IpAddr| match ip {
-            IpAddr::V4(_) => false,
-            IpAddr::V6(ip) => ground.ipv6.is_none() || ip.is_unspecified() || ip.is_loopback(),
-        };
-        let (ports, reservation) = ports::reserve(wanted, &taken, relayed)?;
+        let (ports, reservation) = ports::reserve(wanted, &taken, |ip| ground.families().relayed(ip))?;
         let interface = self.interface_for(&table, request)?;
         let given = table
             .addresses
             .entry(network.clone())
             .or_insert_with(|| ground.given());
-        let mut ipv6 = None;
-        if let Some(subnet) = ground.ipv6 {
-            let addresses = given.ipv6.get_or_insert_with(|| ground.given_ipv6(subnet));
-            let ip = match request.ip6 {
-                Some(ip) => addresses.claim(ip).map(|()| ip)?,
-                None => match addresses.allocate()? {
-                    IpAddr::V6(ip) => ip,
-                    IpAddr::V4(_) => return Err(NetworkError::NoIpv6 { network }),
-                },
-            };
-            ipv6 = Some(Ipv6Place {
+        let taken = given.take(request)?;
+        let ipv4 = taken.ipv4.zip(ground.ipv4).and_then(|(ip, net)| match ip {
+            IpAddr::V4(ip) => Some(Place {
                 ip,
-                prefix: subnet.prefix_len(),
-                gateway: subnet.addr(),
-            });
-        } else if request.ip6.is_some() {
-            return Err(NetworkError::NoIpv6 { network });
-        }
-        let ip = match request.ip {
-            Some(ip) => given.ipv4.claim(ip).map(|()| IpAddr::V4(ip)),
-            None => given.ipv4.allocate(),
-        };
-        let ip = match ip {
-            Ok(IpAddr::V4(ip)) => ip,
-            outcome => {
-                if let Some(place) = ipv6 {
-                    given.release(place.ip.into());
-                }
-                let subnet = ground.subnet.into();
-                return Err(outcome
-                    .err()
-                    .unwrap_or(NetworkError::AddressesExhausted { subnet }));
-            }
+                prefix: net.prefix_len(),
+                gateway: net.addr(),
+            }),
+            IpAddr::V6(_) => None,
+        });
+        let ipv6 = taken.ipv6.zip(ground.ipv6).and_then(|(ip, net)| match ip {
+            IpAddr::V6(ip) => Some(Place {
+                ip,
+                prefix: net.prefix_len(),
+                gateway: net.addr(),
+            }),
+            IpAddr::V4(_) => None,
+        });
+        let Some(first) = taken.ipv4.or(taken.ipv6) else {
+            return Err(NetworkError::NoSubnet { network });
         };
         let id = random_id();
         let endpoint = Endpoint {
@@ -549,11 +570,9 @@ impl Network {
             id,
             network: network.clone(),
             container: container.clone(),
-            ip,
-            prefix: ground.subnet.prefix_len(),
-            gateway: ground.gateway,
+            ipv4,
             ipv6,
-            mac: request.mac.unwrap_or_else(|| MacAddress::from_ip(ip)),
+            mac: request.mac.unwrap_or_else(|| MacAddress::from_ip(first)),
             interface,
             priority: request.priority,
             ports,
@@ -643,21 +662,15 @@ impl Network {
             .and_then(|mut host| host.execute(requests))
             .map_err(failed("create"))?;
 
-        let outside = || NetworkError::AddressOutside {
-            ip: endpoint.ip.into(),
-            subnet: ground.subnet.into(),
-        };
-        let mut addresses = vec![IpNet::V4(
-            Ipv4Net::new(endpoint.ip, endpoint.prefix).map_err(|_| outside())?,
-        )];
-        if let Some(place) = endpoint.ipv6 {
-            let address = Ipv6Net::new(place.ip, place.prefix).map_err(|_| outside())?;
-            addresses.push(address.into());
-        }
-        for ip in &request.link_local {
-            let prefix = if ip.is_ipv4() { 16 } else { 64 };
-            addresses.push(IpNet::new(*ip, prefix).map_err(|_| outside())?);
-        }
+        let ipv4 = endpoint.ipv4.map(|place| (IpAddr::V4(place.ip), place.prefix));
+        let ipv6 = endpoint.ipv6.map(|place| (IpAddr::V6(place.ip), place.prefix));
+        let link_local = request.link_local.iter();
+        let link_local = link_local.map(|ip| (*ip, if ip.is_ipv4() { 16 } else { 64 }));
+        let addresses = ipv4.into_iter().chain(ipv6).chain(link_local);
+        let addresses: Result<Vec<_>, _> = addresses.map(|(ip, prefix)| IpNet::new(ip, prefix)).collect();
+        let addresses = addresses.map_err(|_| NetworkError::NoSubnet {
+            network: endpoint.network.clone(),
+        })?;
         let hops = if routes { self.hops(endpoint) } else { Vec::new() };
         let name = endpoint.interface.as_str();
         let host_side = ground.sharing.is_none();
@@ -745,6 +758,14 @@ fn elements(endpoint: &Endpoint) -> Vec<Element> {
             })
         })
         .collect()
+}
+
+/// What an outcome has, or nothing and its failure among the others.
+fn noted<T: Default>(outcome: Result<T, NetworkError>, failures: &mut Vec<NetworkError>) -> T {
+    outcome.unwrap_or_else(|failure| {
+        failures.push(failure);
+        T::default()
+    })
 }
 
 fn gathered(object: impl FnOnce() -> String, failures: Vec<NetworkError>) -> Result<(), NetworkError> {

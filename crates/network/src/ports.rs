@@ -28,6 +28,39 @@ impl Reservation {
     pub(crate) fn release(&mut self, bindings: &[PortBinding]) {
         self.sockets.retain(|(binding, _)| !bindings.contains(binding));
     }
+
+    /// Reserves those of `bindings` that are neither `relayed` nor reserved yet: an earlier daemon had them, or somebody who
+    /// relayed them no longer does. A port that another program took meanwhile stays published, since the firewall comes
+    /// first; the other program is named in the log.
+    pub(crate) fn complete(&mut self, bindings: &[PortBinding], relayed: &[PortBinding]) {
+        for binding in bindings {
+            if relayed.contains(binding) || self.sockets.iter().any(|(known, _)| known == binding) {
+                continue;
+            }
+            match open(binding.protocol, binding.host_ip, binding.host_port, false) {
+                Ok((_, socket)) => self.sockets.push((*binding, socket)),
+                Err(error) => {
+                    let address = SocketAddr::new(binding.host_ip, binding.host_port);
+                    let protocol = binding.protocol;
+                    tracing::warn!(%error, "published port {address}/{protocol} could not be reserved again");
+                }
+            }
+        }
+    }
+
+    /// Of ports that are to be relayed from now on only their places are held, so that somebody else can listen.
+    pub(crate) fn make_way(&mut self, relayed: &[PortBinding]) {
+        for (binding, socket) in self
+            .sockets
+            .extract_if(.., |(binding, _)| relayed.contains(binding))
+            .collect::<Vec<_>>()
+        {
+            drop(socket);
+            if let Ok((_, place)) = open(binding.protocol, binding.host_ip, binding.host_port, true) {
+                self.sockets.push((binding, place));
+            }
+        }
+    }
 }
 
 /// Whether this host can listen on IPv6 addresses.
@@ -56,26 +89,6 @@ pub(crate) fn reserve(
     }
     let bindings = sockets.iter().map(|(binding, _)| *binding).collect();
     Ok((bindings, Reservation { sockets }))
-}
-
-/// Reserves again what an earlier daemon had reserved. A port that another program took meanwhile stays published, since
-/// the firewall comes first; the other program is named in the log.
-pub(crate) fn reserve_again(bindings: &[PortBinding]) -> Reservation {
-    let sockets = bindings
-        .iter()
-        .filter_map(
-            |binding| match open(binding.protocol, binding.host_ip, binding.host_port, false) {
-                Ok((_, socket)) => Some((*binding, socket)),
-                Err(error) => {
-                    let address = SocketAddr::new(binding.host_ip, binding.host_port);
-                    let protocol = binding.protocol;
-                    tracing::warn!(%error, "published port {address}/{protocol} could not be reserved again");
-                    None
-                }
-            },
-        )
-        .collect();
-    Reservation { sockets }
 }
 
 fn conflicts(binding: &PortBinding, protocol: Protocol, ip: IpAddr, port: u16) -> bool {

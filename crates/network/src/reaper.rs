@@ -31,9 +31,17 @@ pub(crate) struct Condemned {
     /// An interface in a namespace: left to that, the kernel would remove it some time later, and its hardware address
     /// would be in use until then.
     pub(crate) inside: Option<(PathBuf, String)>,
-    /// Network and addresses, free when the interface is gone.
-    pub(crate) addresses: Option<(String, Vec<IpAddr>)>,
+    /// Forgotten when the interface is gone.
+    pub(crate) place: Option<Left>,
     pub(crate) published: Vec<Element>,
+}
+
+/// What an endpoint leaves behind when everything that was made for it is gone: its record, and its addresses.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) container: String,
+    pub(crate) network: String,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 /// Something to remove, or somebody who waits for it.
@@ -51,7 +59,7 @@ pub(crate) enum Job {
 /// What the reaper tells its owner.
 pub(crate) enum Removed {
     Published(Vec<Element>),
-    Addresses(String, Vec<IpAddr>),
+    Endpoint(Left),
 }
 
 /// The thread that removes. It ends when this is dropped, after what it was sent before.
@@ -197,8 +205,8 @@ fn work(
         if let Err(error) = delete_links(&interfaces) {
             tracing::warn!(%error, ?interfaces, "interfaces could not be removed");
         }
-        for (network, addresses) in endpoints.into_iter().filter_map(|endpoint| endpoint.addresses) {
-            removed(Removed::Addresses(network, addresses));
+        for left in endpoints.into_iter().filter_map(|endpoint| endpoint.place) {
+            removed(Removed::Endpoint(left));
         }
         answer(flushed);
     }

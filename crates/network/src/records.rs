@@ -201,16 +201,18 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::endpoint::MacAddress;
+    use crate::endpoint::{MacAddress, Place};
 
     fn endpoint(container: &str) -> Endpoint {
         let ip = Ipv4Addr::new(172, 17, 0, 2);
         Endpoint {
             id: "e".repeat(64),
             container: container.to_owned(),
-            ip,
-            prefix: 16,
-            gateway: Ipv4Addr::new(172, 17, 0, 1),
+            ipv4: Some(Place {
+                ip,
+                prefix: 16,
+                gateway: Ipv4Addr::new(172, 17, 0, 1),
+            }),
             ipv6: None,
             mac: MacAddress::from_ip(ip),
             host_interface: "hv01234567".to_owned(),
@@ -239,6 +241,24 @@ mod tests {
             !dir.path().join("endpoints/other.json").exists(),
             "a record under a foreign name"
         );
+        let text = fs::read_to_string(dir.path().join("endpoints/one.json")).expect("read");
+        assert!(
+            text.contains(r#""ip":"172.17.0.2","prefix":16,"gateway":"172.17.0.1""#),
+            "as earlier daemons wrote it: {text}"
+        );
+        let six = Endpoint {
+            network: "six".to_owned(),
+            ipv4: None,
+            ipv6: Some(Place {
+                ip: "fd00::2".parse().expect("an address"),
+                prefix: 64,
+                gateway: "fd00::1".parse().expect("an address"),
+            }),
+            ..endpoint("one")
+        };
+        records.save(&six).expect("save");
+        assert!(records.endpoints().expect("read").contains(&six));
+        records.forget("one", "six").expect("forget");
         let elsewhere = Endpoint {
             network: "f00".to_owned(),
             ..endpoint("one")

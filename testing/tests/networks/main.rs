@@ -3,6 +3,7 @@
 mod access;
 mod beside;
 mod ipv6;
+mod ipv6_only;
 mod links;
 mod options;
 mod ports;

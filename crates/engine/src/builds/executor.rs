@@ -16,7 +16,7 @@ use havre_runtime::{AttachRequest, Runtime, RuntimeError, StartError};
 use havre_store::Store;
 
 use crate::containers::spec::confine;
-use crate::containers::{mountpoints, name_port, validate};
+use crate::containers::{gateway_of, mountpoints, name_port, validate};
 use crate::error::start_failure;
 use crate::networks::{Found, Registry};
 use crate::{Containers, EngineError};
@@ -147,16 +147,21 @@ impl RunExecutor {
             .connect(&EndpointRequest::new(found.key(), &request.id))?;
         let mut joined = Joined {
             own: endpoint.addresses(),
-            gateway: Some(endpoint.gateway.into()),
+            gateway: gateway_of(&endpoint),
             ..Joined::alone(NetworkNamespace::Path(sandbox.clone()))
         };
-        if let Found::User(network) = &found {
+        if let Found::User(_) = &found {
             let server = IpAddr::V4(havre_dns::ADDRESS);
             let options = files::DnsOptions::default();
             let (text, servers) = files::resolv_conf_of_server(&files::host_resolv_conf(), &options, server);
             let (networks, links) = (vec![found.id()], Vec::new());
-            self.networks
-                .set_resolver(&request.id, networks, links, &servers, network.gets_out())?;
+            self.networks.set_resolver(
+                &request.id,
+                networks,
+                links,
+                &servers,
+                self.networks.ways([&found]),
+            )?;
             let port = name_port();
             self.network
                 .redirect_names(&request.id, havre_dns::ADDRESS, port)?;

@@ -69,11 +69,17 @@ pub(super) fn check(found: &Found, config: &EndpointConfig) -> Result<()> {
         ))
     };
     if let Some(ip) = ipv4 {
-        if !network.ipv4.configured {
+        let Some(given) = &network.ipv4 else {
+            return Err(invalid(format_args!(
+                "{unconfigured}: network {} has no IPv4",
+                network.name
+            )));
+        };
+        if !given.configured {
             return Err(invalid(unconfigured));
         }
-        if !network.ipv4.subnet.contains(&ip) {
-            return Err(outside(ip.into(), &network.ipv4.subnet));
+        if !given.subnet.contains(&ip) {
+            return Err(outside(ip.into(), &given.subnet));
         }
     }
     if let Some(ip) = ipv6 {

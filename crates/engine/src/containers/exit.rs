@@ -72,9 +72,7 @@ pub(super) fn handle(inner: &Arc<Inner>, container: &Arc<Container>, status: &Ex
     let stopping = container.stopping.swap(false, Ordering::SeqCst);
     health::end(container);
     inner.execs.container_ended(&container.id, false);
-    if let Err(error) = inner.network.disconnect(&container.id) {
-        tracing::warn!(container = container.id, %error, "cannot take a container off its network");
-    }
+    inner.network.disconnect(&container.id);
     inner.networks.leave_all(&container.id);
     sources::unmount(inner, &container.id);
     let ran = before.state.started_at.map_or(Duration::ZERO, |started| {

@@ -13,7 +13,7 @@ use super::table::Container;
 use super::validate::NetworkMode;
 use super::{Containers, EndpointConfig, EndpointView, Inner, Status, endpoints, files, start};
 use crate::error::blocking;
-use crate::networks::{self, Found};
+use crate::networks::{self, Found, Ways};
 use crate::{EngineError, ErrorKind, Events, Result};
 
 /// Where a container's name server may listen: above what programs usually take, below what is given at random.
@@ -59,8 +59,8 @@ impl Memberships {
         self.0.iter().any(|(found, _)| matches!(found, Found::User(_)))
     }
 
-    fn get_out(&self) -> bool {
-        self.0.iter().any(|(found, _)| gets_out(found))
+    fn ways(&self, inner: &Inner) -> Ways {
+        inner.networks.ways(self.0.iter().map(|(found, _)| found))
     }
 
     /// The ids of the networks whose names the container resolves.
@@ -112,7 +112,7 @@ impl Memberships {
         let servers = files::servers(record)?;
         inner
             .networks
-            .set_resolver(&record.id, self.named(), self.links(), &servers, self.get_out())?;
+            .set_resolver(&record.id, self.named(), self.links(), &servers, self.ways(inner))?;
         let port = name_port();
         inner
             .network
@@ -183,12 +183,14 @@ fn view(
     }
     if let Some(endpoint) = endpoint {
         view.endpoint_id.clone_from(&endpoint.id);
-        view.gateway = match gets_out(found) {
-            true => endpoint.gateway.to_string(),
-            false => String::new(),
-        };
-        view.ip_address = endpoint.ip.to_string();
-        view.ip_prefix_len = endpoint.prefix;
+        if let Some(place) = endpoint.ipv4 {
+            view.ip_address = place.ip.to_string();
+            view.ip_prefix_len = place.prefix;
+            view.gateway = match gets_out(found) {
+                true => place.gateway.to_string(),
+                false => String::new(),
+            };
+        }
         if let Some(place) = endpoint.ipv6 {
             view.global_ipv6_address = place.ip.to_string();
             view.global_ipv6_prefix_len = place.prefix;
@@ -474,7 +476,7 @@ fn serve_names(inner: &Inner, record: &Record, before: &NetworkRecord) -> Result
         memberships.named(),
         memberships.links(),
         &servers,
-        memberships.get_out(),
+        memberships.ways(inner),
     )?;
     let mut port = before.name_port;
     if port.is_none() {
@@ -522,11 +524,14 @@ pub(super) fn hosts_of(
         .filter_map(|address| address.parse().ok())
         .collect();
     let endpoints = inner.network.endpoints_of(&record.id);
-    let gateway = endpoints.first().map(|endpoint| endpoint.gateway);
-    (
-        addresses,
-        gateway.filter(|ip| !ip.is_unspecified()).map(IpAddr::V4),
-    )
+    (addresses, endpoints.first().and_then(gateway_of))
+}
+
+/// The host's address as one on a network sees it.
+pub(crate) fn gateway_of(endpoint: &Endpoint) -> Option<IpAddr> {
+    let ipv4 = endpoint.ipv4.map(|place| IpAddr::V4(place.gateway));
+    let gateway = ipv4.or(endpoint.ipv6.map(|place| IpAddr::V6(place.gateway)));
+    gateway.filter(|ip| !ip.is_unspecified())
 }
 
 /// Has the shim pass on what the firewall cannot, once the container's connections are as they are to be.
@@ -552,10 +557,11 @@ pub(super) fn begin_to_relay(inner: &Inner, shim: &Shim) -> Result<()> {
 /// The same after a change: what was passed on before may be no more.
 fn relay(inner: &Inner, container: &str, before: &NetworkRecord) -> Result<()> {
     let shim = inner.runtime.shim(container);
-    let ipv6 = |binding: &super::PortBinding| binding.host_ip.contains(':');
-    let was = before.ports.values().flatten().any(ipv6);
-    if was && inner.network.relays(container).0.is_empty() {
-        return Ok(shim.relay(&[], &[])?);
+    let published = before.ports.values().any(|bindings| !bindings.is_empty());
+    if published && inner.network.relays(container).0.is_empty() {
+        shim.relay(&[], &[])?;
+        inner.network.relayed(container);
+        return Ok(());
     }
     begin_to_relay(inner, &shim)
 }

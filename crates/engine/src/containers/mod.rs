@@ -74,7 +74,7 @@ pub(crate) use files::extra_hosts;
 pub(crate) use inspect::DRIVER;
 pub(crate) use list::point_in_time;
 pub(crate) use logging::Logging;
-pub(crate) use membership::name_port;
+pub(crate) use membership::{gateway_of, name_port};
 pub(crate) use names::{is_valid as is_valid_name, new_id};
 pub(crate) use record::KIND;
 pub(crate) use validate::bytes as parse_bytes;

@@ -10,9 +10,10 @@ use std::sync::{Arc, LazyLock};
 use havre_network::Network;
 use havre_oci::Digest;
 use havre_store::Operation;
+use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub(crate) use registry::{Found, KIND, Record, Registry};
+pub(crate) use registry::{Found, KIND, Record, Registry, Ways};
 
 use crate::error::blocking;
 use crate::{
@@ -311,16 +312,12 @@ impl Networks {
         };
         if name == "bridge" {
             let bridge = self.0.network.inspect()?;
-            info.ipam.pools.push(IpamPool {
-                subnet: bridge.subnet.to_string(),
-                gateway: bridge.gateway.to_string(),
-                ..IpamPool::default()
-            });
-            if let Some(ipv6) = bridge.ipv6 {
-                info.enable_ipv6 = true;
+            info.enable_ipv6 = bridge.ipv6.is_some();
+            let nets = [bridge.ipv4.map(IpNet::V4), bridge.ipv6.map(IpNet::V6)];
+            for net in nets.into_iter().flatten() {
                 info.ipam.pools.push(IpamPool {
-                    subnet: ipv6.trunc().to_string(),
-                    gateway: ipv6.addr().to_string(),
+                    subnet: net.trunc().to_string(),
+                    gateway: net.addr().to_string(),
                     ..IpamPool::default()
                 });
             }
@@ -350,7 +347,7 @@ fn predefined(name: &str) -> EngineError {
 
 fn info_of(record: Record) -> NetworkInfo {
     let pools = [
-        Some(record.ipv4.shown()),
+        record.ipv4.as_ref().map(addresses::Given::shown),
         record.ipv6.as_ref().map(addresses::Given::shown),
     ];
     NetworkInfo {
@@ -358,7 +355,7 @@ fn info_of(record: Record) -> NetworkInfo {
         id: record.id,
         created: record.created,
         driver: record.driver,
-        enable_ipv4: true,
+        enable_ipv4: record.ipv4.is_some(),
         enable_ipv6: record.ipv6.is_some(),
         internal: record.internal,
         attachable: record.attachable,
@@ -425,8 +422,8 @@ fn check(request: &CreateNetwork) -> Result<()> {
             "configuration networks belong to swarm, which is not supported",
         ),
         (
-            request.enable_ipv4 == Some(false),
-            "a network needs IPv4: leave --ipv4=false out",
+            request.enable_ipv4 == Some(false) && request.enable_ipv6 != Some(true),
+            "IPv4 or IPv6 must be enabled: leave --ipv4=false out, or give --ipv6",
         ),
     ];
     match refused.into_iter().find(|(given, _)| *given) {

@@ -29,8 +29,9 @@ pub(crate) struct Record {
     pub driver: String,
     /// Name of the bridge's interface, or of the one that is shared.
     pub interface: String,
+    /// In the document its parts stand beside the others.
     #[serde(flatten)]
-    pub ipv4: Ipv4Given,
+    pub ipv4: Option<Ipv4Given>,
     #[serde(default)]
     pub ipv6: Option<Ipv6Given>,
     pub internal: bool,
@@ -51,7 +52,7 @@ impl Record {
         Ok(UserNetwork {
             id: self.id.clone(),
             name: self.name.clone(),
-            ipv4: self.ipv4.pool(),
+            ipv4: self.ipv4.as_ref().map(addresses::Given::pool),
             ipv6: self.ipv6.as_ref().map(addresses::Given::pool),
             internal: !self.gets_out(),
             mtu: options.mtu,
@@ -62,8 +63,9 @@ impl Record {
 
     /// Of both families.
     fn subnets(&self) -> Vec<IpNet> {
+        let ipv4 = self.ipv4.as_ref().map(|given| IpNet::V4(given.subnet));
         let ipv6 = self.ipv6.as_ref().map(|given| IpNet::V6(given.subnet));
-        [IpNet::V4(self.ipv4.subnet)].into_iter().chain(ipv6).collect()
+        ipv4.into_iter().chain(ipv6).collect()
     }
 
     pub(crate) fn options(&self) -> Result<Options> {
@@ -114,10 +116,17 @@ impl Found {
     }
 }
 
+/// The families in which a container gets out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ways {
+    pub ipv4: bool,
+    pub ipv6: bool,
+}
+
 /// A container on a network.
 #[derive(Debug, Clone)]
 struct Member {
-    address: Ipv4Addr,
+    ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
     name: String,
     dns_names: Vec<String>,
@@ -160,6 +169,21 @@ impl Registry {
             names,
             table: Mutex::new(table),
         })
+    }
+
+    /// The ways out of some networks together.
+    pub(crate) fn ways<'a>(&self, networks: impl IntoIterator<Item = &'a Found>) -> Ways {
+        let mut ways = Ways::default();
+        for found in networks {
+            let (ipv4, ipv6) = match found {
+                Found::Predefined(_) => (true, self.network.default_ipv6_subnet().is_some()),
+                Found::User(record) if record.gets_out() => (record.ipv4.is_some(), record.ipv6.is_some()),
+                Found::User(_) => continue,
+            };
+            ways.ipv4 |= ipv4;
+            ways.ipv6 |= ipv6;
+        }
+        ways
     }
 
     /// Where the names are, for those who answer for them.
@@ -270,19 +294,28 @@ impl Registry {
             ipam.map(|key| format!("IPAM option {key} means nothing to the IPAM driver: it has no effect")),
         );
 
-        let taken: Vec<Ipv4Net> = table.records.values().map(|record| record.ipv4.subnet).collect();
-        let wanted = match &plan.ipv4 {
-            Some(wanted) => wanted.clone(),
-            None => Wanted::of(self.network.choose_subnet(&taken)?.into()),
+        let mut without = |subnet: IpNet, how: &str| {
+            warnings.push(format!(
+                "subnet {subnet} has no effect: the network was created {how}"
+            ));
         };
-        let taken = taken
-            .into_iter()
-            .chain(self.network.default_subnet())
-            .map(IpNet::V4);
-        check_free(&wanted, taken)?;
-        let none = || EngineError::system("a subnet of the wrong family was chosen");
-        let ipv4 = addresses::ipv4(&wanted, plan.ipv4.is_some())?.ok_or_else(none)?;
-
+        let mut ipv4 = None;
+        if request.enable_ipv4 != Some(false) {
+            let known = table.records.values().filter_map(|record| record.ipv4.as_ref());
+            let taken: Vec<Ipv4Net> = known.map(|given| given.subnet).collect();
+            let wanted = match &plan.ipv4 {
+                Some(wanted) => wanted.clone(),
+                None => Wanted::of(self.network.choose_subnet(&taken)?.into()),
+            };
+            let taken = taken
+                .into_iter()
+                .chain(self.network.default_subnet())
+                .map(IpNet::V4);
+            check_free(&wanted, taken)?;
+            ipv4 = addresses::ipv4(&wanted, plan.ipv4.is_some())?;
+        } else if let Some(wanted) = &plan.ipv4 {
+            without(wanted.subnet, "with --ipv4=false");
+        }
         let mut ipv6 = None;
         if request.enable_ipv6 == Some(true) {
             let known = table.records.values().filter_map(|record| record.ipv6.as_ref());
@@ -298,10 +331,7 @@ impl Registry {
             check_free(&wanted, taken)?;
             ipv6 = addresses::ipv6(&wanted, plan.ipv6.is_some())?;
         } else if let Some(wanted) = &plan.ipv6 {
-            warnings.push(format!(
-                "subnet {} has no effect: the network was created without --ipv6",
-                wanted.subnet
-            ));
+            without(wanted.subnet, "without --ipv6");
         }
 
         let interface = options.interface_of(&id);
@@ -459,7 +489,7 @@ impl Registry {
         }
         let members = table.members.entry(record.id.clone()).or_default();
         members.entry(container.to_owned()).or_insert_with(|| Member {
-            address: Ipv4Addr::UNSPECIFIED,
+            ipv4: None,
             ipv6: None,
             name: name.to_owned(),
             dns_names: Vec::new(),
@@ -481,7 +511,7 @@ impl Registry {
             return Ok(());
         }
         let member = Member {
-            address: endpoint.ip,
+            ipv4: endpoint.ipv4.map(|place| place.ip),
             ipv6: endpoint.ipv6.map(|place| place.ip),
             name: name.to_owned(),
             dns_names: dns_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
@@ -531,21 +561,26 @@ impl Registry {
         }
     }
 
-    /// Whom a container's name server asks and where it looks. A container that cannot get out asks nobody.
+    /// Whom a container's name server asks and where it looks. Servers of a family in which the container cannot get out are
+    /// asked from the host; a container that cannot get out at all asks nobody.
     pub(crate) fn set_resolver(
         &self,
         container: &str,
         networks: Vec<String>,
         links: Vec<Link>,
         servers: &[(IpAddr, bool)],
-        gets_out: bool,
+        ways: Ways,
     ) -> Result<()> {
         let servers = servers
             .iter()
-            .filter(|_| gets_out)
+            .filter(|_| ways.ipv4 || ways.ipv6)
             .map(|(address, from_host)| Upstream {
                 address: *address,
-                from_host: *from_host,
+                from_host: *from_host
+                    || match address {
+                        IpAddr::V4(_) => !ways.ipv4,
+                        IpAddr::V6(_) => !ways.ipv6,
+                    },
             });
         let resolver = Resolver {
             networks,
@@ -563,7 +598,7 @@ impl Registry {
         let hosts = members
             .filter(|member| !member.dns_names.is_empty())
             .map(|member| Host {
-                address: member.address,
+                address: member.ipv4,
                 ipv6: member.ipv6,
                 names: member.dns_names.clone(),
             });

@@ -4,6 +4,7 @@
 use std::process::{Command, Output, Stdio};
 
 use super::elements;
+use crate::endpoint::Families;
 
 /// The programs that manage such firewalls, one for each family.
 const IPV4: &str = "iptables";
@@ -15,7 +16,8 @@ const DOCKER_USER: &str = "DOCKER-USER";
 /// The exceptions for one bridge.
 pub(crate) struct Foreign<'a> {
     pub(crate) bridge: &'a str,
-    pub(crate) ipv6: bool,
+    /// What it carries.
+    pub(crate) families: Families,
 }
 
 impl Foreign<'_> {
@@ -26,8 +28,8 @@ impl Foreign<'_> {
 
     /// Whether a dockerd is there: known at once, without asking a program.
     pub(crate) fn meets_docker(&self) -> bool {
-        elements::foreign_chain_exists(false, DOCKER_USER)
-            || self.ipv6 && elements::foreign_chain_exists(true, DOCKER_USER)
+        self.families.ipv4 && elements::foreign_chain_exists(false, DOCKER_USER)
+            || self.families.ipv6 && elements::foreign_chain_exists(true, DOCKER_USER)
     }
 
     /// Adds the exceptions where they are needed. What fails is only logged: without iptables nobody drops anything.
@@ -62,7 +64,7 @@ impl Foreign<'_> {
         }
     }
 
-    /// Takes the exceptions away, wherever they are.
+    /// Takes the exceptions away, wherever they are, of both families.
     pub(crate) fn withdraw(&self) {
         for program in [IPV4, IPV6] {
             for chain in [DOCKER_USER, "FORWARD"] {
@@ -80,8 +82,8 @@ impl Foreign<'_> {
     }
 
     fn programs(&self) -> impl Iterator<Item = &'static str> {
-        let ipv6 = self.ipv6.then_some(IPV6);
-        [IPV4].into_iter().chain(ipv6)
+        let ipv4 = self.families.ipv4.then_some(IPV4);
+        ipv4.into_iter().chain(self.families.ipv6.then_some(IPV6))
     }
 
     fn rule(&self, program: &str, action: &str, chain: &str, direction: &str) -> Option<Output> {

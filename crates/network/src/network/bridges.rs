@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::ground::Ground;
-use super::{HOST_INTERFACE_PREFIX, Network, Table, gathered, is_interface_name, lock};
-use crate::bridge::{self, Bridge, Wanted};
-use crate::endpoint::{BridgeInfo, DEFAULT_NETWORK, Driver, UserNetwork};
+use super::{HOST_INTERFACE_PREFIX, Network, Table, gathered, is_interface_name, lock, noted};
+use crate::bridge::{self, Bridge, Choose, Wanted};
+use crate::endpoint::{BridgeInfo, DEFAULT_NETWORK, Driver, Families, UserNetwork};
 use crate::error::NetworkError;
 use crate::firewall::{Foreign, Zone};
-use crate::netlink::{self, Connection, Link};
+use crate::netlink::{self, Connection, Link, Route};
 use crate::parent;
 use crate::reaper::Job;
 use crate::records::Records;
 
-/// The bridges that somebody is on, and whether they carry IPv6.
-pub(super) fn in_use(table: &Table, default: &str) -> BTreeMap<String, bool> {
-    let mut used = BTreeMap::new();
+/// The bridges that somebody is on, and what they carry.
+pub(super) fn in_use(table: &Table, default: &str) -> BTreeMap<String, Families> {
+    let mut used = BTreeMap::<_, Families>::new();
     for endpoint in table
         .endpoints()
         .filter(|endpoint| !endpoint.host_interface.is_empty())
@@ -27,7 +27,9 @@ pub(super) fn in_use(table: &Table, default: &str) -> BTreeMap<String, bool> {
             .get(&endpoint.network)
             .and_then(UserNetwork::bridge);
         let interface = driver.map_or(default, |driver| driver.interface.as_str());
-        *used.entry(interface.to_owned()).or_default() |= endpoint.ipv6.is_some();
+        let families = used.entry(interface.to_owned()).or_default();
+        families.ipv4 |= endpoint.ipv4.is_some();
+        families.ipv6 |= endpoint.ipv6.is_some();
     }
     used
 }
@@ -57,11 +59,11 @@ pub(super) fn keep_apart(interfaces: &[String]) {
 }
 
 /// A dockerd may come later than our bridges, and drop what they forward from then on.
-pub(super) fn admit_later(records: &Records, bridges: &BTreeMap<String, bool>) {
-    for (interface, ipv6) in bridges {
+pub(super) fn admit_later(records: &Records, bridges: &BTreeMap<String, Families>) {
+    for (interface, families) in bridges {
         let foreign = Foreign {
             bridge: interface,
-            ipv6: *ipv6,
+            families: *families,
         };
         if records.is_admitted(interface) || !foreign.meets_docker() {
             continue;
@@ -105,8 +107,8 @@ impl Network {
     pub fn default_subnet(&self) -> Option<Ipv4Net> {
         let known = lock(&self.bridges)
             .get(DEFAULT_NETWORK)
-            .map(|bridge| bridge.subnet);
-        known.or_else(|| self.records.subnet())
+            .and_then(|bridge| bridge.ipv4);
+        known.map(|net| net.trunc()).or_else(|| self.records.subnet())
     }
 
     /// Makes a network known; its bridge appears with the first endpoint or with [`Network::ensure_network`]. Call it for
@@ -160,7 +162,9 @@ impl Network {
         };
         let mut failures = Vec::new();
         match &network.driver {
-            Driver::Bridge(driver) if self.records.bridges()?.contains(&driver.interface) => {
+            Driver::Bridge(driver)
+                if noted(self.records.bridges(), &mut failures).contains(&driver.interface) =>
+            {
                 failures.extend(bridge::remove(&driver.interface).err());
                 failures.extend(self.withdraw(&driver.interface).err());
                 failures.extend(self.records.disown_bridge(&driver.interface).err());
@@ -176,10 +180,10 @@ impl Network {
     }
 
     /// Has somebody else's firewall let a bridge through, where it would not.
-    fn admit(&self, interface: &str, ipv6: bool) -> Result<(), NetworkError> {
+    fn admit(&self, interface: &str, families: Families) -> Result<(), NetworkError> {
         let foreign = Foreign {
             bridge: interface,
-            ipv6,
+            families,
         };
         if foreign.is_in_the_way() {
             self.records.admit(interface)?;
@@ -193,7 +197,7 @@ impl Network {
         if self.records.withdraw(interface)? {
             Foreign {
                 bridge: interface,
-                ipv6: true,
+                families: Families::default(),
             }
             .withdraw();
         }
@@ -209,7 +213,7 @@ impl Network {
             .map(|endpoint| self.interface_of(&endpoint.network))
             .collect();
         let mut failures = Vec::new();
-        for interface in self.records.admitted()? {
+        for interface in noted(self.records.admitted(), &mut failures) {
             if !used.contains(&interface) {
                 failures.extend(self.withdraw(&interface).err());
             }
@@ -224,8 +228,7 @@ impl Network {
         endpoints.retain(|endpoint| endpoint.network == DEFAULT_NETWORK);
         Ok(BridgeInfo {
             interface: self.config.bridge.clone(),
-            subnet: bridge.subnet,
-            gateway: bridge.gateway,
+            ipv4: bridge.ipv4,
             ipv6: bridge.ipv6,
             mtu: bridge.mtu,
             endpoints,
@@ -237,24 +240,24 @@ impl Network {
     pub fn destroy(&self) -> Result<(), NetworkError> {
         let mut failures = Vec::new();
         for container in self.containers() {
-            failures.extend(self.disconnect(&container).err());
+            self.disconnect(&container);
         }
-        for container in self.records.namespaces()? {
+        for container in noted(self.records.namespaces(), &mut failures) {
             self.reaper
                 .send(Job::Namespace(self.records.namespace_path(&container)));
         }
         self.reaper.flush();
         let mut known = lock(&self.bridges);
         failures.extend(self.firewall.remove().err());
-        for interface in self.records.bridges()? {
+        for interface in noted(self.records.bridges(), &mut failures) {
             failures.extend(bridge::remove(&interface).err());
             failures.extend(self.records.disown_bridge(&interface).err());
         }
-        for interface in self.records.parents()? {
+        for interface in noted(self.records.parents(), &mut failures) {
             failures.extend(parent::remove(&interface).err());
             failures.extend(self.records.disown_parent(&interface).err());
         }
-        for interface in self.records.admitted()? {
+        for interface in noted(self.records.admitted(), &mut failures) {
             failures.extend(self.withdraw(&interface).err());
         }
         failures.extend(bridge::remove(&self.config.bridge).err());
@@ -272,8 +275,8 @@ impl Network {
             && netlink::link_index(&interface).ok().flatten() == Some(bridge.index)
         {
             let bridge = *bridge;
-            let ipv6 = bridge.ipv6.is_some();
-            admit_later(&self.records, &BTreeMap::from([(interface, ipv6)]));
+            let families = Ground::of_bridge(&bridge).families();
+            admit_later(&self.records, &BTreeMap::from([(interface, families)]));
             if !self.firewall.is_installed()? {
                 tracing::warn!(
                     table = self.config.table,
@@ -305,14 +308,15 @@ impl Network {
     fn make(&self, network: &str, before: Option<&Bridge>) -> Result<Bridge, NetworkError> {
         if network == DEFAULT_NETWORK {
             let remembered = before
-                .map(|bridge| bridge.subnet)
+                .and_then(|bridge| bridge.ipv4)
+                .map(|net| net.trunc())
                 .or_else(|| self.records.subnet());
             let reserved: Vec<_> = {
                 let table = lock(&self.table);
                 table
                     .networks
                     .values()
-                    .map(|network| network.ipv4.subnet)
+                    .filter_map(|network| Some(network.ipv4.as_ref()?.subnet))
                     .collect()
             };
             return bridge::ensure_default(&self.config, remembered, &reserved);
@@ -329,8 +333,13 @@ impl Network {
         let Some(driver) = network.bridge() else {
             return Err(unknown());
         };
-        let address = Ipv4Net::new(network.ipv4.gateway, network.ipv4.subnet.prefix_len());
-        let address = address.map_err(|_| NetworkError::PoolsExhausted { family: "IPv4" })?;
+        let ipv4 = network
+            .ipv4
+            .as_ref()
+            .map(|pool| Ipv4Net::new(pool.gateway, pool.subnet.prefix_len()));
+        let ipv4 = ipv4
+            .transpose()
+            .map_err(|_| NetworkError::PoolsExhausted { family: "IPv4" })?;
         let ipv6 = network
             .ipv6
             .as_ref()
@@ -348,16 +357,20 @@ impl Network {
         };
         // Others that choose a subnet meanwhile see its route.
         let _turn = bridge::turn();
-        bridge::ensure(&wanted, |_| Ok(address))
+        let known = ipv4.map(|address| move |_: &[Route]| Ok(address));
+        bridge::ensure(&wanted, known.as_ref().map(|known| known as Choose<'_>))
     }
 
     /// Everything around a bridge that was just found or made.
     fn take_in(&self, network: &str, interface: &str, bridge: &Bridge) -> Result<(), NetworkError> {
-        self.admit(interface, bridge.ipv6.is_some())?;
+        let ground = Ground::of_bridge(bridge);
+        self.admit(interface, ground.families())?;
         if network == DEFAULT_NETWORK {
-            self.records.set_subnet(bridge.subnet)?;
+            bridge
+                .ipv4
+                .map_or(Ok(()), |net| self.records.set_subnet(net.trunc()))?;
         }
-        self.take_in_addresses(network, &Ground::of_bridge(bridge));
+        self.take_in_addresses(network, &ground);
         let ports: Vec<_> = {
             let table = lock(&self.table);
             let endpoints = table.endpoints().filter(|endpoint| endpoint.network == network);
@@ -390,7 +403,7 @@ impl Network {
         let driver = known.and_then(UserNetwork::bridge);
         Zone {
             bridge: driver.map_or_else(|| self.config.bridge.clone(), |driver| driver.interface.clone()),
-            subnet: bridge.subnet,
+            ipv4: bridge.ipv4.map(|net| net.trunc()),
             ipv6: bridge.ipv6.map(|net| net.trunc()),
             internal: known.is_some_and(|known| known.internal),
             neighbours: driver.is_none_or(|driver| driver.neighbours),

@@ -1,24 +1,23 @@
 //! Which of a container's networks gives it the default route and its published ports.
 
-use std::collections::BTreeMap;
-
 use havre_sys::netns;
 
-use super::{Held, Network, Table, elements, lock};
-use crate::endpoint::{DEFAULT_NETWORK, Endpoint, EndpointRequest, PortBinding};
+use super::{Network, Table, elements, lock};
+use crate::endpoint::{DEFAULT_NETWORK, Endpoint, EndpointRequest, Families, PortBinding};
 use crate::error::NetworkError;
 use crate::netlink::{self, Connection};
 use crate::ports::Reservation;
 
 impl Network {
-    /// Whether an endpoint asked for will give the default route.
-    pub(super) fn gives_route(&self, table: &Table, request: &EndpointRequest) -> bool {
-        let Some(wanted) = rank(table, &request.network, request.priority) else {
+    /// Whether an endpoint asked for will have the container's published ports.
+    pub(super) fn publishes(&self, table: &Table, request: &EndpointRequest, families: Families) -> bool {
+        let Some(rank) = rank(table, &request.network, request.priority) else {
             return false;
         };
+        let wanted = (!families.ipv4, rank);
         table
             .of(&request.container)
-            .filter_map(|endpoint| rank(table, &endpoint.network, endpoint.priority))
+            .filter_map(|endpoint| turn(table, endpoint))
             .all(|other| wanted < other)
     }
 
@@ -30,7 +29,7 @@ impl Network {
             .is_some_and(|network| network.internal)
     }
 
-    /// Sets the default route of a container on several networks, and has its ports published on the network that gives it.
+    /// Sets the default routes of a container on several networks, and has its ports published on the network whose turn it is.
     pub(super) fn settle_gateway(&self, container: &str) -> Result<(), NetworkError> {
         let moved = {
             let mut table = lock(&self.table);
@@ -67,7 +66,7 @@ impl Network {
         self.inherit(container, ports, reservation)
     }
 
-    /// Gives the default routes, and ports that another endpoint had, to the endpoint whose turn it is.
+    /// Gives the default routes, and ports that another endpoint had, to the endpoints whose turn it is.
     pub(super) fn inherit(
         &self,
         container: &str,
@@ -79,7 +78,12 @@ impl Network {
             let Some(network) = gateway(&table, container).map(|endpoint| endpoint.network.clone()) else {
                 return Ok(());
             };
-            let ipv6_heir = first_of(&table, container, |endpoint| endpoint.ipv6.is_some()).cloned();
+            let ipv6_heir = table
+                .of(container)
+                .filter(|endpoint| endpoint.ipv6.is_some())
+                .filter_map(|endpoint| Some((rank(&table, &endpoint.network, endpoint.priority)?, endpoint)))
+                .min_by(|(one, _), (other, _)| one.cmp(other))
+                .map(|(_, endpoint)| endpoint.clone());
             let held = table
                 .held
                 .get_mut(container)
@@ -88,6 +92,7 @@ impl Network {
             if !ports.is_empty() {
                 held.endpoint.ports.clone_from(&ports);
                 held.reservation = reservation;
+                held.reservation.make_way(&held.endpoint.relayed());
             }
             (held.endpoint.clone(), ipv6_heir)
         };
@@ -129,27 +134,26 @@ impl Network {
     }
 }
 
-/// The endpoint with the default route.
+/// The endpoint with the published ports. It gives the default route of IPv4, if any does.
 fn gateway<'a>(table: &'a Table, container: &str) -> Option<&'a Endpoint> {
-    first_of(table, container, |_| true)
-}
-
-/// Of the endpoints that qualify, the one whose turn it is.
-fn first_of<'a>(
-    table: &'a Table,
-    container: &str,
-    qualifies: impl Fn(&Endpoint) -> bool,
-) -> Option<&'a Endpoint> {
-    let held = table.held.get(container).into_iter().flat_map(BTreeMap::values);
-    held.map(|Held { endpoint, .. }| endpoint)
-        .filter(|endpoint| qualifies(endpoint))
-        .filter_map(|endpoint| Some((rank(table, &endpoint.network, endpoint.priority)?, endpoint)))
+    let endpoints = table.of(container);
+    endpoints
+        .filter_map(|endpoint| Some((turn(table, endpoint)?, endpoint)))
         .min_by(|(one, _), (other, _)| one.cmp(other))
         .map(|(_, endpoint)| endpoint)
 }
 
-/// The lowest comes first: by priority, then by the network's name. `None`: it never gives a route.
-fn rank(table: &Table, network: &str, priority: i64) -> Option<(std::cmp::Reverse<i64>, String)> {
+/// Who comes first has the published ports: what has no IPv4 comes last, because there less can be left to the firewall.
+fn turn(table: &Table, endpoint: &Endpoint) -> Option<(bool, Rank)> {
+    let rank = rank(table, &endpoint.network, endpoint.priority)?;
+    Some((endpoint.ipv4.is_none(), rank))
+}
+
+/// The lowest comes first: by priority, then by the network's name.
+type Rank = (std::cmp::Reverse<i64>, String);
+
+/// `None`: it never gives a route.
+fn rank(table: &Table, network: &str, priority: i64) -> Option<Rank> {
     let name = match table.networks.get(network) {
         Some(known) if known.internal => return None,
         Some(known) => known.name.clone(),

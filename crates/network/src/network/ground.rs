@@ -1,12 +1,12 @@
 //! What an endpoint stands on: a bridge, or an interface of the host that is shared.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{Given, Network, gathered, lock};
 use crate::bridge::Bridge;
-use crate::endpoint::{Endpoint, IpvlanMode, Sharing, UserNetwork};
+use crate::endpoint::{Endpoint, Families, IpvlanMode, Sharing, UserNetwork};
 use crate::error::NetworkError;
 use crate::netlink::Hop;
 use crate::parent::{self, Parent};
@@ -19,9 +19,9 @@ pub(super) struct Ground {
     pub(super) index: u32,
     /// `None`: the parent's.
     pub(super) mtu: Option<u32>,
-    pub(super) subnet: Ipv4Net,
-    pub(super) gateway: Ipv4Addr,
     /// The gateway's address with the prefix of the subnet.
+    pub(super) ipv4: Option<Ipv4Net>,
+    /// The same in IPv6.
     pub(super) ipv6: Option<Ipv6Net>,
     /// `None`: a bridge.
     pub(super) sharing: Option<Sharing>,
@@ -32,8 +32,7 @@ impl Ground {
         Self {
             index: bridge.index,
             mtu: Some(bridge.mtu),
-            subnet: bridge.subnet,
-            gateway: bridge.gateway,
+            ipv4: bridge.ipv4,
             ipv6: bridge.ipv6,
             sharing: None,
         }
@@ -43,8 +42,10 @@ impl Ground {
         Self {
             index: parent.index,
             mtu: network.mtu,
-            subnet: network.ipv4.subnet,
-            gateway: network.ipv4.gateway,
+            ipv4: network
+                .ipv4
+                .as_ref()
+                .and_then(|pool| Ipv4Net::new(pool.gateway, pool.subnet.prefix_len()).ok()),
             ipv6: network
                 .ipv6
                 .as_ref()
@@ -53,16 +54,19 @@ impl Ground {
         }
     }
 
-    /// No address is given away.
-    pub(super) fn given(&self) -> Given {
-        Given {
-            ipv4: Addresses::new(self.subnet, self.gateway),
-            ipv6: self.ipv6.map(|subnet| self.given_ipv6(subnet)),
+    pub(super) fn families(&self) -> Families {
+        Families {
+            ipv4: self.ipv4.is_some(),
+            ipv6: self.ipv6.is_some(),
         }
     }
 
-    pub(super) fn given_ipv6(&self, subnet: Ipv6Net) -> Addresses {
-        Addresses::new(subnet.trunc(), subnet.addr())
+    /// No address is given away.
+    pub(super) fn given(&self) -> Given {
+        Given {
+            ipv4: self.ipv4.map(|net| Addresses::new(net.trunc(), net.addr())),
+            ipv6: self.ipv6.map(|net| Addresses::new(net.trunc(), net.addr())),
+        }
     }
 }
 
@@ -96,7 +100,7 @@ impl Network {
     pub(super) fn take_in_addresses(&self, network: &str, ground: &Ground) {
         let mut table = lock(&self.table);
         let same = |given: &Given| {
-            given.ipv4.subnet() == ground.subnet.into()
+            given.ipv4.as_ref().map(Addresses::subnet) == ground.ipv4.map(|net| net.trunc().into())
                 && given.ipv6.as_ref().map(Addresses::subnet) == ground.ipv6.map(|net| net.trunc().into())
         };
         if table.addresses.get(network).is_some_and(same) {
@@ -104,20 +108,17 @@ impl Network {
         }
         let mut given = ground.given();
         if let Some(known) = table.networks.get(network) {
-            let reserved = known.ipv4.reserved.iter().copied();
-            given.ipv4 = given.ipv4.within(known.ipv4.range, reserved);
+            if let (Some(ipv4), Some(pool)) = (given.ipv4.take(), &known.ipv4) {
+                given.ipv4 = Some(ipv4.within(pool.range, pool.reserved.iter().copied()));
+            }
             if let (Some(ipv6), Some(pool)) = (given.ipv6.take(), &known.ipv6) {
                 given.ipv6 = Some(ipv6.within(pool.range, pool.reserved.iter().copied()));
             }
         }
         for endpoint in table.endpoints().filter(|endpoint| endpoint.network == network) {
             for ip in endpoint.addresses() {
-                let claimed = match (ip, &mut given.ipv6) {
-                    (IpAddr::V4(_), _) => given.ipv4.claim(ip),
-                    (IpAddr::V6(_), Some(ipv6)) => ipv6.claim(ip),
-                    (IpAddr::V6(_), None) => Ok(()),
-                };
-                if let Err(error) = claimed {
+                let claimed = given.of(ip).map(|addresses| addresses.claim(ip));
+                if let Some(Err(error)) = claimed {
                     tracing::warn!(%error, container = endpoint.container, "an endpoint's address does not fit its network");
                 }
             }
@@ -136,15 +137,15 @@ impl Network {
             sharing,
             Some(Sharing::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s, _))
         );
-        let ipv6 = endpoint.ipv6.map(|place| match routed {
-            true => Hop::Link { ipv6: true },
-            false => Hop::Gateway(place.gateway.into()),
-        });
-        let ipv4 = match routed {
-            true => Hop::Link { ipv6: false },
-            false => Hop::Gateway(endpoint.gateway.into()),
+        let hop = |gateway: IpAddr| match routed {
+            true => Hop::Link {
+                ipv6: gateway.is_ipv6(),
+            },
+            false => Hop::Gateway(gateway),
         };
-        [ipv4].into_iter().chain(ipv6).collect()
+        let ipv4 = endpoint.ipv4.map(|place| hop(place.gateway.into()));
+        let ipv6 = endpoint.ipv6.map(|place| hop(place.gateway.into()));
+        ipv4.into_iter().chain(ipv6).collect()
     }
 
     /// Removes interfaces that were made to be shared on a network that is no more.
