@@ -175,7 +175,7 @@ fn ports_of_a_container_without_ipv4_are_published_in_both_families() {
     let published = world.ok("port web");
     assert_eq!(
         published,
-        "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n80/tcp -> [2001:db8::2]:8081\n80/tcp -> 127.0.0.1:8082"
+        "80/tcp -> 0.0.0.0:8080\n80/tcp -> 127.0.0.1:8082\n80/tcp -> [2001:db8::2]:8081\n80/tcp -> [::]:8080"
     );
     let taken = world.engine.fails(125, "run --rm -p 8082:80 busybox true");
     assert!(taken.contains("port is already allocated"), "{taken}");
@@ -314,6 +314,9 @@ fn a_container_that_runs_comes_to_a_network_without_ipv4_and_leaves_it() {
 fn networks_that_share_an_interface_can_be_without_ipv4() {
     for driver in ["macvlan", "ipvlan"] {
         let world = World::new();
+        if driver == "ipvlan" && !world.knows_ipvlan() {
+            continue;
+        }
         world.ok(format!(
             "network create -d {driver} --ipv4=false --ipv6 --subnet 2001:db8::/64 --gateway 2001:db8::1 --ip-range \
              2001:db8::8000/113 -o parent=up0 lan"

@@ -99,6 +99,20 @@ impl World {
         self.engine.ok(words)
     }
 
+    /// A kernel built without has nothing to test; the virtual machine's has it.
+    pub(crate) fn knows_ipvlan(&self) -> bool {
+        let link = "ip link add try0 link up0 type ipvlan";
+        let made = Command::new("nsenter")
+            .arg(format!("--net={}", self.host.path()))
+            .args(link.split(' '))
+            .output()
+            .expect("nsenter");
+        if made.status.success() {
+            self.host.run("ip link delete try0");
+        }
+        made.status.success()
+    }
+
     /// What a web server says to the host itself.
     pub(crate) fn get(&self, address: &str) -> Option<String> {
         self.host.get(address)
