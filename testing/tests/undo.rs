@@ -1,5 +1,8 @@
 //! Removals: planned, carried out exactly, and undone. Needs root.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use fs_err as fs;
 use havre_testing::{Program, SmallDisk, TestEngine, eventually};
 use serde_json::Value;
@@ -96,6 +99,71 @@ fn a_container_comes_back_with_everything() {
     let content = engine.ok("run --rm --volumes-from web busybox cat /data/file /named/file");
     assert_eq!(content, "kept\ntoo");
     assert!(engine.fails(1, "undo").contains("there is nothing to undo"));
+}
+
+/// Bytes of the regular files beneath a directory, but for what is mounted there.
+fn bytes_beneath(directory: &Path) -> u64 {
+    let device = fs::metadata(directory).expect("directory").dev();
+    let entries = fs::read_dir(directory).expect("directory");
+    entries
+        .map(|entry| {
+            let path = entry.expect("entry").path();
+            let found = fs::symlink_metadata(&path).expect("entry");
+            match found.file_type() {
+                kind if kind.is_file() => found.len(),
+                kind if kind.is_dir() && found.dev() == device => bytes_beneath(&path),
+                _ => 0,
+            }
+        })
+        .sum()
+}
+
+#[test]
+fn what_removed_containers_take_up_is_told_to_the_byte() {
+    let engine = TestEngine::with_busybox();
+    for (name, size) in [("one", 100_000), ("two", 50_000)] {
+        engine.ok([
+            "run",
+            "--name",
+            name,
+            "busybox",
+            "sh",
+            "-c",
+            &format!("head -c {size} /dev/zero > /file"),
+        ]);
+    }
+    let told = || {
+        let usage = engine.api("GET", "/system/df").expect("answer").json();
+        let layers = usage["LayersSize"].as_u64().expect("a number");
+        let removed = usage["RemovedUsage"]["TotalSize"].as_u64().unwrap_or(0);
+        (layers, removed)
+    };
+    let (image, nothing) = told();
+    assert!(image > 0);
+    assert_eq!(nothing, 0);
+    engine.ok("rm one");
+    let own = bytes_beneath(&engine.root().join("containers"));
+    let (layers, removed) = told();
+    assert_eq!(layers, image, "the image's layers are not the container's");
+    assert!((100_000..own).contains(&removed), "{removed}");
+    engine.ok("rm two");
+    let own = bytes_beneath(&engine.root().join("containers"));
+    assert_eq!(told(), (image, own));
+    engine.ok("rmi busybox");
+    assert_eq!(
+        told(),
+        (0, own + image),
+        "nothing but the removed containers holds them"
+    );
+    let beneath = |directory: &str| bytes_beneath(&engine.root().join(directory));
+    // A layer that is a directory is told by its archive's size.
+    let form = engine.ok(["info", "--format", "{{index .DriverStatus 0}}"]);
+    if !form.contains("director") {
+        let on_disk = ["layers", "containers", "content", "removed"].map(beneath);
+        assert_eq!(own + image, on_disk.iter().sum::<u64>(), "{on_disk:?}");
+    }
+    engine.ok("undo --forget --force");
+    assert_eq!(told(), (0, 0));
 }
 
 #[test]

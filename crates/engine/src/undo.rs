@@ -300,10 +300,10 @@ impl Inner {
 
     fn view(&self, removal: Removal) -> Undoable {
         let items = removal.items.into_iter().map(|item| UndoableItem {
+            size: item.bytes(),
             name: item.name.unwrap_or_else(|| item.id.clone()),
             kind: item.kind,
             id: item.id,
-            size: item.size.unwrap_or(0),
         });
         Undoable {
             id: removal.id,
@@ -430,7 +430,7 @@ impl Inner {
         let mut kept = 0;
         for removal in &mut removals {
             self.store.removals().measure(removal)?;
-            kept += removal.items.iter().filter_map(|item| item.size).sum::<u64>();
+            kept += removal.items.iter().map(RemovedItem::bytes).sum::<u64>();
         }
         let now = Timestamp::now();
         let mut count = removals.len();
@@ -448,7 +448,7 @@ impl Inner {
             }
             tracing::debug!(removal = removal.id, old, short, "gives up a removal");
             self.store.removals().forget(removal)?;
-            let size = removal.items.iter().filter_map(|item| item.size).sum::<u64>();
+            let size = removal.items.iter().map(RemovedItem::bytes).sum::<u64>();
             kept -= size;
             free = free.saturating_add(size);
             count -= 1;

@@ -100,11 +100,13 @@ impl<'a> Removals<'a> {
         Ok(())
     }
 
-    /// Counts the bytes of every item of a removal that has not been counted. Walks directories. What images take is
-    /// counted each time, for others can come to have the same layers: what no other has, with the first that was removed.
+    /// Counts the bytes of every item of a removal: its own files, which are walked once, and the layers and blobs that nothing
+    /// but removed things hold, with the first of those. What is held is counted each time, for others can come to have the
+    /// same layers.
     pub fn measure(&self, removal: &mut Removal) -> Result<()> {
-        self.measure_images(removal)?;
-        for item in removal.items.iter_mut().filter(|item| item.size.is_none()) {
+        let uncounted =
+            |item: &&mut RemovedItem| item.size.is_none() && (item.data.is_some() || item.snapshot.is_some());
+        for item in removal.items.iter_mut().filter(uncounted) {
             let mut size = 0;
             if let Some((_, aside)) = self.places(item) {
                 size += tree_size(&aside).unwrap_or(0);
@@ -115,28 +117,24 @@ impl<'a> Removals<'a> {
             self.meta.set_removed_size(item.seq, size)?;
             item.size = Some(size);
         }
-        Ok(())
-    }
-
-    fn measure_images(&self, removal: &mut Removal) -> Result<()> {
-        let of_images = |item: &&mut RemovedItem| [IMAGE, TAG, DIGEST].contains(&item.kind.as_str());
-        if !removal.items.iter_mut().any(|item| of_images(&item)) {
+        let holds = |item: &&mut RemovedItem| {
+            item.snapshot.is_some() || [IMAGE, TAG, DIGEST].contains(&item.kind.as_str())
+        };
+        if !removal.items.iter_mut().any(|item| holds(&item)) {
             return Ok(());
         }
-        let held = self.meta.layers_of_removed()?;
+        let layers = self.meta.layers_of_removed()?;
         let blobs = self.meta.blobs_of_removed()?;
-        for item in removal.items.iter_mut().filter(of_images) {
+        for item in removal.items.iter_mut().filter(holds) {
             let mut size = 0;
-            for (_, diff_id) in held.iter().filter(|(holder, _)| *holder == item.seq) {
-                size += self
-                    .meta
-                    .find_layer(diff_id)?
-                    .map_or(0, |layer| layer.disk_size());
+            for (_, diff_id) in layers.iter().filter(|(holder, _)| *holder == item.seq) {
+                let layer = self.meta.find_layer(diff_id)?;
+                size += layer.map_or(0, |layer| layer.disk_size());
             }
             for (_, digest) in blobs.iter().filter(|(holder, _)| *holder == item.seq) {
                 size += self.store.content().size(digest).unwrap_or(0);
             }
-            item.size = Some(size);
+            item.held = size;
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ fn what_is_taken_is_gone_and_comes_back() {
     let mut removals = store.removals().list().unwrap();
     assert_eq!((removals.len(), removals[0].items.len()), (1, 2));
     store.removals().measure(&mut removals[0]).unwrap();
-    assert!(removals[0].items.iter().all(|item| item.size >= Some(3)));
+    assert!(removals[0].items.iter().all(|item| item.bytes() >= 3));
     assert!(store.removals().restore(&removals[0]).is_err());
     assert!(!two.exists(), "all or nothing");
     let second = store.removals().take(&operation("b"), &[taken("one")]).unwrap();
@@ -149,7 +149,7 @@ fn a_snapshot_waits_with_what_it_belongs_to() {
     assert!(snapshot.upper.join("file").exists());
     let mut removal = store.removals().list().unwrap().remove(0);
     store.removals().measure(&mut removal).unwrap();
-    assert_eq!(removal.items[0].size, Some(5));
+    assert_eq!(removal.items[0].bytes(), 5);
     removal.items[0].body = "{\"changed\":true}".to_owned();
     store.removals().restore(&removal).unwrap();
     let document = store

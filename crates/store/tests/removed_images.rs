@@ -5,7 +5,7 @@
 mod support;
 
 use havre_oci::{Descriptor, Digest};
-use havre_store::{LostName, Operation, Store, StoreError};
+use havre_store::{LostName, Operation, Store, StoreError, Taken};
 use support::{apply, layer_tar, open, put_image};
 
 const TAG: &str = "example.com/app:1";
@@ -80,7 +80,7 @@ fn an_image_is_held_whole_and_comes_back_whole() {
     let blobs = store.content().list().unwrap();
     let blobs: u64 = blobs.iter().map(|(_, size)| size).sum();
     let size = blobs + layers.iter().map(havre_store::Layer::disk_size).sum::<u64>();
-    assert_eq!(removal.items[0].size, Some(size));
+    assert_eq!(removal.items[0].bytes(), size);
     store.removals().restore(&removal).unwrap();
     let after = (
         store.meta().find_image(&id).unwrap(),
@@ -106,8 +106,8 @@ fn given_up_it_goes_whole_but_for_what_others_have() {
         .sum::<usize>() as u64;
     let own = blobs + store.layers().find(&layers[1]).unwrap().unwrap().disk_size();
     assert_eq!(
-        removal.items[0].size,
-        Some(own),
+        removal.items[0].bytes(),
+        own,
         "the other layer is another image's"
     );
     store.removals().forget(&removal).unwrap();
@@ -175,4 +175,61 @@ fn names_go_with_the_image_that_goes_for_good() {
         ),
         (0, 0)
     );
+}
+
+#[test]
+fn layers_that_only_removed_containers_hold_count_once_with_the_first() {
+    let (_dir, store) = open();
+    let lease = store.lease();
+    let layers = [b"one", b"two"].map(|contents| apply(&store, &layer_tar("file", contents), &lease).diff_id);
+    let image = put_image(&store, "app", &layers, &lease);
+    drop(lease);
+    let size = |layer: &Digest| store.layers().find(layer).unwrap().unwrap().disk_size();
+    let both = size(&layers[0]) + size(&layers[1]);
+    for (name, written) in [("first", "123"), ("second", "1234567")] {
+        let snapshot = store.snapshots().prepare(name, &layers).unwrap();
+        fs_err::write(snapshot.upper.join("file"), written).unwrap();
+        store
+            .meta()
+            .put_document("container", name, Some(name), "{}")
+            .unwrap();
+    }
+    let remove = |name| {
+        let container = Taken {
+            kind: "container",
+            id: name,
+            snapshot: Some(name),
+            data: None,
+        };
+        store.removals().take(&operation(name), &[container]).unwrap();
+    };
+    let counted = || -> Vec<u64> {
+        let mut removals = store.removals().list().unwrap();
+        removals.reverse();
+        for removal in &mut removals {
+            store.removals().measure(removal).unwrap();
+            // As often as one likes.
+            store.removals().measure(removal).unwrap();
+        }
+        removals.iter().map(|removal| removal.items[0].bytes()).collect()
+    };
+    remove("first");
+    assert_eq!(counted(), [3], "the image has the layers");
+    store.remove_image(&image.id).unwrap();
+    assert_eq!(counted(), [3], "another container has them");
+    assert_eq!(store.removals().held_layers().unwrap(), []);
+    remove("second");
+    assert_eq!(counted(), [3 + both, 7]);
+    assert_eq!(store.removals().held_layers().unwrap().len(), 2);
+    let lease = store.lease();
+    put_image(&store, "other", &layers[..1], &lease);
+    assert_eq!(
+        counted(),
+        [3 + size(&layers[1]), 7],
+        "another image has one of them"
+    );
+    let first = store.removals().list().unwrap().pop().unwrap();
+    store.removals().forget(&first).unwrap();
+    assert_eq!(counted(), [7 + size(&layers[1])]);
+    assert_eq!(store.collect().unwrap().bytes, 0, "nothing was nobody's");
 }

@@ -25,8 +25,17 @@ pub struct RemovedItem {
     pub snapshot: Option<String>,
     /// Where its data belong, relative to the root; they lie aside.
     pub(crate) data: Option<PathBuf>,
-    /// Bytes it takes up, once they were counted.
-    pub size: Option<u64>,
+    /// Bytes of its own files, once they were counted.
+    pub(crate) size: Option<u64>,
+    /// Bytes of layers and blobs that are only there for what was removed, and for this first; counted anew each time.
+    pub(crate) held: u64,
+}
+
+impl RemovedItem {
+    /// Bytes it takes up, as far as they were counted ([`Removals::measure`](crate::Removals::measure)).
+    pub fn bytes(&self) -> u64 {
+        self.size.unwrap_or(0) + self.held
+    }
 }
 
 /// What one command removed.
@@ -78,6 +87,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<RemovedItem> {
         size: row
             .get::<_, Option<i64>>(7)?
             .map(|size| size.try_into().unwrap_or(0)),
+        held: 0,
     })
 }
 

@@ -151,15 +151,21 @@ impl Meta {
         })
     }
 
-    /// Of every removed image the layers that only removed images hold, each with the first of them.
+    /// Layers that only what was removed holds, images by their rows and containers by their snapshots, each with the first
+    /// that does.
     pub(crate) fn layers_of_removed(&self) -> Result<Vec<(i64, Digest)>> {
-        self.read("list layers of removed images", |connection| {
+        self.read("list layers of what was removed", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT min(item), diff_id FROM removed_layers AS r
-                     WHERE NOT EXISTS (SELECT 1 FROM image_layers    AS u WHERE u.diff_id = r.diff_id)
-                       AND NOT EXISTS (SELECT 1 FROM cache_layers    AS u WHERE u.diff_id = r.diff_id)
-                       AND NOT EXISTS (SELECT 1 FROM snapshot_layers AS u WHERE u.diff_id = r.diff_id)
+                    "WITH held AS (SELECT item, diff_id FROM removed_layers
+                                   UNION ALL
+                                   SELECT seq, diff_id FROM removed JOIN snapshot_layers USING (snapshot))
+                     SELECT min(item), diff_id FROM held
+                     WHERE NOT EXISTS (SELECT 1 FROM image_layers AS u WHERE u.diff_id = held.diff_id)
+                       AND NOT EXISTS (SELECT 1 FROM cache_layers AS u WHERE u.diff_id = held.diff_id)
+                       AND NOT EXISTS (SELECT 1 FROM snapshot_layers AS u
+                                       WHERE u.diff_id = held.diff_id
+                                         AND NOT EXISTS (SELECT 1 FROM removed AS k WHERE k.snapshot = u.snapshot))
                      GROUP BY diff_id",
                 )?
                 .query_map([], |row| Ok((row.get(0)?, super::digest(row, 1)?)))?
