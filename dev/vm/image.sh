@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=$1 suite=$2
 
 kernel=linux-image-cloud-amd64
-packages=kmod,runc,crun,libseccomp2,ca-certificates,nftables,iptables,iproute2,busybox-static,procps,e2fsprogs,erofs-utils,xz-utils,zstd,curl
+packages=kmod,runc,crun,tini,libseccomp2,ca-certificates,nftables,iptables,iproute2,busybox-static,procps,e2fsprogs,erofs-utils,xz-utils,zstd,curl
 boot_modules="virtio_pci virtio_blk overlay"
 
 stamp=$(cat "$here/image.sh" "$here/init" <(echo "$suite") | sha256sum)

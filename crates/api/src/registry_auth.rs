@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use havre_engine::registry::Credentials;
+use havre_engine::registry::{Credentials, CredentialsError};
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -17,18 +17,22 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, TOLERA
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, TOLERANT);
 
 /// What `X-Registry-Auth` says; nothing if it is absent. As in Docker, a value that cannot be read is no reason to refuse
-/// a request that may do without it.
-pub(crate) fn of(headers: &HeaderMap) -> Credentials {
+/// a request that may do without it; one that can be read and says something else is.
+pub(crate) fn of(headers: &HeaderMap) -> Result<Credentials, ApiError> {
     let Some(value) = headers
         .get("x-registry-auth")
         .and_then(|value| value.to_str().ok())
     else {
-        return Credentials::None;
+        return Ok(Credentials::None);
     };
-    Credentials::from_header(value).unwrap_or_else(|error| {
-        tracing::warn!(%error, "ignored credentials that cannot be read");
-        Credentials::None
-    })
+    match Credentials::from_header(value) {
+        Ok(credentials) => Ok(credentials),
+        Err(error @ CredentialsError::NotCredentials) => Err(ApiError::bad_request(error.to_string())),
+        Err(error) => {
+            tracing::warn!(%error, "ignored credentials that cannot be read");
+            Ok(Credentials::None)
+        }
+    }
 }
 
 /// What `X-Registry-Config` says, by registry host: base64url of `{"HOST": {"username": …}}`.
@@ -86,11 +90,21 @@ mod tests {
     fn one_registry() {
         let encoded = URL_SAFE.encode(r#"{"username":"u","password":"p"}"#);
         assert!(matches!(
-            of(&headers("x-registry-auth", &encoded)),
+            of(&headers("x-registry-auth", &encoded)).unwrap(),
             Credentials::Basic { .. }
         ));
-        assert_eq!(of(&headers("x-registry-auth", "%%%")), Credentials::None);
-        assert_eq!(of(&HeaderMap::new()), Credentials::None);
+        for nothing in ["", "%%%", "bnVsbA==", "e30="] {
+            assert_eq!(
+                of(&headers("x-registry-auth", nothing)).unwrap(),
+                Credentials::None,
+                "{nothing}"
+            );
+        }
+        assert_eq!(of(&HeaderMap::new()).unwrap(), Credentials::None);
+        for json in [r#"["u","p"]"#, "[]", r#""u""#, "1", r#"{"username":["u"]}"#] {
+            let refused = of(&headers("x-registry-auth", &URL_SAFE.encode(json))).unwrap_err();
+            assert_eq!(refused.status(), 400, "{json}");
+        }
     }
 
     #[test]

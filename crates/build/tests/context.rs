@@ -122,16 +122,17 @@ fn a_context_is_no_layer() {
     };
     let bytes = tar(&[
         (mine, b"hi"),
-        (entry("dir/.wh.mine", Kind::File, "", 0), b""),
-        (entry("dir/.wh..wh..opq", Kind::File, "", 0), b""),
-        (entry(".wh..wh.plnk", Kind::File, "", 0), b""),
+        (entry("dir/.wh.mine", Kind::File, "", 2), b"ho"),
+        (entry("dir/.wh..wh..opq", Kind::File, "", 2), b"ho"),
+        (entry(".wh..wh.plnk", Kind::File, "", 2), b"ho"),
+        (entry(".wh.dir/.wh.", Kind::File, "", 2), b"ho"),
     ]);
     for receiver in Receiver::both() {
         let context = receiver.good(&bytes);
         let read = |path: &str| fs::read_to_string(context.path().join(path)).expect(path);
         assert_eq!(read("dir/mine"), "hi");
-        for name in ["dir/.wh.mine", "dir/.wh..wh..opq", ".wh..wh.plnk"] {
-            assert_eq!(read(name), "");
+        for name in ["dir/.wh.mine", "dir/.wh..wh..opq", ".wh..wh.plnk", ".wh.dir/.wh."] {
+            assert_eq!(read(name), "ho");
             assert!(
                 fs::symlink_metadata(context.path().join(name))
                     .expect(name)

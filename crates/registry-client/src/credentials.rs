@@ -7,6 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::hosts::{HUB, canonical_domain};
 
@@ -47,6 +48,9 @@ impl std::fmt::Debug for Credentials {
 pub enum CredentialsError {
     #[error("invalid X-Registry-Auth header: {0}")]
     Header(String),
+    /// JSON that says something else.
+    #[error("invalid X-Registry-Auth header: it is not an object with username, password and the like")]
+    NotCredentials,
     #[error("cannot read the credentials in {path}")]
     Config {
         path: String,
@@ -106,14 +110,21 @@ impl Credentials {
             return Ok(Self::None);
         }
         // The parser's message would repeat the text around the error, which may be the password.
-        let auth: Option<AuthConfig> = serde_json::from_slice(json).map_err(|error| {
+        let value: Value = serde_json::from_slice(json).map_err(|error| {
             CredentialsError::Header(format!(
-                "not an auth object (line {}, column {})",
+                "not JSON (line {}, column {})",
                 error.line(),
                 error.column()
             ))
         })?;
-        let auth = auth.unwrap_or_default();
+        // A list would be read as the fields in their order.
+        let auth: AuthConfig = match value {
+            Value::Null => AuthConfig::default(),
+            Value::Object(_) => {
+                serde_json::from_value(value).map_err(|_| CredentialsError::NotCredentials)?
+            }
+            _ => return Err(CredentialsError::NotCredentials),
+        };
         if !auth.registrytoken.is_empty() {
             return Ok(Self::RegistryToken(auth.registrytoken));
         }

@@ -64,6 +64,28 @@ fn files_are_copied_out_and_in() {
 }
 
 #[test]
+fn names_that_mean_deletions_in_layers_are_files_in_an_archive() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("create --name box -v /data busybox true");
+    let archive = Layer::new()
+        .file("kept", "there")
+        .file(".wh.kept", "one")
+        .file("dir/.wh..wh..opq", "two")
+        .file(".wh.dir/file", "three");
+    engine.cmd("cp - box:/data").stdin(archive.tar()).ok();
+    let out = engine.dir().join("out");
+    engine.ok(format!("cp box:/data {}", out.display()));
+    for (path, contents) in [
+        ("kept", "there"),
+        (".wh.kept", "one"),
+        ("dir/.wh..wh..opq", "two"),
+        (".wh.dir/file", "three"),
+    ] {
+        assert_eq!(fs::read_to_string(out.join(path)).expect(path), contents, "{path}");
+    }
+}
+
+#[test]
 fn a_copy_follows_no_link_out_of_the_container() {
     let engine = TestEngine::with_busybox();
     let outside = engine.files("outside", &[("secret", "secret")]);

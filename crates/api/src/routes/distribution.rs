@@ -28,7 +28,7 @@ pub(super) async fn inspect(
     let found = engine
         .images()
         .service()
-        .distribution(&reference(name)?, &registry_auth::of(&headers))
+        .distribution(&reference(name)?, &registry_auth::of(&headers)?)
         .await?;
     Ok(Json(View {
         descriptor: found.descriptor,

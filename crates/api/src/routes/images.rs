@@ -193,7 +193,7 @@ pub(super) async fn search(
             .map_err(|_| ApiError::bad_request(format!("invalid filter 'stars={value}'")))?;
         stars = u64::max(stars, wanted);
     }
-    let credentials = registry_auth::of(&headers);
+    let credentials = registry_auth::of(&headers)?;
     let mut found = engine
         .images()
         .service()

@@ -59,7 +59,7 @@ async fn pull(engine: Engine, query: &Query, headers: &HeaderMap) -> Result<Resp
     let options = PullOptions {
         platform: platform(query)?,
         all_tags,
-        credentials: registry_auth::of(headers),
+        credentials: registry_auth::of(headers)?,
     };
     Ok(message::respond(|lines| async move {
         engine.images().pull(&reference, &options, &lines).await?;
@@ -132,7 +132,7 @@ pub(super) async fn push(
     let options = PushOptions {
         all_tags: reference.is_name_only(),
         platform,
-        credentials: registry_auth::of(headers),
+        credentials: registry_auth::of(headers)?,
     };
     Ok(message::respond(|lines| async move {
         for pushed in engine.images().push(&reference, &options, &lines).await? {

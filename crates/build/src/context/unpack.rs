@@ -56,7 +56,7 @@ pub(super) fn unpack_plain(
         size: limits.bytes,
         ..layer::Limits::default()
     };
-    let mut archive = layer::Reader::new(stream, bounds, |_| Ok(()));
+    let mut archive = layer::Reader::new(stream, bounds, |_| Ok(())).with_plain_names(true);
     let mut entry = Entry::default();
     let mut directories = Vec::new();
     while archive.next_entry(&mut entry)? {

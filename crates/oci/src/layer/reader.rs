@@ -55,6 +55,7 @@ pub struct Reader<R, F> {
     holes: u64,
     entries: u64,
     ended: bool,
+    plain: bool,
     // Extensions that apply to the next entry, and room to put them together; kept to be used again.
     pax: Pax,
     long_name: Vec<u8>,
@@ -82,12 +83,19 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
             holes: 0,
             entries: 0,
             ended: false,
+            plain: false,
             pax: Pax::default(),
             long_name: Vec::new(),
             long_link: Vec::new(),
             extension: Vec::new(),
             name: Vec::new(),
         }
+    }
+
+    /// Whether names have no meaning, as in archives that are no layers: a `.wh.x` is a file called so, with contents.
+    pub fn with_plain_names(mut self, plain: bool) -> Self {
+        self.plain = plain;
+        self
     }
 
     /// Moves on to the next entry, skipping what was not read of the current one's payload. `false` at the end.
@@ -488,7 +496,10 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
                 "stands for the root but is no directory",
             )));
         }
-        entry.class = path::classify(&entry.path).map_err(refused)?;
+        entry.class = match self.plain {
+            true => Class::Normal,
+            false => path::classify(&entry.path).map_err(refused)?,
+        };
         Ok(())
     }
 

@@ -22,17 +22,18 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Contents for Reader<R, F>
     }
 }
 
-/// Calls `each` for every entry of `tar`, with the recipe, where it notes what becomes of stored contents before it reads
+/// Calls `each` for every entry of `tar` (whose names have a meaning unless they are `plain`), with the recipe, where it notes what becomes of stored contents before it reads
 /// them, and gives the recipe back at the end of the archive.
 pub(super) fn read(
     mut tar: &mut dyn BufRead,
     recipe: RecipeWriter,
     limits: &Limits,
+    plain: bool,
     mut each: impl FnMut(&mut Entry, &RefCell<RecipeWriter>, &mut dyn Contents) -> Result<(), ApplyError>,
 ) -> Result<RecipeWriter, ApplyError> {
     let recipe = RefCell::new(recipe);
     let failure: RefCell<Option<StoreError>> = RefCell::new(None);
-    let mut reader = Reader::new(&mut tar, archive_limits(limits), |segment: Segment<'_>| {
+    let reader = Reader::new(&mut tar, archive_limits(limits), |segment: Segment<'_>| {
         let Segment::Raw(bytes) = segment else {
             return Ok(());
         };
@@ -41,6 +42,7 @@ pub(super) fn read(
             io::Error::other("the recipe cannot be written")
         })
     });
+    let mut reader = reader.with_plain_names(plain);
     let mut apply = || {
         let mut entry = Entry::default();
         while reader.next_entry(&mut entry).map_err(archive_error)? {

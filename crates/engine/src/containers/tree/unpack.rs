@@ -35,7 +35,7 @@ pub(crate) struct UnpackOptions {
 /// Unpacks an uncompressed archive into the directory `base` (relative to the root, resolved, existing). Links met on the
 /// way are followed as within the root. Existing files give way; directories are merged.
 pub(crate) fn unpack(archive: impl Read, root: &Root, base: &Path, options: &UnpackOptions) -> Result<()> {
-    let mut reader = Reader::new(archive, Limits::default(), |_| Ok(()));
+    let mut reader = Reader::new(archive, Limits::default(), |_| Ok(())).with_plain_names(true);
     let mut unpacker = Unpacker {
         root,
         base,

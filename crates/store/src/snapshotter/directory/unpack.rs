@@ -37,7 +37,7 @@ const MAX_TAKEN_NAMES: u64 = 16 << 20;
 pub(super) fn unpack(tar: &mut dyn BufRead, staged: &Path, limits: &Limits) -> Result<Unpacked, ApplyError> {
     let mut unpacker = Unpacker::new(staged)?;
     let recipe = RecipeWriter::create(&staged.join(RECIPE))?;
-    let recipe = recorded::read(tar, recipe, limits, |entry, recipe, contents| {
+    let recipe = recorded::read(tar, recipe, limits, false, |entry, recipe, contents| {
         unpacker.entries += 1;
         let file = unpacker.entry(entry, recipe.borrow().payloads())?;
         if unpacker.taken_bytes > MAX_TAKEN_NAMES {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use havre_oci::layer::{Class, Entry, Kind};
+use havre_oci::layer::{Entry, Kind};
 use havre_sys::erofs::Backing;
 
 use super::writer::{ImageWriter, Written};
@@ -34,7 +34,7 @@ impl Erofs {
             Backing::Loop => Backing::Loop,
         };
         let writer = ImageWriter::create(staged, self.block, SPOOLED)?;
-        if let Written::Outgrown { .. } = writer.with_change(literal).write(tar, limits)? {
+        if let Written::Outgrown { .. } = writer.plain(literal).write(tar, limits)? {
             return Err(ApplyError::Limit {
                 what: "bytes of names",
                 limit: SPOOLED,
@@ -51,7 +51,7 @@ impl Erofs {
     }
 }
 
-/// No name has a meaning, nobody's rights are kept, and nothing but files, directories and links is there.
+/// Nobody's rights are kept, and nothing but files, directories and links is there.
 fn literal(entry: &mut Entry) -> Result<(), ApplyError> {
     if matches!(entry.kind, Kind::Char { .. } | Kind::Block { .. } | Kind::Fifo) {
         return Err(ApplyError::Entry {
@@ -59,7 +59,6 @@ fn literal(entry: &mut Entry) -> Result<(), ApplyError> {
             source: io::Error::new(io::ErrorKind::Unsupported, "a device or a fifo"),
         });
     }
-    entry.class = Class::Normal;
     (entry.uid, entry.gid) = (0, 0);
     entry.xattrs.clear();
     Ok(())

@@ -47,6 +47,8 @@ pub(super) struct ImageWriter {
     appended: Appended,
     /// What is done to an entry before it is put into the tree.
     change: fn(&mut Entry) -> Result<(), ApplyError>,
+    /// Names have no meaning.
+    plain: bool,
 }
 
 impl ImageWriter {
@@ -70,12 +72,15 @@ impl ImageWriter {
             entries: 0,
             appended: Appended::default(),
             change: |_| Ok(()),
+            plain: false,
         })
     }
 
-    /// Lets every entry be changed, or refused, before it is put into the tree.
-    pub(super) fn with_change(mut self, change: fn(&mut Entry) -> Result<(), ApplyError>) -> Self {
+    /// For an archive that is no layer: names have no meaning, and every entry can be changed, or refused, before it is put
+    /// into the tree.
+    pub(super) fn plain(mut self, change: fn(&mut Entry) -> Result<(), ApplyError>) -> Self {
         self.change = change;
+        self.plain = true;
         self
     }
 
@@ -95,7 +100,8 @@ impl ImageWriter {
             failure: None,
         };
         let mut read = || -> Result<u64, ApplyError> {
-            let mut reader = Reader::new(&mut tee, archive_limits(limits), |_| Ok(()));
+            let reader = Reader::new(&mut tee, archive_limits(limits), |_| Ok(()));
+            let mut reader = reader.with_plain_names(self.plain);
             let mut entry = Entry::default();
             while reader.next_entry(&mut entry).map_err(archive_error)? {
                 self.entries += 1;
@@ -128,7 +134,7 @@ impl ImageWriter {
             output: BufWriter::with_capacity(PIECE, At::new(&self.file, DATA_START)),
             end: DATA_START,
         };
-        let recipe = recorded::read(tar, recipe, limits, |entry, recipe, contents| {
+        let recipe = recorded::read(tar, recipe, limits, self.plain, |entry, recipe, contents| {
             self.entries += 1;
             (self.change)(entry)?;
             if entry.kind != Kind::File || entry.class != Class::Normal || entry.size == 0 {
