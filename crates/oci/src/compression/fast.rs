@@ -1,15 +1,16 @@
 //! Deflate at its quickest: twice as fast as zlib's first level, for a tenth fewer bytes.
 //!
 //! One candidate per position from a table that stays in the first-level cache, two positions at a time, greedy matches of at
-//! least four bytes, blocks with codes of their own. What costs time here is not work but branches that go either way, of
-//! which a match has about four; so conditions are computed and then decided on once. RFC 1951 throughout; the names are its
-//! names. Nothing of one piece remains for the next, so a piece's bytes depend on the piece and the window before it alone.
+//! least four bytes, blocks with codes of their own. An entry of the table tells by a tag whether the bytes are likely the
+//! same, so that only a match reads them. Branches that go either way cost most, and a match has about two; so conditions are
+//! computed and then decided on once. RFC 1951 throughout; the names are its names. Nothing of one piece remains for the next,
+//! so a piece's bytes depend on the piece and the window before it alone.
 
 mod bits;
 mod head;
 mod huffman;
 
-use bits::Bits;
+use bits::{Bits, PACKED, Packed};
 use head::Head;
 use huffman::{Code, lengths};
 
@@ -17,6 +18,8 @@ use huffman::{Code, lengths};
 const BLOCK: usize = 128 << 10;
 /// Positions in the table: 2^13 of four bytes each.
 const TABLE_BITS: u32 = 13;
+/// Bits of an entry that tell what bytes it is about; the others are the position.
+const TAG_BITS: u32 = 12;
 /// A shorter match costs as much as its literals.
 const MIN_MATCH: usize = 4;
 const MAX_MATCH: usize = 258;
@@ -73,12 +76,24 @@ const fn length_symbols() -> [(u16, u8, u8); MAX_MATCH + 1] {
 #[inline(always)]
 fn distance_symbol(distance: usize) -> (usize, u32, u32) {
     let value = (distance - 1) as u32;
-    if value < 2 {
-        return (value as usize, 0, 0);
-    }
-    let bits = value.ilog2() - 1;
-    let symbol = 2 * (bits + 1) + (value >> bits & 1);
+    let bits = (value | 2).ilog2() - 1;
+    let symbol = 2 * bits + (value >> bits);
     (symbol as usize, bits, value & ((1 << bits) - 1))
+}
+
+/// What a piece and its window are in: what is read at any position is there, so that a position that is
+/// kept below [`POSITIONS`] by a mask needs no check.
+pub(super) type Room = [u8; ROOM];
+pub(super) const ROOM: usize = POSITIONS + 16;
+const POSITIONS: usize = 1 << (u32::BITS - TAG_BITS);
+
+/// `N` bytes (up to 16) of the room.
+#[inline(always)]
+fn bytes<const N: usize>(room: &Room, at: usize) -> [u8; N] {
+    let at = at % POSITIONS;
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&room[at..at + N]);
+    bytes
 }
 
 /// Literals, then a match (of length 0 at the end of a block).
@@ -91,11 +106,13 @@ struct Step {
 
 /// The encoder and its memory, to be used again.
 pub(super) struct Fast {
-    /// Where the bytes of a [`slot`] were seen last; 0 may also mean nowhere, which the bytes there tell.
+    /// Where bytes were seen last, as [`entry`] has it; 0 may also mean nowhere, which the bytes there tell.
     table: Box<[u32; 1 << TABLE_BITS]>,
     steps: Vec<Step>,
     /// The block's literals, one after the other, and room to copy more than count.
-    runs: Box<[u8; BLOCK + RUN]>,
+    runs: Box<[u8; 2 * BLOCK + RUN]>,
+    /// The block's codes.
+    packed: Box<Packed>,
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
 }
@@ -105,7 +122,8 @@ impl Default for Fast {
         Self {
             table: Box::new([0; 1 << TABLE_BITS]),
             steps: Vec::with_capacity(BLOCK / MIN_MATCH),
-            runs: Box::new([0; BLOCK + RUN]),
+            runs: Box::new([0; 2 * BLOCK + RUN]),
+            packed: Box::new([0; PACKED]),
             literals: [0; LITERALS],
             distances: [0; DISTANCES],
         }
@@ -113,31 +131,29 @@ impl Default for Fast {
 }
 
 #[inline(always)]
-fn word(data: &[u8], at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&data[at..at + 8]);
-    u64::from_le_bytes(bytes)
+fn word(room: &Room, at: usize) -> u64 {
+    u64::from_le_bytes(bytes(room, at))
 }
 
 #[inline(always)]
-fn double(data: &[u8], at: usize) -> u128 {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&data[at..at + 16]);
-    u128::from_le_bytes(bytes)
+fn double(room: &Room, at: usize) -> u128 {
+    u128::from_le_bytes(bytes(room, at))
 }
 
-/// Of the first six bytes.
+/// Where the first six bytes belong in the table, and what it holds when they are at `at`.
 #[inline(always)]
-fn slot(word: u64) -> usize {
-    ((word << 16).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - TABLE_BITS)) as usize
+fn entry(word: u64, at: usize) -> (usize, u32) {
+    let hash = (word << 16).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - TABLE_BITS - TAG_BITS);
+    let tag = hash as u32 & ((1 << TAG_BITS) - 1);
+    ((hash >> TAG_BITS) as usize, (at as u32) << TAG_BITS | tag)
 }
 
 /// How many first bytes of both are the same.
 #[inline(always)]
 fn common(one: &[u8], other: &[u8]) -> usize {
     let mut length = 0;
-    for (one, other) in one.chunks_exact(8).zip(other.chunks_exact(8)) {
-        let difference = word(one, 0) ^ word(other, 0);
+    for (one, other) in one.as_chunks().0.iter().zip(other.as_chunks().0) {
+        let difference = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
         if difference != 0 {
             return length + (difference.trailing_zeros() / 8) as usize;
         }
@@ -150,31 +166,32 @@ fn common(one: &[u8], other: &[u8]) -> usize {
 /// Twice in the program: shifts by any number of bits, of which this is full, are quicker with the instructions of processors
 /// since 2013. The output is the same. What it calls is marked to be inlined, or it would be compiled for all processors.
 #[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
-fn piece(fast: &mut Fast, data: &[u8], start: usize, out: &mut Vec<u8>) {
-    fast.compress(data, start, out);
+fn piece(fast: &mut Fast, room: &Room, start: usize, end: usize, out: &mut Vec<u8>) {
+    fast.compress(room, start, end, out);
 }
 
 impl Fast {
-    /// Compresses `data` from `start` on, with what is before as the window: blocks that are not the last ones, ending on a
-    /// byte boundary.
-    pub(super) fn piece(&mut self, data: &[u8], start: usize, out: &mut Vec<u8>) {
-        piece(self, data, start, out);
+    /// Compresses what is in `room` from `start` to `end`, with what is before as the window: blocks that are not the last ones,
+    /// ending on a byte boundary.
+    pub(super) fn piece(&mut self, room: &Room, start: usize, end: usize, out: &mut Vec<u8>) {
+        piece(self, room, start, end, out);
     }
 
     #[inline(always)]
-    fn compress(&mut self, data: &[u8], start: usize, out: &mut Vec<u8>) {
+    fn compress(&mut self, room: &Room, start: usize, last: usize, out: &mut Vec<u8>) {
         self.table.fill(0);
         let mut at = start.saturating_sub(MAX_DISTANCE);
         while at + 8 <= start {
-            self.table[slot(word(data, at))] = at as u32;
+            let (slot, new) = entry(word(room, at), at);
+            self.table[slot] = new;
             at += 2;
         }
         let mut bits = Bits::new(out);
         let mut begin = start;
-        while begin < data.len() {
-            let end = data.len().min(begin + BLOCK);
-            self.parse(data, begin, end);
-            self.block(&data[begin..], end - begin, &mut bits);
+        while begin < last {
+            let end = last.min(begin + BLOCK);
+            self.parse(room, begin, end);
+            self.block(room, begin, end, &mut bits);
             begin = end;
         }
         bits.align();
@@ -182,54 +199,65 @@ impl Fast {
 
     /// Finds the steps of a block, and counts its symbols.
     #[inline(always)]
-    fn parse(&mut self, data: &[u8], begin: usize, end: usize) {
+    fn parse(&mut self, room: &Room, begin: usize, end: usize) {
         self.steps.clear();
         self.literals = [0; LITERALS];
         self.distances = [0; DISTANCES];
-        let data = &data[..end];
+        let data = &room[..end];
         let mut run = 0;
         // Nothing is before the first byte of all.
         let (mut anchor, mut at) = (begin, begin.max(1));
         while at + 17 <= end {
-            let here = word(data, at);
+            let here = word(room, at);
             let next = here >> 8;
-            let (slot_here, slot_next) = (slot(here), slot(next));
-            let one = at - self.table[slot_here] as usize;
-            self.table[slot_here] = at as u32;
-            let two = at + 1 - self.table[slot_next] as usize;
-            self.table[slot_next] = at as u32 + 1;
-            let is_one = (word(data, at - one) as u32 == here as u32) & (one <= MAX_DISTANCE);
-            let is_two = (word(data, at + 1 - two) as u32 == next as u32) & (two <= MAX_DISTANCE);
-            if !(is_one | is_two) {
+            let (slot_here, new_here) = entry(here, at);
+            let (slot_next, new_next) = entry(next, at + 1);
+            // Where the tags are the same, this is the distance; where they are not, more than any distance.
+            let one = new_here
+                .wrapping_sub(self.table[slot_here])
+                .rotate_right(TAG_BITS);
+            self.table[slot_here] = new_here;
+            let two = new_next
+                .wrapping_sub(self.table[slot_next])
+                .rotate_right(TAG_BITS);
+            self.table[slot_next] = new_next;
+            let is_one = one <= MAX_DISTANCE as u32;
+            if !(is_one | (two <= MAX_DISTANCE as u32)) {
                 at += 2 + ((at - anchor) >> PATIENCE);
                 continue;
             }
-            let distance = if is_one { one } else { two };
+            let distance = if is_one { one } else { two } as usize;
             at += usize::from(!is_one);
-            let difference = double(data, at) ^ double(data, at - distance);
+            let difference = double(room, at) ^ double(room, at - distance);
             let mut length = (difference.trailing_zeros() / 8) as usize;
+            // Other bytes had the same tag, or none were there at all.
+            if length < MIN_MATCH {
+                at += 2;
+                continue;
+            }
             if length == 16 {
                 let (one, other) = (&data[at + 16..], &data[at - distance + 16..]);
                 length += common(one, &other[..one.len()]);
             }
+            let until = at + length;
             // What is the same before it, too, up to eight bytes: counted without a branch for each.
             if at >= distance + 8 {
-                let difference = word(data, at - 8) ^ word(data, at - distance - 8);
-                let back = ((difference.leading_zeros() / 8) as usize).min(at - anchor);
-                at -= back;
-                length += back;
+                let difference = word(room, at - 8) ^ word(room, at - distance - 8);
+                at -= ((difference.leading_zeros() / 8) as usize).min(at - anchor);
             }
             let literals = at - anchor;
-            self.runs[run..run + RUN].copy_from_slice(&data[anchor..anchor + RUN]);
+            let place = run % (2 * BLOCK);
+            self.runs[place..place + RUN].copy_from_slice(&bytes::<RUN>(room, anchor));
             if literals > RUN {
                 self.runs[run..run + literals].copy_from_slice(&data[anchor..at]);
             }
             run += literals;
-            at += length;
+            self.step(literals, until - at, distance);
+            at = until;
             anchor = at;
-            self.step(literals, length, distance);
             if at + 8 <= end {
-                self.table[slot(word(data, at - 2))] = at as u32 - 2;
+                let (slot, new) = entry(word(room, at - 2), at - 2);
+                self.table[slot] = new;
             }
         }
         let rest = &data[anchor..];
@@ -288,7 +316,8 @@ impl Fast {
 
     /// Writes the block of the first `length` bytes of `data` in the cheapest of the three ways.
     #[inline(always)]
-    fn block(&self, data: &[u8], length: usize, bits: &mut Bits<'_>) {
+    fn block(&mut self, room: &Room, begin: usize, end: usize, bits: &mut Bits<'_>) {
+        let length = end - begin;
         let literals = lengths::<LITERALS>(&self.literals, LITERAL_LIMIT);
         let distances = lengths::<DISTANCES>(&self.distances, DISTANCE_LIMIT);
         let head = Head::new(&literals, &distances);
@@ -296,20 +325,19 @@ impl Fast {
         let fixed = self.cost(&huffman::FIXED_LITERALS, &huffman::FIXED_DISTANCES);
         let stored = length * 8 + 40 * length.div_ceil(0xffff);
         if stored <= own.min(fixed) {
-            for part in data[..length].chunks(0xffff) {
+            for part in room[begin..end].chunks(0xffff) {
                 bits.stored(part);
             }
         } else if fixed <= own {
-            bits.reserve(fixed);
             bits.put(Code::new(0b010, 3));
             let distances = huffman::codes(&huffman::FIXED_DISTANCES);
-            self.write(data, &huffman::fixed_literals(), &distances, bits);
+            self.write(room, begin, &huffman::fixed_literals(), &distances, bits);
         } else {
-            bits.reserve(own);
             bits.put(Code::new(0b100, 3));
             head.write(bits);
             self.write(
-                data,
+                room,
+                begin,
                 &huffman::codes(&literals),
                 &huffman::codes(&distances),
                 bits,
@@ -334,50 +362,47 @@ impl Fast {
         cost
     }
 
-    /// The symbols of the block, which `data` begins with.
+    /// The symbols of the block that begins at `at`.
     #[inline(always)]
     fn write(
-        &self,
-        mut data: &[u8],
+        &mut self,
+        room: &Room,
+        mut at: usize,
         literals: &[Code; LITERALS],
         distances: &[Code; DISTANCES],
         bits: &mut Bits<'_>,
     ) {
         // Code and extra bits of each match length together.
-        let mut matches = [Code::default(); MAX_MATCH + 1];
+        let mut matches = [Code::default(); 512];
         for (code, (symbol, count, extra)) in matches.iter_mut().zip(LENGTHS).skip(MIN_MATCH) {
             *code = literals[usize::from(symbol)].then(u32::from(extra), u32::from(count));
         }
+        let mut all = [Code::default(); 32];
+        all[..DISTANCES].copy_from_slice(distances);
         let literal = |byte: u8| literals[usize::from(byte)];
-        let mut padded = [0; 8];
-        let mut pen = bits.pen;
-        let out = &mut bits.out[..];
+        let mut pen = bits.pen();
+        let out = &mut *self.packed;
         for step in &self.steps {
-            let (mut run, rest) = data.split_at(step.literals as usize);
-            while run.len() > 8 {
-                pen.put_four(out, [run[0], run[1], run[2], run[3]].map(literal));
-                run = &run[4..];
+            let mut left = step.literals as usize;
+            while left > 8 {
+                pen.put_four(out, bytes(room, at).map(literal));
+                at += 4;
+                left -= 4;
             }
             // How many are left is different each time: four are put always, those that aren't there with no bits.
-            let last = match data[step.literals as usize - run.len()..].first_chunk() {
-                Some(last) => last,
-                None => {
-                    padded[..run.len()].copy_from_slice(run);
-                    &padded
-                }
-            };
-            let masks = &MASKS[run.len()];
+            let last: [u8; 8] = bytes(room, at);
+            let masks = &MASKS[left];
             let code = |at: usize| literal(last[at]).masked(masks[at]);
             pen.put_four(out, [code(0), code(1), code(2), code(3)]);
-            if run.len() > 4 {
+            if left > 4 {
                 pen.put_four(out, [code(4), code(5), code(6), code(7)]);
             }
             if step.length == 0 {
                 break;
             }
-            let length = matches[usize::from(step.length)];
+            let length = matches[usize::from(step.length) % 512];
             let (symbol, count, extra) = distance_symbol(usize::from(step.distance) + 1);
-            let distance = distances[symbol];
+            let distance = all[symbol % 32];
             let extra = u64::from(extra) << distance.length();
             let both = (u64::from(distance.bits()) | extra) << length.length();
             pen.put(
@@ -385,10 +410,11 @@ impl Fast {
                 u64::from(length.bits()) | both,
                 length.length() + distance.length() + count,
             );
-            data = &rest[usize::from(step.length)..];
+            at += left + usize::from(step.length);
         }
-        bits.pen = pen;
-        bits.put(literals[END]);
+        let end = literals[END];
+        pen.put(out, u64::from(end.bits()), end.length());
+        bits.take(pen, out);
     }
 }
 
@@ -402,13 +428,17 @@ mod tests {
     /// Compresses in two pieces, the second with the first as its window, and undoes it.
     fn round_trip(data: &[u8], cut: usize) {
         let mut fast = Fast::default();
-        let mut out = Vec::new();
-        fast.piece(&data[..cut], 0, &mut out);
+        let mut room = vec![0xaa; ROOM];
+        let mut piece = |fast: &mut Fast, data: &[u8], start| {
+            room[..data.len()].copy_from_slice(data);
+            let mut out = Vec::new();
+            fast.piece(room.first_chunk().unwrap(), start, data.len(), &mut out);
+            out
+        };
+        let mut out = piece(&mut fast, &data[..cut], 0);
         let from = cut.saturating_sub(MAX_DISTANCE);
-        let mut second = Vec::new();
-        fast.piece(&data[from..], cut - from, &mut second);
-        let mut again = Vec::new();
-        Fast::default().piece(&data[from..], cut - from, &mut again);
+        let second = piece(&mut fast, &data[from..], cut - from);
+        let again = piece(&mut Fast::default(), &data[from..], cut - from);
         assert!(second == again, "nothing remains of earlier pieces");
         out.extend_from_slice(&second);
         out.extend_from_slice(&[3, 0]);

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use flate2::Crc;
+use crc32fast::Hasher;
 
 use super::piece::{Form, Piece, WINDOW};
 use super::pool::Pool;
@@ -52,7 +52,9 @@ pub struct Packed<R> {
     state: State,
     current: Vec<u8>,
     position: usize,
-    crc: Crc,
+    crc: Hasher,
+    /// Bytes of the input, modulo 2^32 (RFC 1952 section 2.3.1).
+    amount: u32,
     /// Compressed and uncompressed size of each zstd frame.
     frames: Vec<(u32, u32)>,
 }
@@ -91,7 +93,8 @@ pub fn packed<R: Read>(
         state: State::Begin,
         current: Vec::new(),
         position: 0,
-        crc: Crc::new(),
+        crc: Hasher::new(),
+        amount: 0,
         frames: Vec::new(),
     })
 }
@@ -106,27 +109,27 @@ impl<R: Read> Packed<R> {
             Form::Zstd(_) => ZSTD_PIECE,
         };
         // Memory that was used before is neither cleared nor grown.
-        input.resize(start + size, 0);
+        input.resize((start + size).max(self.form.room()), 0);
         input[..start].copy_from_slice(&self.window);
-        let read = fill(&mut self.reader, &mut input[start..])?;
+        let read = fill(&mut self.reader, &mut input[start..start + size])?;
+        let end = start + read;
         if read < size {
-            input.truncate(start + read);
             self.state = State::Draining;
         }
         if read == 0 {
             return Ok(());
         }
         if matches!(self.form, Form::Deflate(_)) {
-            let from = input.len() - input.len().min(WINDOW);
             self.window.clear();
-            self.window.extend_from_slice(&input[from..]);
+            self.window
+                .extend_from_slice(&input[end.saturating_sub(WINDOW)..end]);
         }
         let output = self.outputs.pop().unwrap_or_default();
         let (sender, receiver) = sync_channel(1);
         let form = self.form;
         self.pool.submit(Box::new(move |coders| {
             // Nobody waits for it when the stream was dropped.
-            let _ = sender.send(coders.piece(form, input, start, output));
+            let _ = sender.send(coders.piece(form, input, start..end, output));
         }));
         self.pieces.push_back(receiver);
         Ok(())
@@ -152,11 +155,12 @@ impl<R: Read> Packed<R> {
             .recv()
             .map_err(|_| io::Error::other("a compressing thread ended"))??;
         match self.form {
-            Form::Deflate(_) => self.crc.combine(&piece.crc),
+            Form::Deflate(_) => {
+                self.crc.combine(&piece.crc);
+                self.amount = self.amount.wrapping_add(piece.size as u32);
+            }
             // Both are below 4 GiB by the size of pieces.
-            Form::Zstd(_) => self
-                .frames
-                .push((piece.bytes.len() as u32, piece.input.len() as u32)),
+            Form::Zstd(_) => self.frames.push((piece.bytes.len() as u32, piece.size as u32)),
         }
         self.inputs.push(piece.input);
         if self.current.is_empty() {
@@ -173,8 +177,9 @@ impl<R: Read> Packed<R> {
         match self.form {
             Form::Deflate(_) => {
                 self.current.extend_from_slice(&DEFLATE_END);
-                self.current.extend_from_slice(&self.crc.sum().to_le_bytes());
-                self.current.extend_from_slice(&self.crc.amount().to_le_bytes());
+                self.current
+                    .extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
+                self.current.extend_from_slice(&self.amount.to_le_bytes());
             }
             Form::Zstd(_) => {
                 let out = &mut self.current;

@@ -1,10 +1,12 @@
 //! One piece of a stream, compressed by itself: the same input gives the same bytes on whichever thread, at whatever time.
 
 use std::io;
+use std::ops::Range;
 
-use flate2::{Compress, Crc, FlushCompress};
+use crc32fast::Hasher;
+use flate2::{Compress, FlushCompress};
 
-use super::fast::Fast;
+use super::fast::{Fast, ROOM};
 
 /// Deflate looks back this far: every piece but the first knows the last bytes of the one before it.
 pub(super) const WINDOW: usize = 32 << 10;
@@ -21,11 +23,23 @@ pub(super) enum Form {
     Zstd(i32),
 }
 
+impl Form {
+    /// What the memory of an input has at least.
+    pub(super) fn room(self) -> usize {
+        match self {
+            Form::Deflate(FAST) => ROOM,
+            _ => 0,
+        }
+    }
+}
+
 /// A compressed piece.
 pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
     /// CRC-32 of the input, for deflate.
-    pub(super) crc: Crc,
+    pub(super) crc: Hasher,
+    /// Bytes of the input without the window.
+    pub(super) size: usize,
     /// The input's memory, to be used again.
     pub(super) input: Vec<u8>,
 }
@@ -38,29 +52,41 @@ pub(super) struct Coders {
 }
 
 impl Coders {
-    /// Compresses `input` from `start` on; what is before it is the window. `bytes` is memory to use for the output.
+    /// Compresses the part of `input` that is the piece; what is before it is the window. `bytes` is memory to use for the output.
     pub(super) fn piece(
         &mut self,
         form: Form,
         input: Vec<u8>,
-        start: usize,
+        Range { start, end }: Range<usize>,
         mut bytes: Vec<u8>,
     ) -> io::Result<Piece> {
-        let mut crc = Crc::new();
+        let mut crc = Hasher::new();
+        let size = end - start;
         bytes.clear();
         match form {
             Form::Deflate(level) => {
-                crc.update(&input[start..]);
+                crc.update(&input[start..end]);
                 if level == FAST {
                     let fast = self.fast.get_or_insert_default();
-                    fast.piece(&input, start, &mut bytes);
-                    return Ok(Piece { bytes, crc, input });
+                    let room = input.first_chunk().ok_or(io::ErrorKind::InvalidInput)?;
+                    fast.piece(room, start, end, &mut bytes);
+                    return Ok(Piece {
+                        bytes,
+                        crc,
+                        size,
+                        input,
+                    });
                 }
-                deflate(level, &input[..start], &input[start..], &mut bytes)?;
+                deflate(level, &input[..start], &input[start..end], &mut bytes)?;
             }
-            Form::Zstd(level) => self.zstd(level, &input[start..], &mut bytes)?,
+            Form::Zstd(level) => self.zstd(level, &input[start..end], &mut bytes)?,
         }
-        Ok(Piece { bytes, crc, input })
+        Ok(Piece {
+            bytes,
+            crc,
+            size,
+            input,
+        })
     }
 
     fn zstd(&mut self, level: i32, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {

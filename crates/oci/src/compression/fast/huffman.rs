@@ -62,80 +62,83 @@ pub(super) fn fixed_literals() -> [Code; 286] {
     std::array::from_fn(|symbol| all[symbol])
 }
 
+/// Of a number that holds a symbol and its count.
+const SYMBOL_BITS: u32 = 9;
+
 /// The lengths of a code for symbols that occur `counts` times; 0 where a symbol doesn't. None is above `limit`.
 ///
 /// A tree of one symbol gets a second, since decoders want a complete code.
 pub(super) fn lengths<const N: usize>(counts: &[u32; N], limit: u8) -> [u8; N] {
     let mut lengths = [0; N];
-    let mut used: Vec<(u32, u16)> = counts
-        .iter()
-        .enumerate()
-        .filter(|(_, count)| **count > 0)
-        .map(|(symbol, count)| (*count, symbol as u16))
-        .collect();
+    // Count and symbol in one number sort quickly; the symbol breaks ties, so that equal counts always give the same code.
+    let mut used = [0; N];
+    let mut amount = 0;
+    for (symbol, count) in counts.iter().enumerate() {
+        used[amount] = count << SYMBOL_BITS | symbol as u32;
+        amount += usize::from(*count > 0);
+    }
+    let used = &mut used[..amount];
+    let symbol = |key: u32| (key & ((1 << SYMBOL_BITS) - 1)) as usize;
     match used[..] {
         [] => {
             lengths[0] = 1;
             lengths[1] = 1;
             return lengths;
         }
-        [(_, symbol)] => {
-            lengths[usize::from(symbol)] = 1;
-            lengths[usize::from(symbol == 0)] = 1;
+        [key] => {
+            lengths[symbol(key)] = 1;
+            lengths[usize::from(symbol(key) == 0)] = 1;
             return lengths;
         }
         _ => {}
     }
-    // The symbol breaks ties, so that equal counts always give the same code.
     used.sort_unstable();
-    let mut at_length = leaves(&used);
+    let mut at_length = leaves::<N>(used);
     limit_lengths(&mut at_length, usize::from(limit));
     // The rarest get the longest.
-    let mut symbols = used.iter().map(|(_, symbol)| usize::from(*symbol));
+    let mut rest = used.iter();
     for length in (1..=usize::from(limit)).rev() {
-        for symbol in symbols.by_ref().take(at_length[length]) {
-            lengths[symbol] = length as u8;
+        for key in rest.by_ref().take(at_length[length]) {
+            lengths[symbol(*key)] = length as u8;
         }
     }
     lengths
 }
 
 /// How many leaves the tree of `used` (by rising count) has at each depth.
-fn leaves(used: &[(u32, u16)]) -> [usize; 33] {
+fn leaves<const N: usize>(used: &[u32]) -> [usize; 33] {
     let count = used.len();
-    // Inner nodes in the order they are made, which is that of their weights.
-    let mut weights: Vec<u64> = Vec::with_capacity(count);
-    let mut parents = vec![0; count * 2];
+    // Inner nodes in the order they are made, which is that of their weights, and what they hang on.
+    let mut weights = [u32::MAX; N];
+    let mut parents = [0u16; N];
+    // The inner node a leaf hangs on only tells its depth: how many leaves hang there.
+    let mut hanging = [0u8; N];
     let (mut leaf, mut inner) = (0, 0);
     for made in 0..count - 1 {
-        let mut lightest = || {
-            let next = used.get(leaf).map(|(weight, _)| u64::from(*weight));
-            match (next, weights.get(inner).copied()) {
-                (Some(one), other) if other.is_none_or(|other| one <= other) => {
-                    leaf += 1;
-                    (leaf - 1, one)
-                }
-                (_, Some(other)) => {
-                    inner += 1;
-                    (count + inner - 1, other)
-                }
-                _ => unreachable!("a tree of n leaves has n - 1 inner nodes"),
+        let mut weight = 0;
+        for _ in 0..2 {
+            let one = used.get(leaf).map_or(u32::MAX, |key| key >> SYMBOL_BITS);
+            if one <= weights[inner] {
+                weight += one;
+                leaf += 1;
+                hanging[made] += 1;
+            } else {
+                weight += weights[inner];
+                parents[inner] = made as u16;
+                inner += 1;
             }
-        };
-        let (one, other) = (lightest(), lightest());
-        parents[one.0] = count + made;
-        parents[other.0] = count + made;
-        weights.push(one.1 + other.1);
-    }
-    let root = count * 2 - 2;
-    let mut depths = vec![0usize; count * 2];
-    let mut at_depth = [0; 33];
-    for node in (0..root).rev() {
-        depths[node] = depths[parents[node]] + 1;
-        if node < count {
-            // Counts of a block are below 2^17: no Fibonacci sequence in them goes deeper.
-            at_depth[depths[node].min(32)] += 1;
         }
+        weights[made] = weight;
+    }
+    let root = count - 2;
+    let mut depths = [0u8; N];
+    let mut at_depth = [0; 33];
+    for node in (0..=root).rev() {
+        if node < root {
+            depths[node] = depths[usize::from(parents[node])] + 1;
+        }
+        // Counts of a block are below 2^17: no Fibonacci sequence in them goes deeper.
+        at_depth[usize::from(depths[node] + 1).min(32)] += usize::from(hanging[node]);
     }
     at_depth
 }
