@@ -18,4 +18,5 @@ pub mod rooted;
 pub mod seal;
 pub mod socket;
 pub mod tty;
+pub mod userns;
 pub mod verity;

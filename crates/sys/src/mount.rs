@@ -17,8 +17,10 @@ use rustix::process::chdir;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 mod device;
+mod shifted;
 
 pub use device::{Device, DeviceError, device};
+pub use shifted::{Apart, copy, overlay_shifted, place};
 
 /// A mount or unmount that failed.
 #[derive(Debug, thiserror::Error)]
@@ -272,10 +274,12 @@ pub fn tmpfs(target: &Path, options: &str) -> Result<(), MountError> {
         .map_err(|errno| MountError::new("mount a tmpfs at", target, errno))
 }
 
-/// Mounts memory that processes share, of so many bytes, as it is usual at `/dev/shm`.
-pub fn shared_memory(target: &Path, size: u64) -> Result<(), MountError> {
+/// Mounts memory that processes share, of so many bytes, as it is usual at `/dev/shm`; `owner` are a user and a group.
+pub fn shared_memory(target: &Path, size: u64, owner: (u32, u32)) -> Result<(), MountError> {
     let failed = |errno| MountError::new("mount shared memory at", target, errno);
-    let data = CString::new(format!("mode=1777,size={size}")).map_err(|_| failed(Errno::INVAL))?;
+    let (uid, gid) = owner;
+    let data = CString::new(format!("mode=1777,size={size},uid={uid},gid={gid}"))
+        .map_err(|_| failed(Errno::INVAL))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("shm", target, "tmpfs", flags, data.as_c_str()).map_err(failed)
 }

@@ -10,19 +10,28 @@ use std::thread;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
+use crate::userns::{Holder, Owner};
+
 /// Makes a network namespace, runs `inside` in it, and keeps it at `path` (a file made for the purpose).
 ///
 /// # Errors
 /// `AlreadyExists` when `path` exists; what the kernel says otherwise. After an error nothing remains at `path`.
 pub fn create<T: Send>(path: &Path, inside: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    keep(path, || {
+        // SAFETY: NEWNET replaces only this helper thread's network namespace; no table of descriptors is unshared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+        inside()
+    })
+}
+
+/// `enter` leaves its thread in a new namespace, which is then kept.
+fn keep<T: Send>(path: &Path, enter: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     fs_err::OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(path)?;
     let made = on_helper(|| {
-        // SAFETY: NEWNET replaces only this helper thread's network namespace; no table of descriptors is unshared.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
-        let value = inside()?;
+        let value = enter()?;
         mount_bind("/proc/thread-self/ns/net", path)?;
         Ok(value)
     });
@@ -30,6 +39,23 @@ pub fn create<T: Send>(path: &Path, inside: impl FnOnce() -> io::Result<T> + Sen
         let _ = fs_err::remove_file(path);
     }
     made
+}
+
+/// As [`create`], but the namespace belongs to a user namespace: its root is root of the network, too.
+pub fn create_in<T: Send>(
+    path: &Path,
+    owner: Owner<'_>,
+    inside: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    keep(path, || {
+        // Until it is kept here, by its path.
+        let holder = Holder::start(owner, true)?;
+        move_into_link_name_space(
+            rustix::fd::AsFd::as_fd(&holder.namespace("net")?),
+            Some(LinkNameSpaceType::Network),
+        )?;
+        inside()
+    })
 }
 
 /// Runs `inside` in the namespace kept at `path`.
@@ -108,6 +134,30 @@ mod tests {
         remove(&path).expect("remove");
         assert!(!path.exists());
         remove(&path).expect("removing what isn't there");
+    }
+
+    // Needs root.
+    #[test]
+    fn a_namespace_may_belong_to_a_user_namespace() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("one");
+        let map = crate::userns::IdMap {
+            uids: vec![crate::userns::IdRange {
+                inside: 0,
+                outside: 200_000,
+                count: 10,
+            }],
+            gids: vec![crate::userns::IdRange {
+                inside: 0,
+                outside: 200_000,
+                count: 10,
+            }],
+        };
+        let made = create_in(&path, Owner::New(&map), own_namespace).expect("create");
+        assert_eq!(within(&path, own_namespace).expect("enter"), made);
+        let owner = crate::userns::owner_of(fs_err::File::open(&path).expect("open")).expect("owner");
+        assert!(!crate::userns::is_own(&owner).expect("compare"));
+        remove(&path).expect("remove");
     }
 
     // Needs root.
