@@ -48,6 +48,6 @@ pub use meta::{
 pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
 pub use removals::Removals;
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
-pub use snapshotter::{Form, LayerFile};
+pub use snapshotter::{Form, LayerFile, Shift};
 pub use spool::Spool;
 pub use store::Store;

@@ -1,15 +1,16 @@
 //! Snapshots: the writable file systems of containers and build steps.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use havre_oci::Digest;
 use havre_sys::mount;
 
 use crate::layout::check_id;
-use crate::snapshotter::{Stack, Upper, changes, tree_size};
+use crate::snapshotter::{Shift, Stack, Upper, changes, tree_size};
 use crate::store::Core;
 use crate::{Layer, LayerStore, Lease, Meta, Result, StoreError};
 
@@ -77,6 +78,8 @@ pub struct Snapshots {
     meta: Arc<Meta>,
     layers: Arc<LayerStore>,
     stack: Stack,
+    /// Those this process has mounted, and whether they show owners shifted.
+    shifted: Mutex<HashMap<String, bool>>,
 }
 
 impl Snapshots {
@@ -86,6 +89,7 @@ impl Snapshots {
             meta,
             layers,
             stack,
+            shifted: Mutex::default(),
         }
     }
 
@@ -150,19 +154,22 @@ impl Snapshots {
 
     /// Mounts it at [`Snapshot::merged`], unless it is mounted already.
     pub fn mount(&self, snapshot: &Snapshot) -> Result<PathBuf> {
-        self.mount_with(
-            snapshot,
-            Upper::Writable {
-                upper: &snapshot.upper,
-                work: &snapshot.work,
-            },
-        )
+        self.mount_as(snapshot, None)
+    }
+
+    /// As [`Snapshots::mount`], with owners shifted. One that is mounted with other owners is unmounted first: nobody may use it.
+    pub fn mount_as(&self, snapshot: &Snapshot, shift: Option<Shift<'_>>) -> Result<PathBuf> {
+        let upper = Upper::Writable {
+            upper: &snapshot.upper,
+            work: &snapshot.work,
+        };
+        self.mount_with(snapshot, upper, shift)
     }
 
     /// As [`Snapshots::mount`], but nothing that is written is ever forced to the disk, whatever programs inside ask for
     /// (`fsync` is free), nor when it is unmounted. For build steps: a package manager runs several times faster, and after a
     /// power cut the step is repeated anyway. And for containers that are removed when they end; not for others.
-    pub fn mount_volatile(&self, snapshot: &Snapshot) -> Result<PathBuf> {
+    pub fn mount_volatile(&self, snapshot: &Snapshot, shift: Option<Shift<'_>>) -> Result<PathBuf> {
         // The kernel's mark that an earlier volatile mount may have lost writes. This boot it hasn't.
         let mark = snapshot.work.join("work/incompat/volatile");
         match fs::remove_dir_all(&mark) {
@@ -177,22 +184,34 @@ impl Snapshots {
                 upper: &snapshot.upper,
                 work: &snapshot.work,
             },
+            shift,
         )
     }
 
-    fn mount_with(&self, snapshot: &Snapshot, upper: Upper<'_>) -> Result<PathBuf> {
+    fn mount_with(&self, snapshot: &Snapshot, upper: Upper<'_>, shift: Option<Shift<'_>>) -> Result<PathBuf> {
         let merged = &snapshot.merged;
-        if !mount::is_mount_point(merged).map_err(StoreError::at("query", merged))? {
-            let _mounting = self.layers.mounting();
-            self.stack
-                .mount(&self.layers.attach(&snapshot.chain)?, upper, merged)?;
+        if mount::is_mount_point(merged).map_err(StoreError::at("query", merged))? {
+            // Nothing tells whose owners one shows that an earlier process mounted.
+            if self.shifted().get(&snapshot.id) == Some(&shift.is_some()) {
+                return Ok(merged.clone());
+            }
+            unmount(merged)?;
         }
+        let _mounting = self.layers.mounting();
+        let layers = self.layers.attach(&snapshot.chain)?;
+        self.stack.mount_as(&layers, upper, merged, shift)?;
+        self.shifted().insert(snapshot.id.clone(), shift.is_some());
         Ok(merged.clone())
+    }
+
+    fn shifted(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.shifted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Unmounts it if it is mounted.
     pub fn unmount(&self, id: &str) -> Result<()> {
         check_id(id)?;
+        self.shifted().remove(id);
         unmount(&self.core.layout.container(id).join("merged"))
     }
 
@@ -247,7 +266,7 @@ impl Snapshots {
         if mode == CommitMode::Copy {
             return self.layers.commit_dir_copy(&snapshot.upper, lease);
         }
-        unmount(&snapshot.merged)?;
+        self.unmount(id)?;
         let layer = self.layers.commit_dir(&snapshot.upper, lease)?;
         self.forget(id)?;
         Ok(layer)

@@ -50,6 +50,7 @@ pub(crate) use erofs::Erofs;
 pub(crate) use forms::Forms;
 pub(crate) use pack::{open_dir, xattrs_of};
 pub(crate) use recipe::MOVED;
+pub use stack::Shift;
 pub(crate) use stack::{Stack, Upper, changes};
 pub(crate) use tree::{tree_blocks, tree_size};
 

@@ -181,7 +181,7 @@ fn layers_travel_to_another_store() {
     .enumerate()
     {
         let step = here.snapshots().prepare(&format!("step-{n}"), &chain).unwrap();
-        let merged = here.snapshots().mount_volatile(&step).unwrap();
+        let merged = here.snapshots().mount_volatile(&step, None).unwrap();
         run(Command::new("sh").args(["-ec", script]).current_dir(merged));
         chain.push(
             here.snapshots()

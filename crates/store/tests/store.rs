@@ -412,11 +412,11 @@ fn a_volatile_mount_can_be_mounted_again() {
     let (_dir, store) = open();
     let step = store.snapshots().prepare("step", &[]).unwrap();
     for n in ["one", "two"] {
-        let merged = store.snapshots().mount_volatile(&step).unwrap();
+        let merged = store.snapshots().mount_volatile(&step, None).unwrap();
         fs::write(merged.join(n), n).unwrap();
         store.snapshots().unmount("step").unwrap();
     }
-    let merged = store.snapshots().mount_volatile(&step).unwrap();
+    let merged = store.snapshots().mount_volatile(&step, None).unwrap();
     assert_eq!(fs::read_dir(&merged).unwrap().count(), 2);
     store.snapshots().remove("step").unwrap();
     assert!(!merged.exists());

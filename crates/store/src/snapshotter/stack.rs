@@ -3,6 +3,7 @@
 mod changes;
 
 use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -20,6 +21,16 @@ pub(crate) enum Upper<'a> {
     Writable { upper: &'a Path, work: &'a Path },
     /// The same, without ever forcing writes to the disk.
     Volatile { upper: &'a Path, work: &'a Path },
+}
+
+/// The user namespace whose owners a mounted snapshot shows: what belongs to 0 on the disk belongs to its root, and so on. On
+/// the disk nothing differs, so that the same layers and snapshots serve everybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Shift<'a> {
+    /// The namespace.
+    pub namespace: BorrowedFd<'a>,
+    /// User and group that its root is outside.
+    pub root: (u32, u32),
 }
 
 /// Mounts stacks of layers. Works on every kernel with overlayfs and every file system it accepts beneath.
@@ -41,6 +52,17 @@ impl Stack {
 
     /// Mounts the trees `layers` (base first; in overlay form) with `upper` at `target`.
     pub(crate) fn mount(&self, layers: &[PathBuf], upper: Upper<'_>, target: &Path) -> Result<()> {
+        self.mount_as(layers, upper, target, None)
+    }
+
+    /// As [`mount`](Self::mount), with owners shifted.
+    pub(crate) fn mount_as(
+        &self,
+        layers: &[PathBuf],
+        upper: Upper<'_>,
+        target: &Path,
+        shift: Option<Shift<'_>>,
+    ) -> Result<()> {
         // An image may have the same layer twice (two steps that change nothing, or the same). The kernel refuses a
         // directory that is there twice; the uppermost says everything the others below it do.
         let mut seen = HashSet::new();
@@ -62,7 +84,11 @@ impl Stack {
             },
             volatile: matches!(upper, Upper::Volatile { .. }),
         };
-        mount::overlay(&overlay, target).map_err(|source| StoreError::Mount {
+        let mounted = match shift {
+            None => mount::overlay(&overlay, target),
+            Some(Shift { namespace, root }) => mount::overlay_shifted(&overlay, target, namespace, root),
+        };
+        mounted.map_err(|source| StoreError::Mount {
             target: target.to_path_buf(),
             source,
         })
