@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fs_err as fs;
 use ground::Ground;
 use havre_sys::netns;
+use havre_sys::userns::Owner;
 use ipnet::IpNet;
 
 use crate::bridge::{self, Bridge};
@@ -219,6 +220,15 @@ impl Network {
     /// As in Docker's containers, ports below 1024 and ping need no privilege inside, and interfaces have no IPv6 unless
     /// they are given an address.
     pub fn sandbox_create(&self, container: &str) -> Result<PathBuf, NetworkError> {
+        self.sandbox_create_in(container, None)
+    }
+
+    /// As [`sandbox_create`](Self::sandbox_create), of a user namespace, whose root is then root of the network, too.
+    pub fn sandbox_create_in(
+        &self,
+        container: &str,
+        owner: Option<Owner<'_>>,
+    ) -> Result<PathBuf, NetworkError> {
         check_container(container)?;
         let path = self.records.namespace_path(container);
         let failed = |action| {
@@ -227,7 +237,7 @@ impl Network {
         };
         // The container's earlier namespace may be on its way out.
         self.reaper.make_room(&path).map_err(failed("replace"))?;
-        netns::create(&path, || {
+        let furnish = || {
             for (setting, value) in [
                 ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
                 ("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
@@ -240,8 +250,12 @@ impl Network {
                 }
             }
             Connection::open()?.execute(vec![netlink::set_up(1)])
-        })
-        .map_err(failed("create"))?;
+        };
+        let made = match owner {
+            None => netns::create(&path, furnish),
+            Some(owner) => netns::create_in(&path, owner, furnish),
+        };
+        made.map_err(failed("create"))?;
         Ok(path)
     }
 

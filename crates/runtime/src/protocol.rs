@@ -12,7 +12,7 @@ use crate::error::{RuntimeError, StartError};
 use crate::external::ExternalRuntime;
 use crate::logs::LogPosition;
 use crate::shim_client::{AttachRequest, ExitStatus, ShimState};
-use crate::spec::{ExecSpec, LogConfig};
+use crate::spec::{ExecSpec, LogConfig, Stage};
 
 /// Arguments and environment together are at most 2 MiB for the kernel; JSON may double that.
 pub(crate) const MAX_MESSAGE: usize = 8 << 20;
@@ -31,7 +31,7 @@ pub(crate) struct Setup {
     pub(crate) stdin: bool,
     pub(crate) stdin_once: bool,
     pub(crate) init: bool,
-    /// Owner of the streams, so that the program can open `/dev/stdout` again.
+    /// Owner of the streams on the host, so that the program can open `/dev/stdout` again.
     pub(crate) uid: u32,
     /// The container's processes do not die with its init: kill them.
     pub(crate) shared_pids: bool,
@@ -42,6 +42,9 @@ pub(crate) struct Setup {
     /// Flags of the seccomp filter in `bundle/seccomp.bpf`, if there is one.
     pub(crate) seccomp_flags: Option<u32>,
     pub(crate) log: LogConfig,
+    /// Of a container in a user namespace.
+    #[serde(default)]
+    pub(crate) stage: Option<Stage>,
     /// Who makes the processes, if not the shim itself.
     #[serde(default)]
     pub(crate) runtime: Option<ExternalRuntime>,

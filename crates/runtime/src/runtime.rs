@@ -103,7 +103,7 @@ impl Runtime {
         };
         timings.stage("cgroups", || Cgroup::new(&*cgroup_path).prepare());
         let bundle = timings
-            .stage("specification", || spec::bundle(spec, &cgroup_path))
+            .stage("specification", || spec::bundle(spec, &cgroup_path, &directory))
             .map_err(start_error)?;
         let filter = match &bundle.seccomp {
             Some(profile) => Some(
@@ -137,7 +137,14 @@ impl Runtime {
             stdin: spec.stdin,
             stdin_once: spec.stdin_once,
             init: spec.init,
-            uid: bundle.user.uid,
+            uid: bundle
+                .stage
+                .as_ref()
+                .map_or(Some(bundle.user.uid), |stage| {
+                    stage.map.uid_outside(bundle.user.uid)
+                })
+                .unwrap_or(bundle.user.uid),
+            stage: bundle.stage,
             shared_pids: !matches!(spec.pid_mode, NamespaceMode::Private),
             device_rules: bundle.device_rules,
             capabilities: bundle.capabilities,
@@ -323,11 +330,12 @@ impl Runtime {
 /// A missing user or a working directory that cannot be made stops the program, not the runtime.
 fn start_error(error: SpecError) -> StartError {
     match error {
-        SpecError::UnknownUser { .. } | SpecError::UnknownGroup { .. } | SpecError::IdRange => {
-            StartError::Setup {
-                message: error.to_string(),
-            }
-        }
+        SpecError::UnknownUser { .. }
+        | SpecError::UnknownGroup { .. }
+        | SpecError::IdRange
+        | SpecError::NotMapped { .. } => StartError::Setup {
+            message: error.to_string(),
+        },
         SpecError::CreateWorkingDirectory { ref path, ref source } => {
             let reason = crate::error::errno_text(source);
             StartError::WorkingDirectory {

@@ -108,6 +108,7 @@ fn mounts() {
             source,
             propagation: Propagation::RPrivate,
             recursive: true,
+            shifted: false,
         },
         readonly,
     };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use havre_sys::tty;
+use havre_sys::userns::IdMap;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
@@ -14,14 +15,15 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 
-use super::executor::{Program, Report, Restrictions, chain};
+use super::executor::{Entry, Program, Report, Restrictions, chain};
 use super::external::External;
 use super::log::LogWriter;
+use super::stage::Furnished;
 use super::stdio::{ProgramEnds, Streams};
 use crate::cgroup::Cgroup;
 use crate::protocol::{self, Failure, Setup};
 use crate::shim_client::AttachRequest;
-use crate::spec::{ExecSpec, all_capabilities, capability_sets, resolve_user};
+use crate::spec::{ExecSpec, SpecError, all_capabilities, capability_sets, resolve_user};
 
 /// The shim's own chance of being chosen by the OOM killer, whatever the container's is.
 const SHIM_OOM_SCORE: &str = "-999";
@@ -59,6 +61,8 @@ pub(super) fn create(setup_request: &Setup) -> Result<(Made, i32, Streams), Fail
         }
     };
     let socket = console.as_ref().map(|console| console.path.clone());
+    let stage = setup_request.stage.as_ref();
+    let furnished = stage.map(|stage| Furnished::new(stage, directory)).transpose()?;
     let made = match &setup_request.runtime {
         None => create_here(setup_request, ends, socket),
         Some(runtime) => {
@@ -69,6 +73,7 @@ pub(super) fn create(setup_request: &Setup) -> Result<(Made, i32, Streams), Fail
             pid.map(|pid| (Made::There(container), pid))
         }
     };
+    drop(furnished);
     let _ = fs::write("/proc/self/oom_score_adj", SHIM_OOM_SCORE);
     let (container, pid) = made?;
     let streams = match (streams, console) {
@@ -97,7 +102,7 @@ fn create_here(
     let builder = builder(&setup_request.id, directory)?.with_executor(Program::new(
         &report,
         setup_request.init,
-        restrictions(setup_request, &setup_request.capabilities)?,
+        restrictions(setup_request, &setup_request.capabilities, None)?,
     ));
     let result = with_streams(builder, ends, console)
         .as_init(directory.join("bundle"))
@@ -159,6 +164,10 @@ pub(super) fn exec(
         .as_u64()
         .and_then(|uid| u32::try_from(uid).ok())
         .unwrap_or(0);
+    let uid = match &setup_request.stage {
+        None => uid,
+        Some(stage) => stage.map.uid_outside(uid).ok_or_else(|| not_mapped("uid", uid))?,
+    };
     let all = exec.privileged.then(all_capabilities);
     let capabilities = all.as_ref().unwrap_or(&setup_request.capabilities);
     let cwd = if exec.cwd.is_empty() {
@@ -250,7 +259,11 @@ fn exec_here(
 ) -> Result<i32, Failure> {
     let directory = &setup_request.directory;
     let report = Report::new().map_err(setup("make a pipe"))?;
-    let restrictions = restrictions(setup_request, capabilities)?;
+    let entry = match &setup_request.stage {
+        Some(stage) => Some(entry(&stage.map, init, process)?),
+        None => None,
+    };
+    let restrictions = restrictions(setup_request, capabilities, entry)?;
     let builder =
         builder(&setup_request.id, directory)?.with_executor(Program::new(&report, false, restrictions));
     let cwd = || {
@@ -315,7 +328,11 @@ fn with_streams(
 }
 
 /// What a process of the container has to give up to have only these capabilities.
-fn restrictions(setup_request: &Setup, capabilities: &[String]) -> Result<Restrictions, Failure> {
+fn restrictions(
+    setup_request: &Setup,
+    capabilities: &[String],
+    entry: Option<Entry>,
+) -> Result<Restrictions, Failure> {
     let capabilities =
         serde_json::from_value(capability_sets(capabilities)).map_err(|error| Failure::Setup {
             message: error.to_string(),
@@ -332,6 +349,43 @@ fn restrictions(setup_request: &Setup, capabilities: &[String]) -> Result<Restri
         capabilities,
         seccomp,
         no_new_privileges: setup_request.no_new_privileges,
+        entry,
+    })
+}
+
+fn not_mapped(what: &'static str, id: u32) -> Failure {
+    Failure::Setup {
+        message: SpecError::NotMapped { what, id }.to_string(),
+    }
+}
+
+/// Takes the user out of the description of a process, which then is root, until it enters the user namespace of `init`.
+fn entry(map: &IdMap, init: i32, process: &Path) -> Result<Entry, Failure> {
+    let failed = || setup("enter the user namespace of the container");
+    let namespace = fs::File::open(format!("/proc/{init}/ns/user")).map_err(failed())?;
+    let text = fs::read(process).map_err(failed())?;
+    let mut described: Value = serde_json::from_slice(&text).map_err(|error| failed()(error.into()))?;
+    let user = std::mem::replace(&mut described["user"], json!({"uid": 0, "gid": 0}));
+    fs::write(process, described.to_string()).map_err(failed())?;
+    let number = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids = number(&user["uid"]).zip(number(&user["gid"]));
+    let (uid, gid) = ids.ok_or_else(|| failed()(io::ErrorKind::InvalidData.into()))?;
+    let groups = user["additionalGids"].as_array().into_iter().flatten();
+    let groups: Vec<u32> = groups.filter_map(number).collect();
+    if let Some(id) = groups
+        .iter()
+        .chain([&gid])
+        .find(|gid| map.gid_outside(**gid).is_none())
+    {
+        return Err(not_mapped("gid", *id));
+    }
+    let owner = map.uid_outside(uid).ok_or_else(|| not_mapped("uid", uid))?;
+    Ok(Entry {
+        namespace: namespace.into_file().into(),
+        uid,
+        gid,
+        groups,
+        terminal: (described["terminal"] == true).then_some(owner),
     })
 }
 

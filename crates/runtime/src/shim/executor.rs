@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use havre_sys::process;
+use havre_sys::{process, userns};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use oci_spec::runtime::{LinuxCapabilities, Spec};
 use rustix::fs::{Access, AtFlags, FileType};
@@ -208,6 +208,18 @@ pub(super) struct Restrictions {
     /// The program and flags of a seccomp filter.
     pub(super) seccomp: Option<(Vec<u8>, u32)>,
     pub(super) no_new_privileges: bool,
+    /// Who a further process in a user namespace is there; libcontainer leaves it in the host's, as root.
+    pub(super) entry: Option<Entry>,
+}
+
+/// How to become a user of a user namespace.
+pub(super) struct Entry {
+    pub(super) namespace: OwnedFd,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+    /// Who owns its terminal, on the host.
+    pub(super) terminal: Option<u32>,
 }
 
 /// Runs the program of a specification.
@@ -228,6 +240,18 @@ impl Program {
     }
 
     fn restrict(&self, restrictions: &Restrictions) -> Result<(), String> {
+        if let Some(entry) = &restrictions.entry {
+            if let Some(owner) = entry.terminal {
+                rustix::fs::fchown(
+                    rustix::stdio::stdin(),
+                    Some(rustix::fs::Uid::from_raw(owner)),
+                    None,
+                )
+                .map_err(|error| format!("give away the terminal: {error}"))?;
+            }
+            userns::enter(&entry.namespace, entry.uid, entry.gid, &entry.groups)
+                .map_err(|error| format!("enter the user namespace: {error}"))?;
+        }
         let load = || match &restrictions.seccomp {
             Some((program, flags)) => process::load_seccomp_filter(program, *flags)
                 .map_err(|error| format!("load the seccomp filter: {error}")),

@@ -11,6 +11,7 @@ mod external;
 mod log;
 mod relay;
 mod server;
+mod stage;
 mod stdio;
 
 use std::ffi::OsString;

@@ -25,12 +25,11 @@ const PRIVATE_ENTRIES: [&str; 11] = [
     "core",
 ];
 
-/// `linux.devices` and `linux.resources.devices`.
-pub(super) fn devices(spec: &ContainerSpec) -> Result<(Vec<Value>, Vec<Value>), SpecError> {
+/// Those of `linux.devices`, and `linux.resources.devices`.
+pub(super) fn devices(spec: &ContainerSpec) -> Result<(Vec<Node>, Vec<Value>), SpecError> {
     if spec.privileged {
         let mut nodes = Vec::new();
         collect(Path::new("/dev"), Path::new("/dev"), &mut nodes, true)?;
-        let nodes = nodes.into_iter().map(|node| node.to_oci()).collect();
         return Ok((nodes, vec![json!({"allow": true, "access": "rwm"})]));
     }
     let mut rules = default_rules();
@@ -38,7 +37,7 @@ pub(super) fn devices(spec: &ContainerSpec) -> Result<(Vec<Value>, Vec<Value>), 
     for device in &spec.devices {
         let found = find(device)?;
         rules.extend(found.iter().map(|node| node.to_rule(&device.permissions)));
-        nodes.extend(found.iter().map(Node::to_oci));
+        nodes.extend(found);
     }
     for rule in &spec.device_cgroup_rules {
         rules.push(parse_rule(rule)?);
@@ -60,8 +59,11 @@ fn default_rules() -> Vec<Value> {
     rules
 }
 
-struct Node {
-    path: PathBuf,
+/// A device of the host.
+pub(super) struct Node {
+    pub(super) host: PathBuf,
+    /// In the container.
+    pub(super) path: PathBuf,
     block: bool,
     major: u32,
     minor: u32,
@@ -80,6 +82,7 @@ impl Node {
         }
         let number = metadata.rdev();
         Some(Node {
+            host: host.to_owned(),
             path,
             block: kind.is_block_device(),
             major: rustix::fs::major(number),
@@ -94,7 +97,8 @@ impl Node {
         if self.block { "b" } else { "c" }
     }
 
-    fn to_oci(&self) -> Value {
+    /// An entry of `linux.devices`.
+    pub(super) fn to_oci(&self) -> Value {
         json!({
             "path": self.path, "type": self.kind(), "major": self.major, "minor": self.minor,
             "fileMode": self.mode, "uid": self.uid, "gid": self.gid,

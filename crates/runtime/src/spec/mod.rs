@@ -7,11 +7,13 @@ mod mount;
 mod oci;
 mod place;
 mod seccomp;
+mod stage;
 mod user;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use havre_sys::userns::IdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::external::ExternalRuntime;
@@ -24,6 +26,7 @@ pub use user::{User, resolve_user};
 pub(crate) use capability::{all as all_capabilities, sets as capability_sets};
 pub(crate) use filter::{Filter, Filters};
 pub(crate) use oci::{bundle, check_id, working_directory_error};
+pub(crate) use stage::{Source, Stage};
 
 /// Everything about one container, as the engine has decided it (image configuration and options merged).
 /// [`ContainerSpec::new`] fills in Docker's defaults.
@@ -86,6 +89,10 @@ pub struct ContainerSpec {
     pub cgroup_parent: Option<String>,
     /// Made by this runtime of the host; `None`: by the shim itself.
     pub runtime: Option<ExternalRuntime>,
+    /// The ids of the user namespace that [`network`](Self::network) belongs to, which is then the container's, and with whose
+    /// root's owner the root file system is mounted. `None` is the host's.
+    #[serde(default)]
+    pub user_namespace: Option<IdMap>,
 }
 
 impl ContainerSpec {
@@ -138,6 +145,7 @@ impl ContainerSpec {
             annotations: BTreeMap::new(),
             cgroup_parent: None,
             runtime: None,
+            user_namespace: None,
         }
     }
 }
@@ -177,6 +185,8 @@ pub enum MountKind {
         source: PathBuf,
         propagation: Propagation,
         recursive: bool,
+        /// In a user namespace, owners are shifted by it; otherwise the host's show through.
+        shifted: bool,
     },
     /// Options as Docker's `--tmpfs`: `size=64m`, `mode=1777`, `uid=`, `gid=`, `exec`, `noexec`, `ro` …
     Tmpfs { options: Vec<String> },
@@ -393,6 +403,11 @@ pub enum SpecError {
     Sysctl { name: String },
     #[error("invalid resource limit: {detail}")]
     Resource { detail: &'static str },
+    /// A process of a user namespace that would have no id outside.
+    #[error(
+        "the container's user namespace has no {what} {id}: give userns-remap more ids in /etc/sub{what}, or use --userns host"
+    )]
+    NotMapped { what: &'static str, id: u32 },
     #[error("no process {pid} whose {namespace} namespace could be shared")]
     NamespaceGone { pid: i32, namespace: &'static str },
     #[error("{what} is not supported")]

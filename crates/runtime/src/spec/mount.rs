@@ -4,17 +4,19 @@ use std::os::fd::AsFd;
 
 use serde_json::{Value, json};
 
-use super::{ContainerSpec, MountKind, NamespaceMode, Propagation, SpecError, place};
+use super::{ContainerSpec, MountKind, NamespaceMode, Propagation, Source, SpecError, Stage, place};
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": kind, "source": source, "options": options})
 }
 
-/// `mounts` of the specification, in the order they are made, and the propagation of the root.
+/// `mounts` of the specification, in the order they are made, and the propagation of the root. With a stage, what is bound is
+/// there.
 pub(super) fn mounts(
     spec: &ContainerSpec,
     rootfs: impl AsFd,
     cgroup_path: &str,
+    mut stage: Option<&mut Stage>,
 ) -> Result<(Vec<Value>, &'static str), SpecError> {
     place::check_own(&rootfs)?;
     let sys = if spec.privileged { "rw" } else { "ro" };
@@ -66,12 +68,16 @@ pub(super) fn mounts(
             }
         }
         NamespaceMode::Host => {
-            mounts.push(mount(
-                "/dev/mqueue",
-                "mqueue",
-                "mqueue",
-                &["nosuid", "noexec", "nodev"],
-            ));
+            let options = ["nosuid", "noexec", "nodev"];
+            match &stage {
+                None => mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &options)),
+                // Only who owns the namespace may mount its queues anew.
+                Some(_) if is_directory("/dev/mqueue") => {
+                    let options = ["rbind", "nosuid", "noexec", "nodev"];
+                    mounts.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &options));
+                }
+                Some(_) => {}
+            }
             mounts.push(mount(
                 "/dev/shm",
                 "bind",
@@ -102,6 +108,7 @@ pub(super) fn mounts(
                 source,
                 propagation,
                 recursive,
+                shifted,
             } => {
                 fs_err::metadata(source).map_err(|error| SpecError::BindSource {
                     path: source.clone(),
@@ -126,9 +133,20 @@ pub(super) fn mounts(
                 if asked.readonly {
                     options.push("ro");
                 }
-                let source = source.to_str().ok_or(SpecError::Unsupported {
-                    what: "a bind source whose path is not valid UTF-8",
-                })?;
+                let staged = stage.as_mut().map(|stage| {
+                    stage.add(Source {
+                        path: source.clone(),
+                        recursive: *recursive,
+                        shifted: *shifted,
+                    })
+                });
+                let source = staged
+                    .as_ref()
+                    .unwrap_or(source)
+                    .to_str()
+                    .ok_or(SpecError::Unsupported {
+                        what: "a bind source whose path is not valid UTF-8",
+                    })?;
                 mounts.push(mount(&destination, "bind", source, &options));
             }
             MountKind::Tmpfs { options: given } => {
@@ -166,6 +184,10 @@ pub(super) fn mounts(
         }
     }
     Ok((mounts, root_propagation))
+}
+
+fn is_directory(path: &str) -> bool {
+    fs_err::metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// Every mount asked for with the place it really has.
@@ -329,7 +351,7 @@ mod tests {
             .read(true)
             .open(rootfs.path())
             .unwrap();
-        super::mounts(&spec, &rootfs, "/havre/x")
+        super::mounts(&spec, &rootfs, "/havre/x", None)
     }
 
     fn tmpfs(destination: &str, options: &[&str]) -> Mount {

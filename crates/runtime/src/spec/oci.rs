@@ -5,13 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use havre_sys::userns::{IdMap, as_root_of};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use serde_json::{Value, json};
 
 use super::mount::clean;
 use super::{
-    ContainerSpec, MountKind, NamespaceMode, NetworkNamespace, Resources, Rlimit, Seccomp, SpecError, User,
-    capability, device, mount, resolve_user, seccomp,
+    ContainerSpec, MountKind, NamespaceMode, NetworkNamespace, Resources, Rlimit, Seccomp, Source, SpecError,
+    Stage, User, capability, device, mount, resolve_user, seccomp,
 };
 use crate::cgroup::Cgroup;
 
@@ -52,11 +53,13 @@ pub(crate) struct Bundle {
     pub(crate) capabilities: Vec<String>,
     /// For the same reason not in `config`; see [`super::filter`].
     pub(crate) seccomp: Option<seccomp::OciSeccomp>,
+    /// For a container in a user namespace.
+    pub(crate) stage: Option<Stage>,
 }
 
-/// Resolves and checks everything and makes the specification; `cgroup_path` begins with a slash. Makes the working
-/// directory if it is missing.
-pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, SpecError> {
+/// Resolves and checks everything and makes the specification; `cgroup_path` begins with a slash, `directory` is the
+/// container's own. Makes the working directory if it is missing.
+pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str, directory: &Path) -> Result<Bundle, SpecError> {
     check_id(&spec.id)?;
     if spec.args.is_empty() || spec.args[0].is_empty() {
         return Err(SpecError::NoCommand);
@@ -78,8 +81,26 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     let mut groups = vec![user.gid];
     groups.extend(user.additional_gids.iter().filter(|gid| **gid != user.gid));
     let capabilities = capability::select(&spec.cap_add, &spec.cap_drop, spec.privileged)?;
-    let (mounts, root_propagation) = mount::mounts(spec, &rootfs, cgroup_path)?;
+    let mut stage = Stage::of(spec, directory, &user)?;
+    let (mut mounts, root_propagation) = mount::mounts(spec, &rootfs, cgroup_path, stage.as_mut())?;
     let (devices, device_rules) = device::devices(spec)?;
+    let devices = match &mut stage {
+        None => devices.iter().map(device::Node::to_oci).collect(),
+        // No device can be made in a user namespace: the host's are shown.
+        Some(stage) => {
+            mounts.extend(devices.into_iter().map(|node| {
+                let source = stage.add(Source {
+                    path: node.host,
+                    recursive: false,
+                    shifted: false,
+                });
+                json!({
+                    "destination": node.path, "type": "bind", "source": source, "options": ["bind", "nosuid", "noexec"],
+                })
+            }));
+            Vec::new()
+        }
+    };
     let cwd = working_directory(spec, &rootfs)?;
 
     let mut process = json!({
@@ -142,6 +163,9 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
     if !spec.annotations.is_empty() {
         config["annotations"] = json!(spec.annotations);
     }
+    if let Some(stage) = &stage {
+        stage.apply(&mut config);
+    }
     if spec.runtime.is_some() {
         for_others(spec, &capabilities, seccomp.take(), &mut config)?;
     }
@@ -151,6 +175,7 @@ pub(crate) fn bundle(spec: &ContainerSpec, cgroup_path: &str) -> Result<Bundle, 
         device_rules,
         capabilities,
         seccomp,
+        stage,
     })
 }
 
@@ -495,7 +520,8 @@ fn sysctls(spec: &ContainerSpec) -> Result<BTreeMap<String, String>, SpecError> 
     let own_ipc = matches!(spec.ipc_mode, NamespaceMode::Private);
     let own_uts = matches!(spec.uts_mode, NamespaceMode::Private);
     let mut sysctls = BTreeMap::new();
-    if own_network && !spec.privileged {
+    // The network of a user namespace has both; from inside not every group can be named.
+    if own_network && !spec.privileged && spec.user_namespace.is_none() {
         for (name, value) in [
             ("net.ipv4.ip_unprivileged_port_start", "0"),
             ("net.ipv4.ping_group_range", "0 2147483647"),
@@ -562,16 +588,23 @@ fn working_directory(spec: &ContainerSpec, rootfs: &OwnedFd) -> Result<String, S
         path: cwd.clone(),
         source,
     };
+    let make = |directory: &OwnedFd, path: &str, map: Option<&IdMap>| {
+        as_root_of(map, || make_directories(directory, path))
+            .and_then(|made| made)
+            .map_err(fail)
+    };
+    let map = spec.user_namespace.as_ref();
     match covering {
         Some((_, mount, rest)) => {
-            if let (MountKind::Bind { source, .. }, false) = (&mount.kind, rest.is_empty())
+            if let (MountKind::Bind { source, shifted, .. }, false) = (&mount.kind, rest.is_empty())
                 && let Ok(directory) = open_directory(source)
             {
-                make_directories(&directory, &rest).map_err(fail)?;
+                // Where owners will be shifted, they are as on the disk.
+                make(&directory, &rest, map.filter(|_| !shifted))?;
             }
         }
         None if ["/proc", "/sys", "/dev"].iter().any(|own| inside(own).is_some()) => {}
-        None => make_directories(rootfs, cwd.trim_start_matches('/')).map_err(fail)?,
+        None => make(rootfs, cwd.trim_start_matches('/'), map)?,
     }
     Ok(cwd)
 }
@@ -634,7 +667,7 @@ mod tests {
             soft: 10,
             hard: 20,
         });
-        let bundle = bundle(&spec, "/havre/x").unwrap();
+        let bundle = bundle(&spec, "/havre/x", Path::new("/run/x")).unwrap();
         assert_eq!(bundle.capabilities.len(), 14);
         assert!(bundle.seccomp.is_some());
         let parsed: oci_spec::runtime::Spec = serde_json::from_value(bundle.config).unwrap();
@@ -683,7 +716,7 @@ mod tests {
         let mut spec = spec(root.path());
         spec.cwd = "/up/app/./src/../lib".into();
         assert_eq!(
-            bundle(&spec, "/h/x").unwrap().config["process"]["cwd"],
+            bundle(&spec, "/h/x", Path::new("/run/x")).unwrap().config["process"]["cwd"],
             "/up/app/lib"
         );
         assert!(root.path().join("app/lib").is_dir());
@@ -694,14 +727,15 @@ mod tests {
                 source: data.path().into(),
                 propagation: Propagation::RPrivate,
                 recursive: true,
+                shifted: false,
             },
             readonly: false,
         });
-        bundle(&spec, "/h/x").unwrap();
+        bundle(&spec, "/h/x", Path::new("/run/x")).unwrap();
         assert!(data.path().join("a/b").is_dir());
         assert!(!root.path().join("data").exists());
         spec.cwd = "relative".into();
-        assert!(bundle(&spec, "/h/x").is_err());
+        assert!(bundle(&spec, "/h/x", Path::new("/run/x")).is_err());
     }
 
     #[test]
@@ -710,7 +744,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut ContainerSpec)| {
             let mut spec = spec(root.path());
             change(&mut spec);
-            assert!(bundle(&spec, "/h/x").is_err());
+            assert!(bundle(&spec, "/h/x", Path::new("/run/x")).is_err());
         };
         refused(&|spec| spec.id = "../x".into());
         refused(&|spec| spec.args.clear());
