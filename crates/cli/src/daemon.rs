@@ -131,13 +131,16 @@ impl Places {
 async fn serve(args: &Daemon, handover: Option<&Handover>) -> Result<Served, CliError> {
     let mut passed = Passed::take()?;
     let Places { root, state, socket } = Places::of(args);
-    let config = match &args.config {
+    let mut config = match &args.config {
         Some(path) => read_config(Path::new(path))?,
         None => match DEFAULT_CONFIGS.iter().map(Path::new).find(|path| path.exists()) {
             Some(path) => read_config(path)?,
             None => ConfigFile::default(),
         },
     };
+    if let Some(setting) = &args.userns_remap {
+        config.userns_remap.clone_from(setting);
+    }
     let places = listening::places(&args.listening, &config.listening)?;
     // Handlers stand before the engine opens: a signal while it recovers ends it cleanly too.
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -7,6 +7,8 @@
 //! cgroup-parent = "havre"            # cgroup that holds all containers
 //! max-concurrent-downloads = 3
 //! max-concurrent-uploads = 5
+//! userns-remap = "default"           # containers in user namespaces with the ids of USER in /etc/subuid and /etc/subgid:
+//!                                    # default (which is dockremap), USER, USER:GROUP, UID or UID:GID
 //! certs-dir = "/etc/docker/certs.d"  # HOST:PORT/ca.crt, client.cert and client.key of registries
 //!
 //! [storage]
@@ -76,6 +78,8 @@ pub struct ConfigFile {
     pub max_concurrent_uploads: Option<usize>,
     /// Directory of the certificates of registries, `HOST:PORT/ca.crt`; Docker's own unless set.
     pub certs_dir: Option<PathBuf>,
+    /// Whose ids containers have, by Docker's notation; empty is nobody's but the host's own.
+    pub userns_remap: String,
     pub listening: Listening,
     pub network: NetworkSettings,
     pub storage: StorageSettings,
@@ -127,6 +131,7 @@ struct Toml {
     max_concurrent_downloads: Option<usize>,
     max_concurrent_uploads: Option<usize>,
     certs_dir: Option<PathBuf>,
+    userns_remap: String,
     listen: Listening,
     network: NetworkSettings,
     storage: StorageSettings,
@@ -181,6 +186,7 @@ struct DaemonJson {
     max_concurrent_uploads: Option<usize>,
     default_runtime: String,
     runtimes: BTreeMap<String, RuntimeSettings>,
+    userns_remap: String,
     hosts: Vec<String>,
     tls: Option<bool>,
     tlsverify: Option<bool>,
@@ -221,6 +227,7 @@ impl ConfigFile {
             max_concurrent_downloads: toml.max_concurrent_downloads,
             max_concurrent_uploads: toml.max_concurrent_uploads,
             certs_dir: toml.certs_dir,
+            userns_remap: toml.userns_remap,
             listening: toml.listen,
             network: toml.network,
             storage: toml.storage,
@@ -262,6 +269,7 @@ impl ConfigFile {
             max_concurrent_downloads: daemon.max_concurrent_downloads,
             max_concurrent_uploads: daemon.max_concurrent_uploads,
             certs_dir: None,
+            userns_remap: daemon.userns_remap,
             listening: Listening {
                 hosts: daemon.hosts,
                 tls: daemon.tls,

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::builds::{Builds, RunExecutor};
 use crate::containers::{self, LogConfig};
 use crate::error::blocking;
+use crate::remap::Remap;
 use crate::{
     ConfigFile, Containers, EngineError, Events, Images, Networks, Plans, Result, System, Undo, Volumes,
     system,
@@ -155,7 +156,14 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
         shim_exe,
         config,
     } = options;
+    let remap = match config.userns_remap.as_str() {
+        "" => None,
+        setting => Some(Remap::open(setting, std::path::Path::new("/etc"))?),
+    };
     let store = Arc::new(Store::open_with(&root, &config.storage.store_options()?)?);
+    if let Some(remap) = &remap {
+        remap.probe(&store)?;
+    }
     let scratch = root.join("build");
     if scratch.exists() {
         store.discard(&scratch)?;
@@ -223,6 +231,7 @@ fn compose(options: EngineOptions, handle: tokio::runtime::Handle) -> Result<Eng
             cgroup_v2: system::is_cgroup_v2(),
             runtimes: config.runtimes.clone(),
         },
+        remap,
         handle: handle.clone(),
     });
     containers.recover()?;

@@ -24,6 +24,7 @@ mod filters;
 mod images;
 mod networks;
 mod plan;
+mod remap;
 mod runtimes;
 mod system;
 mod undo;

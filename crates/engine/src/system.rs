@@ -382,7 +382,7 @@ impl Inner {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             default_runtime: self.config.runtimes.name(""),
             runtimes: self.config.runtimes.all(),
-            security_options: security_options(cgroups.unified),
+            security_options: security_options(cgroups.unified, self.containers.is_remapped()),
             init_binary: "havre".to_owned(),
             warnings,
             debug: self
@@ -408,8 +408,12 @@ impl Inner {
     }
 }
 
-fn security_options(unified: bool) -> Vec<String> {
+fn security_options(unified: bool, remapped: bool) -> Vec<String> {
     let mut options = vec!["name=seccomp,profile=builtin".to_owned()];
+    // In Docker's order.
+    if remapped {
+        options.push("name=userns".to_owned());
+    }
     if unified {
         options.push("name=cgroupns".to_owned());
     }

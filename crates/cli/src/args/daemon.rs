@@ -36,6 +36,12 @@ pub(crate) struct Daemon {
         help = "Logging level (\"error\", \"warn\", \"info\", \"debug\", \"trace\") (default \"info\")"
     )]
     pub(crate) log_level: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "User/Group setting for user namespaces: \"default\", USER, USER:GROUP, UID or UID:GID of /etc/subuid and /etc/subgid"
+    )]
+    pub(crate) userns_remap: Option<String>,
     #[command(flatten)]
     pub(crate) listening: Listening,
     #[arg(

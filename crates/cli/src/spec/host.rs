@@ -47,6 +47,13 @@ pub(crate) fn fill(flags: &HostFlags, host: &mut Map<String, Value>) -> Result<(
     set("MemorySwappiness", flags.memory_swappiness.map(Value::from));
     set("OomKillDisable", flags.oom_kill_disable.then_some(true.into()));
     set("Runtime", text(&flags.runtime));
+    if flags
+        .userns
+        .as_deref()
+        .is_some_and(|mode| !matches!(mode, "" | "host"))
+    {
+        return Err(SpecError::value("--userns: invalid USER mode".to_owned()).into());
+    }
     set("UsernsMode", text(&flags.userns));
     set("VolumeDriver", text(&flags.volume_driver));
     set("VolumesFrom", words(&flags.volumes_from));

@@ -243,6 +243,7 @@ fn bind(destination: String, source: PathBuf, readonly: bool) -> Mount {
             source,
             propagation: Propagation::RPrivate,
             recursive: true,
+            shifted: false,
         },
         readonly,
     }

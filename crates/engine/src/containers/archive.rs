@@ -12,6 +12,7 @@ use bytes::Bytes;
 use havre_oci::compression;
 use havre_sys::mount;
 use havre_sys::rooted::{Mode, OFlags, Root};
+use havre_sys::userns::{IdMap, as_root_of};
 use jiff::Timestamp;
 use rustix::fs::{FileType, Stat};
 use tokio::sync::{OwnedMutexGuard, mpsc};
@@ -23,6 +24,7 @@ use super::table::Container;
 use super::tree::{self, Ownership, UnpackOptions};
 use super::{ArchivePut, Containers, Inner, MountKind, PathStat};
 use crate::error::blocking;
+use crate::remap::map_of;
 use crate::{ByteStream, EngineError, ErrorKind, Result};
 
 /// Pieces of an archive made ahead of a slow client, each of up to [`PIECE`] bytes.
@@ -56,7 +58,7 @@ impl Containers {
             let stream = archive_stream(move |writer| {
                 // The whole view, not only its root: the mounts must last as long.
                 let view = view;
-                tree::pack(&view.root, &located.resolved, &entries, writer).map(drop)
+                tree::pack(&view.root, &located.resolved, &entries, view.ids.as_ref(), writer).map(drop)
             })?;
             Ok((stat, stream))
         })
@@ -145,12 +147,17 @@ fn put(
         keep_kinds: options.no_overwrite_dir_non_dir,
         root_metadata: false,
     };
-    tree::unpack(plain, &view.root, &located.resolved, &options)
+    let ids = view.ids.as_ref();
+    as_root_of(ids, || {
+        tree::unpack(plain, &view.root, &located.resolved, ids, &options)
+    })?
 }
 
 /// A container's file system, as long as this value lives.
 pub(super) struct View {
     pub root: Root,
+    /// What its owners are on the host, if not themselves.
+    pub ids: Option<IdMap>,
     _mounted: Option<Mounted>,
     /// Held while a stopped container is mounted, so that it is not started or removed meanwhile.
     _op: Option<OwnedMutexGuard<()>>,
@@ -166,6 +173,7 @@ impl View {
         if state.status.is_live() {
             let path = PathBuf::from(format!("/proc/{}/root", state.pid));
             let root = Root::open(&path)?;
+            let ids = map_of(state.pid)?;
             // The directory is open: should the process have ended before that, the number may be somebody else's.
             let same = inner
                 .runtime
@@ -180,6 +188,7 @@ impl View {
             }
             return Ok(View {
                 root,
+                ids,
                 _mounted: None,
                 _op: None,
             });
@@ -211,6 +220,7 @@ impl View {
         let root = Root::open(&path)?;
         Ok(View {
             root,
+            ids: None,
             _mounted: Some(mounted),
             _op: Some(op),
         })
@@ -225,9 +235,12 @@ impl View {
         op: OwnedMutexGuard<()>,
     ) -> Result<Self> {
         let snapshot = inner.store.snapshots().get(&container.id)?;
-        let path = inner.store.snapshots().mount(&snapshot)?;
         // A running container has it mounted anyway, and must not lose it here.
         let stopped = !container.status().is_live();
+        let (path, ids) = match stopped {
+            true => (inner.store.snapshots().mount(&snapshot)?, None),
+            false => (snapshot.merged, super::userns::live(&container.read())?),
+        };
         let mounted = stopped.then(|| Mounted {
             inner: inner.clone(),
             id: container.id.clone(),
@@ -235,6 +248,7 @@ impl View {
         });
         Ok(View {
             root: Root::open(&path)?,
+            ids,
             _mounted: mounted,
             _op: stopped.then_some(op),
         })
@@ -482,7 +496,7 @@ mod tests {
         use futures_util::TryStreamExt;
         let (_directory, root) = sample();
         let stream =
-            archive_stream(move |writer| tree::pack(&root, Path::new("var"), b"var", writer).map(drop))
+            archive_stream(move |writer| tree::pack(&root, Path::new("var"), b"var", None, writer).map(drop))
                 .unwrap();
         let bytes: Vec<u8> = stream
             .try_fold(Vec::new(), |mut all, piece| async move {

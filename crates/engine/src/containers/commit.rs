@@ -36,12 +36,15 @@ impl Containers {
         let layer = {
             let (inner, id, lease) = (self.0.clone(), record.id.clone(), lease.clone());
             let (live, made) = (record.state.status.is_live(), record.mountpoints.clone());
+            let ids = super::userns::live(&record)?;
             blocking(move || {
                 let frozen = pause.then(|| super::stop::Frozen::new(&inner, &id)).transpose()?;
                 let rootfs = live.then(|| inner.store.snapshots().get(&id)).transpose()?;
                 let layer = match rootfs {
                     Some(snapshot) => {
-                        mountpoints::without_mark(&snapshot.merged, &made, || copy(&inner, &id, &lease))
+                        mountpoints::without_mark(&snapshot.merged, &made, ids.as_ref(), || {
+                            copy(&inner, &id, &lease)
+                        })
                     }
                     None => copy(&inner, &id, &lease),
                 };

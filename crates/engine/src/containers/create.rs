@@ -148,6 +148,7 @@ fn create(
     merge::merge(&mut config, &image_config.config)?;
     let args = merge::command_line(&config)?;
     let mode = NetworkMode::parse(&host_config.network_mode)?;
+    super::userns::check(inner, &host_config, &mode)?;
     if config.hostname.is_empty() {
         config.hostname = match (&mode, host_config.uts_mode.as_str()) {
             (NetworkMode::Host, _) | (_, "host") => spec::host_name(),

@@ -18,7 +18,7 @@ impl Containers {
             archive_stream(move |writer| {
                 // The whole view, not only its root: the mount must last as long.
                 let view = view;
-                tree::pack(&view.root, Path::new(""), b"", writer).map(drop)
+                tree::pack(&view.root, Path::new(""), b"", view.ids.as_ref(), writer).map(drop)
             })
         })
         .await?;

@@ -51,6 +51,7 @@ mod table;
 mod top;
 mod tree;
 mod update;
+mod userns;
 pub(crate) mod validate;
 mod view;
 mod wait;
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     pub table: Table,
     pub execs: exec::Execs,
     pub settings: Settings,
+    /// The ids of containers that don't have the host's.
+    pub remap: Option<crate::remap::Remap>,
     pub lingering: lingering::Lingering,
     /// For timers of restarts and sockets wired from blocking threads.
     pub handle: tokio::runtime::Handle,
@@ -117,6 +120,11 @@ pub(crate) struct Settings {
 impl Containers {
     pub(crate) fn new(inner: Inner) -> Self {
         Containers(Arc::new(inner))
+    }
+
+    /// Whether containers have user namespaces unless they say otherwise.
+    pub(crate) fn is_remapped(&self) -> bool {
+        self.0.remap.is_some()
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {

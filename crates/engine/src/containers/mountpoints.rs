@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use havre_sys::rooted::Root;
+use havre_sys::userns::{IdMap, as_root_of};
 use rustix::fs::{FileType, Mode, OFlags};
 
 /// What every container has mounted.
@@ -21,10 +22,11 @@ const MOUNTED: [&str; 6] = [
 /// An empty file of every container of Docker's, which scripts look for.
 const MARK: &str = ".dockerenv";
 
-/// Makes a root file system a container's; returns what it then has that it would not have of its own.
-pub(crate) fn prepare(rootfs: &Path) -> io::Result<Vec<String>> {
+/// Makes a root file system a container's, mounted with the owners of `ids`; returns what it then has that it would not have of
+/// its own.
+pub(crate) fn prepare(rootfs: &Path, ids: Option<&IdMap>) -> io::Result<Vec<String>> {
     let mut made = missing(rootfs)?;
-    match set_mark(rootfs) {
+    match set_mark(rootfs, ids) {
         Ok(true) => made.push(MARK.to_owned()),
         Ok(false) => {}
         // A full disk keeps no container from running.
@@ -34,9 +36,11 @@ pub(crate) fn prepare(rootfs: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Whether it was not there.
-fn set_mark(rootfs: &Path) -> io::Result<bool> {
+fn set_mark(rootfs: &Path, ids: Option<&IdMap>) -> io::Result<bool> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    match Root::open(rootfs)?.open_at(Path::new(MARK), flags, Mode::from_raw_mode(0o755)) {
+    let root = Root::open(rootfs)?;
+    let make = || root.open_at(Path::new(MARK), flags, Mode::from_raw_mode(0o755));
+    match as_root_of(ids, make)? {
         Ok(file) => {
             // Whatever the daemon's umask is.
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755))?;
@@ -48,14 +52,19 @@ fn set_mark(rootfs: &Path) -> io::Result<bool> {
 }
 
 /// Runs `inside` while the mark of a running container is away.
-pub(crate) fn without_mark<T>(rootfs: &Path, made: &[String], inside: impl FnOnce() -> T) -> T {
+pub(crate) fn without_mark<T>(
+    rootfs: &Path,
+    made: &[String],
+    ids: Option<&IdMap>,
+    inside: impl FnOnce() -> T,
+) -> T {
     let mark = [MARK.to_owned()];
     let marked = made.contains(&mark[0]) && rootfs.join(MARK).symlink_metadata().is_ok();
     if marked && let Err(error) = remove(rootfs, &mark) {
         tracing::debug!(%error, "the mark of a container stays");
     }
     let result = inside();
-    if marked && let Err(error) = set_mark(rootfs) {
+    if marked && let Err(error) = set_mark(rootfs, ids) {
         tracing::debug!(%error, "the mark of a container does not come back");
     }
     result
@@ -157,26 +166,26 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let rootfs = tempfile::tempdir().unwrap();
         let mark = rootfs.path().join(MARK);
-        let made = prepare(rootfs.path()).unwrap();
+        let made = prepare(rootfs.path(), None).unwrap();
         assert!(is_one(Path::new("/.dockerenv"), &made));
         assert_eq!(fs::metadata(&mark).unwrap().permissions().mode() & 0o7777, 0o755);
         // Who starts again after a crash finds it.
-        assert!(!prepare(rootfs.path()).unwrap().contains(&MARK.to_owned()));
-        without_mark(rootfs.path(), &made, || assert!(!mark.exists()));
+        assert!(!prepare(rootfs.path(), None).unwrap().contains(&MARK.to_owned()));
+        without_mark(rootfs.path(), &made, None, || assert!(!mark.exists()));
         assert!(mark.exists());
         remove(rootfs.path(), &made).unwrap();
         assert!(!mark.exists());
-        without_mark(rootfs.path(), &made, || ());
+        without_mark(rootfs.path(), &made, None, || ());
         assert!(!mark.exists());
 
         fs::write(&mark, "the image's").unwrap();
-        let made = prepare(rootfs.path()).unwrap();
-        without_mark(rootfs.path(), &made, || assert!(mark.exists()));
+        let made = prepare(rootfs.path(), None).unwrap();
+        without_mark(rootfs.path(), &made, None, || assert!(mark.exists()));
         remove(rootfs.path(), &made).unwrap();
         assert_eq!(fs::read_to_string(&mark).unwrap(), "the image's");
         fs::remove_file(&mark).unwrap();
         std::os::unix::fs::symlink("/outside", &mark).unwrap();
-        assert!(!prepare(rootfs.path()).unwrap().contains(&MARK.to_owned()));
+        assert!(!prepare(rootfs.path(), None).unwrap().contains(&MARK.to_owned()));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use havre_runtime::spec::{
 
 use super::record::{MountRecord, Record};
 use super::validate::{self, NetworkMode, Sharing};
-use super::{HostConfig, Inner, Logging, MountKind, Status, files};
+use super::{HostConfig, Inner, Logging, MountKind, Status, files, userns};
+use crate::remap::Remap;
 use crate::{EngineError, Result};
 
 /// Bytes of /dev/shm unless said otherwise.
@@ -144,6 +145,7 @@ pub(crate) fn container_spec(
     spec.cgroup_parent = Some(parent.clone()).filter(|parent| !parent.is_empty());
     spec.annotations.clone_from(&host.annotations);
     spec.runtime = inner.settings.runtimes.find(&host.runtime)?;
+    spec.user_namespace = userns::of(inner, host).map(|remap| remap.map.clone());
     Ok(spec)
 }
 
@@ -271,7 +273,8 @@ pub(crate) fn make_shared_memory(inner: &Inner, record: &Record) -> Result<()> {
     fs_err::create_dir_all(&path)?;
     let size = u64::try_from(record.host_config.shm_size).unwrap_or(0);
     let size = if size > 0 { size } else { DEFAULT_SHM as u64 };
-    let made = havre_sys::mount::shared_memory(&path, size);
+    let owner = userns::of(inner, &record.host_config).map_or((0, 0), Remap::root);
+    let made = havre_sys::mount::shared_memory(&path, size, owner);
     made.map_err(|error| EngineError::system(format!("cannot mount {}", path.display())).with_source(error))
 }
 
@@ -310,6 +313,7 @@ fn mounts(inner: &Inner, record: &Record, mode: &NetworkMode) -> Result<Vec<Moun
                 source,
                 propagation: Propagation::RPrivate,
                 recursive: true,
+                shifted: true,
             },
             readonly: record.host_config.readonly_rootfs,
         })
@@ -330,6 +334,7 @@ fn mounts(inner: &Inner, record: &Record, mode: &NetworkMode) -> Result<Vec<Moun
                     source,
                     propagation: Propagation::RPrivate,
                     recursive: false,
+                    shifted: false,
                 },
                 readonly: false,
             });
@@ -357,6 +362,8 @@ fn mount(record: &MountRecord) -> Mount {
                 _ => Propagation::RPrivate,
             },
             recursive: record.recursive,
+            // A directory of the host is shown as it is.
+            shifted: record.is_volume(),
         },
     };
     Mount {

@@ -14,10 +14,11 @@ use super::table::{Container, lock};
 use super::validate::NetworkMode;
 use super::{
     Config, Containers, EndpointView, HostConfig, Inner, Port, PortBinding, PortProtocol, Status, Transition,
-    WaitCondition, attach, exit, files, health, links, mountpoints, remove, sources, spec,
+    WaitCondition, attach, exit, files, health, links, mountpoints, remove, sources, spec, userns,
 };
 use crate::error::{blocking, start_failure};
 use crate::networks::{self, Found};
+use crate::remap::Remap;
 use crate::{EngineError, ErrorKind, Event, EventType, Result};
 
 impl Containers {
@@ -178,6 +179,8 @@ fn prepare(
 ) -> Result<(Shim, NetworkRecord)> {
     let id = container.id.as_str();
     let store = &inner.store;
+    userns::check(inner, &record.host_config, mode)?;
+    let remap = userns::of(inner, &record.host_config);
     sources::mount(inner, record)?;
     let _parts = sources::bind_parts(inner, record)?;
     spec::make_shared_memory(inner, record)?;
@@ -185,12 +188,15 @@ fn prepare(
         let snapshot = store.snapshots().get(id)?;
         let rootfs = timings.stage("root file system", || {
             // What goes when it ends need never be on the disk: unmounting would force everything there, others' files too.
+            let shift = remap.map(Remap::shift);
             match record.host_config.auto_remove {
-                true => store.snapshots().mount_volatile(&snapshot),
-                false => store.snapshots().mount(&snapshot),
+                true => store.snapshots().mount_volatile(&snapshot, shift),
+                false => store.snapshots().mount_as(&snapshot, shift),
             }
         })?;
-        let made = timings.stage("mount points", || mountpoints::prepare(&rootfs))?;
+        let made = timings.stage("mount points", || {
+            mountpoints::prepare(&rootfs, remap.map(|remap| &remap.map))
+        })?;
         // Stored with the rest when it has started. What an earlier start left behind stays on the list.
         container.change(|record| {
             record.mountpoints.retain(|old| !made.contains(old));
@@ -203,10 +209,13 @@ fn prepare(
             NetworkMode::Host => NetworkNamespace::Host,
             NetworkMode::Container(other) => {
                 let pid = spec::running_pid(inner, other, "network")?;
+                if let Some(remap) = remap {
+                    userns::joined(inner, remap, &record.host_config, mode)?;
+                }
                 NetworkNamespace::Path(PathBuf::from(format!("/proc/{pid}/ns/net")))
             }
             _ => NetworkNamespace::Path(
-                timings.stage("network namespace", || inner.network.sandbox_create(id))?,
+                timings.stage("network namespace", || userns::make_network(inner, record, mode))?,
             ),
         };
         let rootfs = rootfs()?;
@@ -227,7 +236,7 @@ fn prepare(
     let (sandbox, sandbox_made) = mpsc::sync_channel(1);
     std::thread::scope(|scope| {
         let connected = scope.spawn(move || {
-            let path = timings.stage("network namespace", || inner.network.sandbox_create(id))?;
+            let path = timings.stage("network namespace", || userns::make_network(inner, record, mode))?;
             let _ = sandbox.send(path);
             timings.stage("network connected", || {
                 memberships.connect(inner, record, ports)?;

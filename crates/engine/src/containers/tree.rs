@@ -36,12 +36,12 @@ pub(super) fn copy_up(image: &Root, source: &str, target: &Path) -> Result<()> {
     let target = Root::open(target)?;
     let (reader, writer) = std::io::pipe()?;
     std::thread::scope(|scope| {
-        let packed = scope.spawn(move || pack(image, &source, b"", writer).map(drop));
+        let packed = scope.spawn(move || pack(image, &source, b"", None, writer).map(drop));
         let options = UnpackOptions {
             root_metadata: true,
             ..UnpackOptions::default()
         };
-        let unpacked = unpack(reader, &target, Path::new(""), &options);
+        let unpacked = unpack(reader, &target, Path::new(""), None, &options);
         let packed = packed
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));

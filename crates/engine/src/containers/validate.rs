@@ -280,7 +280,7 @@ fn unsupported(config: &Config, host: &HostConfig) -> Result<()> {
         (
             !matches!(host.userns_mode.as_str(), "" | "host"),
             "UsernsMode",
-            "user namespaces are not used",
+            "use host for the host's user namespace, or leave it out for that of the engine's containers",
         ),
         (
             !matches!(host.isolation.as_str(), "" | "default"),

@@ -9,16 +9,25 @@ use std::path::{Path, PathBuf};
 
 use havre_oci::layer::{Entry, Kind, TarWriter};
 use havre_sys::rooted::{Mode, OFlags, Root};
+use havre_sys::userns::IdMap;
 use rustix::fs::{AtFlags, FileType, Stat};
 
 use super::layer_error;
 use crate::Result;
 
 /// Writes the file or tree at `path` (relative to the root, its links already resolved) under the name `name`; an empty
-/// name means that the tree's own entries stand at the top. Sockets are left out. Returns the writer after the end marker.
-pub(crate) fn pack<W: Write>(root: &Root, path: &Path, name: &[u8], writer: W) -> Result<W> {
+/// name means that the tree's own entries stand at the top. Owners are those that `ids`, if there are any, have inside. Sockets
+/// are left out. Returns the writer after the end marker.
+pub(crate) fn pack<W: Write>(
+    root: &Root,
+    path: &Path,
+    name: &[u8],
+    ids: Option<&IdMap>,
+    writer: W,
+) -> Result<W> {
     let mut packer = Packer {
         root,
+        ids,
         tar: TarWriter::new(writer),
         links: HashMap::new(),
     };
@@ -51,6 +60,7 @@ pub(crate) fn pack<W: Write>(root: &Root, path: &Path, name: &[u8], writer: W) -
 
 struct Packer<'a, W: Write> {
     root: &'a Root,
+    ids: Option<&'a IdMap>,
     tar: TarWriter<W>,
     /// Device and inode of files with several names → the name written first.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -62,8 +72,8 @@ impl<W: Write> Packer<'_, W> {
         let mut entry = Entry {
             path: name.to_vec(),
             mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid: self.ids.map_or(stat.st_uid, |ids| ids.uid_inside(stat.st_uid)),
+            gid: self.ids.map_or(stat.st_gid, |ids| ids.gid_inside(stat.st_gid)),
             mtime: stat.st_mtime,
             mtime_nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             ..Entry::default()

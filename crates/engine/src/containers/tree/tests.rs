@@ -32,7 +32,7 @@ fn archive(entries: &[(&str, Kind, &str)]) -> Vec<u8> {
 }
 
 fn unpack_into(directory: &Path, archive: &[u8], options: UnpackOptions) -> Result<()> {
-    unpack(archive, &root(directory), Path::new(""), &options)
+    unpack(archive, &root(directory), Path::new(""), None, &options)
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use havre_oci::layer::{Entry, Kind, Limits, Reader};
 use havre_sys::rooted::{Mode, OFlags, Root};
+use havre_sys::userns::IdMap;
 use rustix::fs::{AtFlags, FileType, Gid, Timespec, Timestamps, Uid, XattrFlags};
 
 use super::layer_error;
@@ -33,12 +34,20 @@ pub(crate) struct UnpackOptions {
 }
 
 /// Unpacks an uncompressed archive into the directory `base` (relative to the root, resolved, existing). Links met on the
-/// way are followed as within the root. Existing files give way; directories are merged.
-pub(crate) fn unpack(archive: impl Read, root: &Root, base: &Path, options: &UnpackOptions) -> Result<()> {
+/// way are followed as within the root. Existing files give way; directories are merged. With `ids`, owners are ids inside, and
+/// the caller acts as their root.
+pub(crate) fn unpack(
+    archive: impl Read,
+    root: &Root,
+    base: &Path,
+    ids: Option<&IdMap>,
+    options: &UnpackOptions,
+) -> Result<()> {
     let mut reader = Reader::new(archive, Limits::default(), |_| Ok(())).with_plain_names(true);
     let mut unpacker = Unpacker {
         root,
         base,
+        ids,
         options,
         directories: Vec::new(),
     };
@@ -86,6 +95,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
 struct Unpacker<'a> {
     root: &'a Root,
     base: &'a Path,
+    ids: Option<&'a IdMap>,
     options: &'a UnpackOptions,
     /// Times are set last: unpacking into a directory changes its own.
     directories: Vec<(PathBuf, Timestamps)>,
@@ -195,7 +205,7 @@ impl Unpacker<'_> {
 
     /// Owner, mode, attributes of a file or directory that is open; the owner first, since changing it clears set-id bits.
     fn metadata(&self, entry: &Entry, file: BorrowedFd<'_>) -> Result<()> {
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|error| at(entry, error))?;
         rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(|error| at(entry, error))?;
         for (name, value) in &entry.xattrs {
@@ -211,7 +221,7 @@ impl Unpacker<'_> {
     }
 
     fn link_metadata(&self, entry: &Entry, directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .and_then(|()| rustix::fs::utimensat(directory, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW))
             .map_err(|error| at(entry, error))
@@ -222,12 +232,21 @@ impl Unpacker<'_> {
         rustix::fs::futimens(file, &times(entry)).map_err(|error| at(entry, error))
     }
 
-    fn owner(&self, entry: &Entry) -> (Uid, Gid) {
+    fn owner(&self, entry: &Entry) -> Result<(Uid, Gid)> {
         let (uid, gid) = match self.options.ownership {
             Ownership::Archive => (entry.uid, entry.gid),
             Ownership::Fixed { uid, gid } => (uid, gid),
         };
-        (Uid::from_raw(uid), Gid::from_raw(gid))
+        let Some(ids) = self.ids else {
+            return Ok((Uid::from_raw(uid), Gid::from_raw(gid)));
+        };
+        let outside = ids.uid_outside(uid).zip(ids.gid_outside(gid)).ok_or_else(|| {
+            EngineError::invalid(format!(
+                "{}: owner {uid}:{gid} is none of the container's user namespace",
+                entry.path().display()
+            ))
+        });
+        outside.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
