@@ -1,10 +1,11 @@
 //! An engine of a test's own.
 
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -27,6 +28,8 @@ pub struct TestEngine {
     bridge: String,
     table: String,
     daemon: Mutex<Option<Child>>,
+    /// Keeps the mount namespace of its surroundings.
+    keeper: Mutex<Option<Child>>,
     /// Kept while a shared dockerd is in use.
     _turn: Option<fs::File>,
     surroundings: Surroundings,
@@ -47,9 +50,9 @@ pub struct Surroundings {
     pub network: Option<PathBuf>,
 }
 
-/// Puts files at other places in a new mount namespace and becomes the daemon: `FILE PLACE … -- PROGRAM ARGUMENT…`
+/// Puts files at other places in a new mount namespace and keeps it: `FILE PLACE …`
 const AMID: &str =
-    r#"while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit; shift 2; done; shift; exec "$@""#;
+    r#"while [ $# -gt 0 ]; do mount --bind "$1" "$2" || exit; shift 2; done; echo; exec sleep infinity"#;
 
 impl TestEngine {
     /// A daemon, ready.
@@ -118,6 +121,7 @@ impl TestEngine {
             bridge,
             table,
             daemon: Mutex::new(None),
+            keeper: Mutex::new(None),
             _turn: None,
             surroundings,
             program: Program::Havre,
@@ -145,6 +149,7 @@ impl TestEngine {
             bridge: "docker0".to_owned(),
             table: String::new(),
             daemon: Mutex::new(None),
+            keeper: Mutex::new(None),
             _turn: Some(lock),
             surroundings: Surroundings::default(),
             program: Program::Docker,
@@ -222,26 +227,38 @@ impl TestEngine {
 
     /// The built binary, in its surroundings.
     fn launcher(&self) -> Command {
-        let mut command = match &self.surroundings.network {
-            None if self.surroundings.files.is_empty() => return Command::new(havre_binary()),
-            None => Command::new("unshare"),
-            Some(network) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net={}", network.display()));
-                if self.surroundings.files.is_empty() {
-                    command.arg(havre_binary());
-                    return command;
-                }
-                command.arg("unshare");
-                command
-            }
-        };
-        command.args(["--mount", "--propagation", "private", "sh", "-c", AMID, "sh"]);
-        for (place, file) in &self.surroundings.files {
-            command.arg(file).arg(place);
+        let Surroundings { files, network, .. } = &self.surroundings;
+        if files.is_empty() && network.is_none() {
+            return Command::new(havre_binary());
         }
-        command.arg("--").arg(havre_binary());
+        let mut command = Command::new("nsenter");
+        if !files.is_empty() {
+            command.arg(format!("--mount=/proc/{}/ns/mnt", self.keep_files()));
+        }
+        if let Some(network) = network {
+            command.arg(format!("--net={}", network.display()));
+        }
+        command.arg(havre_binary());
         command
+    }
+
+    /// The process in whose mount namespace the files of the surroundings are: what one daemon mounts there, the next finds.
+    fn keep_files(&self) -> u32 {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let keeper = keeper.get_or_insert_with(|| {
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "private", "sh", "-c", AMID, "sh"]);
+            for (place, file) in &self.surroundings.files {
+                command.arg(file).arg(place);
+            }
+            let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+            let mut child = spawned.expect("unshare");
+            let mut said = [0];
+            let ready = child.stdout.as_mut().expect("a pipe").read_exact(&mut said);
+            ready.expect("the files of the surroundings");
+            child
+        });
+        keeper.id()
     }
 
     /// Ends the daemon as an administrator would, and waits for it. Returns its exit code.
@@ -436,9 +453,7 @@ impl TestEngine {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
-        self.daemon
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn container_ids(&self) -> Vec<String> {
@@ -479,5 +494,10 @@ impl Drop for TestEngine {
         sweep::mounts(&self.root());
         sweep::cgroups(&containers);
         sweep::network(&self.bridge, &self.table, &self.dir.path().join("run"));
+        let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut keeper) = keeper.take() {
+            let _ = keeper.kill();
+            let _ = keeper.wait();
+        }
     }
 }

@@ -222,7 +222,7 @@ fn what_has_no_effect_is_refused() {
             "cpu real-time runtime cannot be higher than cpu real-time period",
         ),
         ("--volume-driver nfs", "only the local driver exists"),
-        ("--userns private", "user namespaces are not used"),
+        ("--userns private", "--userns: invalid USER mode"),
     ] {
         let refused = engine.fails(125, format!("run --rm {flags} busybox true"));
         assert!(refused.contains(reason), "{flags}: {refused}");

@@ -19,4 +19,5 @@ mod storage;
 mod streams;
 mod update;
 mod usage;
+mod userns;
 mod volume_options;
