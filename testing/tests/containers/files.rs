@@ -81,7 +81,11 @@ fn names_that_mean_deletions_in_layers_are_files_in_an_archive() {
         ("dir/.wh..wh..opq", "two"),
         (".wh.dir/file", "three"),
     ] {
-        assert_eq!(fs::read_to_string(out.join(path)).expect(path), contents, "{path}");
+        assert_eq!(
+            fs::read_to_string(out.join(path)).expect(path),
+            contents,
+            "{path}"
+        );
     }
 }
 

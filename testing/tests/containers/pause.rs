@@ -1,5 +1,6 @@
 //! `pause` and `unpause`: the processes stand, and everybody is told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use havre_testing::{TestEngine, eventually};
@@ -64,6 +65,32 @@ fn what_is_paused_stands() {
     ]);
     let seen: Vec<_> = events.lines().filter(|action| action.contains("pause")).collect();
     assert_eq!(seen, ["pause", "unpause"]);
+}
+
+/// A shim waits for what it starts: were that to stand still in the middle, nobody would be answered.
+#[test]
+fn whoever_is_paused_while_a_program_starts_in_it_is_not_deaf() {
+    let engine = TestEngine::with_busybox();
+    engine.ok("run -d --name box busybox sleep 1000");
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    // Refused while it is paused.
+                    engine.run("exec -d box true");
+                }
+            });
+        }
+        for _ in 0..10 {
+            engine.ok("pause box");
+            // The shim is asked, and answers.
+            engine.ok("kill -s CONT box");
+            engine.ok("unpause box");
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    engine.ok("rm -f box");
 }
 
 #[test]

@@ -35,10 +35,13 @@ impl Containers {
         let pause = options.pause && record.state.status == Status::Running;
         let layer = {
             let (inner, id, lease) = (self.0.clone(), record.id.clone(), lease.clone());
+            let container = container.clone();
             let (live, made) = (record.state.status.is_live(), record.mountpoints.clone());
             let ids = super::userns::live(&record)?;
             blocking(move || {
-                let frozen = pause.then(|| super::stop::Frozen::new(&inner, &id)).transpose()?;
+                let frozen = pause
+                    .then(|| super::stop::Frozen::new(&inner, &container))
+                    .transpose()?;
                 let rootfs = live.then(|| inner.store.snapshots().get(&id)).transpose()?;
                 let layer = match rootfs {
                     Some(snapshot) => {

@@ -253,11 +253,15 @@ pub(super) fn run(
     let spec = exec_spec(inner, exec, start);
     let attach = spec.attach;
     let shim = inner.runtime.shim(&exec.container.id);
+    let starting = exec.container.starting();
+    // It may have been paused meanwhile.
+    must_run(&exec.container)?;
     exec.publish(inner, "exec_start");
     let started = match limit {
         Some(limit) => shim.exec_within(&spec, limit),
         None => shim.exec(&spec),
     };
+    drop(starting);
     let started = match started {
         Ok(started) => started,
         Err(error) => {

@@ -1,8 +1,8 @@
 //! `stop`, `kill`, `restart`, `pause`, `unpause`.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLockWriteGuard};
 use std::time::Duration;
 
 use havre_runtime::RuntimeError;
@@ -131,11 +131,13 @@ impl Containers {
                     )));
                 }
             }
-            set_frozen(&inner, &container.id, freeze)?;
             if freeze {
+                let _freezing = container.freezing();
+                set_frozen(&inner, &container.id, true)?;
                 health::end(&container);
                 container.transit(&inner.store, Transition::Pause, health::stopped)?;
             } else {
+                set_frozen(&inner, &container.id, false)?;
                 container.transit(&inner.store, Transition::Unpause, |_| ())?;
                 health::begin(&inner, &container);
             }
@@ -285,20 +287,26 @@ fn set_frozen(inner: &Inner, id: &str, frozen: bool) -> Result<()> {
 /// A container frozen for a moment, without being `paused` for anybody else.
 pub(super) struct Frozen<'a> {
     inner: &'a Inner,
-    id: &'a str,
+    container: &'a Container,
+    _freezing: RwLockWriteGuard<'a, ()>,
 }
 
 impl<'a> Frozen<'a> {
-    pub(super) fn new(inner: &'a Inner, id: &'a str) -> Result<Self> {
-        set_frozen(inner, id, true)?;
-        Ok(Frozen { inner, id })
+    pub(super) fn new(inner: &'a Inner, container: &'a Container) -> Result<Self> {
+        let freezing = container.freezing();
+        set_frozen(inner, &container.id, true)?;
+        Ok(Frozen {
+            inner,
+            container,
+            _freezing: freezing,
+        })
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        if let Err(error) = set_frozen(self.inner, self.id, false) {
-            tracing::error!(container = self.id, %error, "cannot thaw a container");
+        if let Err(error) = set_frozen(self.inner, &self.container.id, false) {
+            tracing::error!(container = self.container.id, %error, "cannot thaw a container");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The containers in memory: lookup by name, id and prefix, reserved names, what lives no longer than the daemon.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use havre_store::Store;
 use tokio::sync::oneshot;
@@ -28,6 +28,9 @@ pub(crate) struct Container {
     pub backoff: Mutex<std::time::Duration>,
     /// Who probes its health.
     pub monitor: super::health::Monitor,
+    /// Held by who starts a program in it, and by who freezes it alone: a program that stands still when it is half started
+    /// would keep the shim, which waits for it, from everything else.
+    starting: RwLock<()>,
 }
 
 impl Container {
@@ -42,7 +45,18 @@ impl Container {
             stopping: Default::default(),
             backoff: Mutex::new(super::exit::FIRST_BACKOFF),
             monitor: Mutex::default(),
+            starting: RwLock::default(),
         }
+    }
+
+    /// For as long as a program is being started in it.
+    pub(crate) fn starting(&self) -> RwLockReadGuard<'_, ()> {
+        self.starting.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For as long as nothing may be: while it is being frozen, and its status does not say so yet.
+    pub(crate) fn freezing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.starting.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Record> {
