@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use havre_store::Shift;
+
 use crate::event::Stream;
 use crate::request::Resources;
 
@@ -64,6 +66,11 @@ pub trait Executor: Send + Sync + 'static {
     /// Creates the container, starts it, hands every piece of output to `output` as it comes, waits for the end
     /// and removes everything but the root file system. Returns the exit code (128 + n for a signal).
     fn run(&self, request: RunRequest, output: &mut dyn FnMut(Stream, &[u8])) -> Result<i32, ExecError>;
+
+    /// With whose owners a root file system is to be mounted for [`run`](Executor::run); `None` is as on the disk.
+    fn shift(&self) -> Option<Shift<'_>> {
+        None
+    }
 
     /// Kills the container of a running [`run`](Executor::run) so that it returns soon. Comes from another
     /// thread, possibly before the container exists; the builder repeats it until `run` returns. Unknown ids

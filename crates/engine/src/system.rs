@@ -382,7 +382,7 @@ impl Inner {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             default_runtime: self.config.runtimes.name(""),
             runtimes: self.config.runtimes.all(),
-            security_options: security_options(cgroups.unified, self.containers.is_remapped()),
+            security_options: security_options(cgroups.unified, self.containers.remap().is_some()),
             init_binary: "havre".to_owned(),
             warnings,
             debug: self

@@ -608,6 +608,39 @@ fn runtimes_of_the_host_make_them_too() {
 }
 
 #[test]
+fn steps_of_builds_are_nobody_too() {
+    let (engine, _etc) = remapped();
+    let dockerfile = "FROM busybox\nWORKDIR /work\nCOPY file /work/\nCOPY --chown=5:6 file /work/owned\n\
+        RUN cat /proc/self/uid_map > map; cat file; touch made; chown 7 made\n\
+        USER user\nRUN --mount=type=cache,target=/cache,uid=1000 --mount=type=bind,target=/context \\\n\
+        cat /context/file > /tmp/user && touch /cache/x && stat -c %u:%g /cache/x /context/file > /tmp/seen\n";
+    let context = engine.files("context", &[("Dockerfile", dockerfile), ("file", "copied")]);
+    let context = context.to_string_lossy().into_owned();
+    engine.ok(["build", "-q", "-t", "built", &context]);
+    for user in ["", "--userns host "] {
+        let run = |words: &str| words_of(&engine, user, words);
+        assert_eq!(run("cat map"), MAP);
+        assert_eq!(
+            run("stat -c %u:%g . file owned made"),
+            "0:0\n0:0\n5:6\n7:0",
+            "{user}"
+        );
+        assert_eq!(run("stat -c %u:%g /tmp/user"), "1000:1000", "{user}");
+        assert_eq!(run("cat /tmp/seen"), "1000:1000\n0:0", "{user}");
+    }
+    engine.ok(["build", "-q", "-t", "again", &context]);
+    let refused = engine.fails(1, ["build", "--no-cache", "--network", "host", &context]);
+    assert!(
+        refused.contains("cannot share the host's network namespace"),
+        "{refused}"
+    );
+}
+
+fn words_of(engine: &TestEngine, flags: &str, command: &str) -> String {
+    words(&engine.ok(format!("run --rm {flags}built {command}")))
+}
+
+#[test]
 fn ids_that_nobody_has_are_asked_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let start = |setting: &str| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use havre_oci::Digest;
-use havre_store::{CacheRecord, CommitMode, Layer, Snapshot, Store};
+use havre_store::{CacheRecord, CommitMode, Layer, Shift, Snapshot, Store};
 use havre_sys::rooted::Root;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,15 @@ impl Work {
 
     pub(crate) fn id(&self) -> &str {
         &self.snapshot.id
+    }
+
+    /// Mounts it anew, with these owners.
+    pub(crate) fn show(&mut self, shared: &Shared, shift: Option<Shift<'_>>) -> Result<(), StepError> {
+        // The descriptor would keep the mount of before.
+        self.root = Root::open(&shared.scratch).map_err(io("open the scratch directory"))?;
+        let path = self.store.snapshots().mount_as(&self.snapshot, shift)?;
+        self.root = Root::open(&path).map_err(io("open the step's file system"))?;
+        Ok(())
     }
 
     /// Makes a layer of what was written.

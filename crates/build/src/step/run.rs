@@ -113,7 +113,7 @@ impl StageRun {
                 });
             }
 
-            let work = cache::Work::prepare(&shared, &state.layers)?;
+            let mut work = cache::Work::prepare(&shared, &state.layers)?;
             let scratch = tempfile::tempdir_in(&shared.scratch).map_err(io("create a scratch directory"))?;
             let mut made = Vec::new();
             let mut request_mounts = Vec::new();
@@ -160,7 +160,14 @@ impl StageRun {
                 step: Arc::clone(&step),
                 container: id.clone(),
             });
+            let shift = shared.executor.shift();
+            if shift.is_some() {
+                work.show(&shared, shift)?;
+            }
             let code = execute(&shared, request, &reporter, &step, &handle)?;
+            if shift.is_some() {
+                work.show(&shared, None)?;
+            }
             if code != 0 {
                 return Err(StepError::Run {
                     command: command.shown,

@@ -13,12 +13,14 @@ use havre_runtime::spec::{
     ContainerSpec, Mount, MountKind, NamespaceMode, NetworkNamespace, Propagation, Resources, Rlimit,
 };
 use havre_runtime::{AttachRequest, Runtime, RuntimeError, StartError};
-use havre_store::Store;
+use havre_store::{Shift, Store};
+use havre_sys::userns::Owner;
 
 use crate::containers::spec::confine;
 use crate::containers::{gateway_of, mountpoints, name_port, validate};
 use crate::error::start_failure;
 use crate::networks::{Found, Registry};
+use crate::remap::Remap;
 use crate::{Containers, EngineError};
 
 /// Largest piece of output a shim may announce.
@@ -128,16 +130,26 @@ impl RunExecutor {
             "" | "default" => "bridge",
             mode => mode,
         };
+        let remap = self.containers.remap();
         if mode == "host" {
+            if remap.is_some() {
+                return Err(EngineError::invalid(
+                    "cannot share the host's network namespace when user namespaces are enabled",
+                ));
+            }
             return Ok(Joined::alone(NetworkNamespace::Host));
         }
         if let Some(other) = mode.strip_prefix("container:") {
             let pid = self.containers.running_pid(other)?;
+            if remap.is_some() {
+                self.containers.check_joined(other)?;
+            }
             let path = format!("/proc/{pid}/ns/net").into();
             return Ok(Joined::alone(NetworkNamespace::Path(path)));
         }
         let found = self.networks.find(mode)?;
-        let sandbox = self.network.sandbox_create(&request.id)?;
+        let owner = remap.map(|remap| Owner::New(&remap.map));
+        let sandbox = self.network.sandbox_create_in(&request.id, owner)?;
         if found == Found::Predefined("none") {
             return Ok(Joined::alone(NetworkNamespace::Path(sandbox)));
         }
@@ -228,6 +240,7 @@ impl RunExecutor {
         spec.cwd.clone_from(&request.cwd);
         spec.user.clone_from(&request.user);
         spec.network = network;
+        spec.user_namespace = self.containers.remap().map(|remap| remap.map.clone());
         if !crate::system::is_cgroup_v2() {
             spec.cgroup_mode = NamespaceMode::Host;
         }
@@ -243,7 +256,7 @@ fn bind(destination: String, source: PathBuf, readonly: bool) -> Mount {
             source,
             propagation: Propagation::RPrivate,
             recursive: true,
-            shifted: false,
+            shifted: true,
         },
         readonly,
     }
@@ -339,6 +352,10 @@ impl Executor for RunExecutor {
             source,
         })?;
         Ok(status.code)
+    }
+
+    fn shift(&self) -> Option<Shift<'_>> {
+        self.containers.remap().map(Remap::shift)
     }
 
     fn kill(&self, id: &str) {

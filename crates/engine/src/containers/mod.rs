@@ -122,9 +122,16 @@ impl Containers {
         Containers(Arc::new(inner))
     }
 
-    /// Whether containers have user namespaces unless they say otherwise.
-    pub(crate) fn is_remapped(&self) -> bool {
-        self.0.remap.is_some()
+    /// The ids of containers that don't say otherwise; `None` is the host's.
+    pub(crate) fn remap(&self) -> Option<&crate::remap::Remap> {
+        self.0.remap.as_ref()
+    }
+
+    /// Whether something with the ids of [`remap`](Self::remap) can share the network of a container.
+    pub(crate) fn check_joined(&self, other: &str) -> Result<()> {
+        let mode = validate::NetworkMode::Container(other.to_owned());
+        let Some(remap) = self.remap() else { return Ok(()) };
+        userns::joined(&self.0, remap, &HostConfig::default(), &mode).map(drop)
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {
