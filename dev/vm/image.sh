@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=$1 suite=$2
 
 kernel=linux-image-cloud-amd64
-packages=kmod,runc,crun,tini,libseccomp2,ca-certificates,nftables,iptables,iproute2,busybox-static,procps,e2fsprogs,erofs-utils,xz-utils,zstd,curl
+packages=systemd-sysv,dbus,kmod,runc,crun,tini,libseccomp2,ca-certificates,nftables,iptables,iproute2,busybox-static,procps,e2fsprogs,erofs-utils,xz-utils,zstd,curl
 boot_modules="virtio_pci virtio_blk overlay"
 
 stamp=$(cat "$here/image.sh" "$here/init" <(echo "$suite") | sha256sum)
@@ -44,6 +44,21 @@ done
 
 install -m 755 "$here/init" "$work/root/sbin/havre-vm-init"
 mkdir -p "$work/root/payload" "$work/root/data"
+# Under systemd the command is a service.
+cat >"$work/root/etc/systemd/system/command.service" <<'UNIT'
+[Unit]
+Description=The command of this machine
+After=multi-user.target
+[Service]
+Type=oneshot
+Environment=PATH=/payload/bin:/payload:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+WorkingDirectory=/root
+ExecStart=-/bin/bash -c 'bash /payload/command >/dev/ttyS0 2>&1; echo $? >/dev/ttyS1'
+ExecStart=/bin/systemctl poweroff --no-block
+UNIT
+mkdir -p "$work/root/etc/systemd/system/default.target.wants"
+ln -s ../command.service "$work/root/etc/systemd/system/default.target.wants/command.service"
+ln -sf /dev/null "$work/root/etc/systemd/system/serial-getty@ttyS0.service"
 rm -rf "$work"/root/var/cache/apt/* "$work"/root/var/lib/apt/lists/*
 echo havre-vm >"$work/root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 havre-vm\n' >"$work/root/etc/hosts"

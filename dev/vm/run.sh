@@ -11,6 +11,7 @@ usage: dev/vm/run.sh [options] [--] COMMAND [ARGUMENT...]
                        /payload and /payload/bin are in the PATH
   --disk FILE          keep /var/lib/havre, /var/tmp and /data in this image, made when missing (default: thrown away)
   --disk-size SIZE     of a new disk (default 8G; the file is sparse)
+  --systemd            systemd is the first process and runs the command as a service; the disk keeps all that is written
   --kill-at TEXT       cut the power when a line of the output contains TEXT: status 137
   --timeout SECONDS    cut the power then: status 124 (default 1200)
   --memory MIB         default 3072
@@ -24,11 +25,12 @@ USAGE
 
 die() { echo "vm: $*" >&2; exit 126; }
 
-copies=() disk= disk_size=8G kill_at= timeout=1200 memory=3072 build_only=
+copies=() systemd= disk= disk_size=8G kill_at= timeout=1200 memory=3072 build_only=
 cpus=$(nproc); [ "$cpus" -le 4 ] || cpus=4
 while [ $# -gt 0 ]; do
   case $1 in
     --copy) copies+=("$2"); shift 2 ;;
+    --systemd) systemd=" havre.systemd systemd.show_status=no"; shift ;;
     --disk) disk=$2; shift 2 ;;
     --disk-size) disk_size=$2; shift 2 ;;
     --kill-at) kill_at=$2; shift 2 ;;
@@ -100,7 +102,7 @@ drive() { echo "if=none,id=$1,format=raw,file=$2"; }
 timeout --signal=KILL "$timeout" qemu-system-x86_64 \
   -M "q35,accel=$accel" -cpu max -smp "$cpus" -m "$memory" -nodefaults -display none -no-reboot \
   -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
-  -append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic" \
+  -append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic$systemd" \
   -drive "$(drive root "$cache/root.ext4"),readonly=on" -device virtio-blk-pci,drive=root \
   -drive "$(drive payload "$work/payload.ext4"),readonly=on" -device virtio-blk-pci,drive=payload \
   -drive "$(drive disk "$disk"),cache=$cached" -device virtio-blk-pci,drive=disk \
