@@ -46,10 +46,12 @@ expect "by the service, which was started" "$(active havre.service)" active
 mkdir -p /tmp/root/bin
 cp /bin/busybox /tmp/root/bin/sh
 tar -C /tmp/root -c . | havre import - app >/dev/null
-havre run -d --name always --restart always -v data:/data app sh -c 'echo start >>/data/starts; sleep 1000' >/dev/null
-havre run -d --name stopped --restart unless-stopped app sh -c 'sleep 1000' >/dev/null
+# They end when they are told to: nobody else tells them when the machine goes down.
+lives='trap "exit 0" TERM; sleep 1000 & wait'
+havre run -d --name always --restart always -v data:/data app sh -c "echo start >>/data/starts; $lives" >/dev/null
+havre run -d --name stopped --restart unless-stopped app sh -c "$lives" >/dev/null
 havre stop -t 0 stopped >/dev/null
-havre run -d --name never app sh -c 'sleep 1000' >/dev/null
+havre run -d --name never app sh -c "$lives" >/dev/null
 first=$(pid always) other=$(pid never)
 goes_on() {
   expect "a container goes on $1" "$(state always) $(pid always) $(starts)" "running 0 $first 1"
