@@ -383,6 +383,7 @@ mod tests {
             log-opts = { max-size = "10m", max-file = "3" }
             max-concurrent-downloads = 6
             certs-dir = "/etc/certs"
+            userns-remap = "ann:staff"
             [storage]
             layers = "loop-4k"
             [network]
@@ -398,6 +399,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.storage.layers.as_deref(), Some("loop-4k"));
         assert_eq!(config.network.bridge.as_deref(), Some("test0"));
+        assert_eq!(config.userns_remap, "ann:staff");
         assert_eq!(config.certs_dir.as_deref(), Some(Path::new("/etc/certs")));
         assert_eq!(
             config.registries.registry["docker.io"].endpoint.as_deref(),
@@ -452,6 +454,11 @@ mod tests {
         assert_eq!(config.registries.insecure_networks, ["10.0.0.0/8"]);
         assert_eq!(config.log_level.as_deref(), Some("debug"));
         assert_eq!(config.ignored, ["storage-driver"]);
+        let remapped = ConfigFile::parse_daemon_json(r#"{"userns-remap": "default"}"#).unwrap();
+        assert_eq!(
+            (remapped.userns_remap.as_str(), remapped.ignored),
+            ("default", vec![])
+        );
         assert!(ConfigFile::parse_daemon_json("{").is_err());
         assert_eq!(ConfigFile::parse_daemon_json("").unwrap(), ConfigFile::default());
     }

@@ -685,6 +685,82 @@ mod tests {
     }
 
     #[test]
+    fn in_a_user_namespace_everything_is_on_the_stage() {
+        let root = tempfile::tempdir().unwrap();
+        let mut spec = spec(root.path());
+        let ranges = vec![havre_sys::userns::IdRange {
+            inside: 0,
+            outside: 300_000,
+            count: 10,
+        }];
+        spec.user_namespace = Some(IdMap {
+            uids: ranges.clone(),
+            gids: ranges,
+        });
+        assert!(
+            bundle(&spec, "/h/x", Path::new("/run/x")).is_err(),
+            "a network of nobody's"
+        );
+        spec.network = NetworkNamespace::Path("/run/net".into());
+        spec.mounts.push(Mount {
+            destination: "/data".into(),
+            kind: MountKind::Bind {
+                source: root.path().to_owned(),
+                propagation: Propagation::RPrivate,
+                recursive: true,
+                shifted: true,
+            },
+            readonly: false,
+        });
+        spec.devices.push(crate::spec::Device {
+            host_path: "/dev/null".into(),
+            container_path: "/dev/other".into(),
+            permissions: "rw".into(),
+        });
+        let made = bundle(&spec, "/h/x", Path::new("/run/x")).unwrap();
+        let config = &made.config;
+        assert_eq!(config["root"]["path"], "/run/x/stage/rootfs");
+        let source = |destination: &str| {
+            let mounts = config["mounts"].as_array().unwrap();
+            let mount = mounts.iter().find(|mount| mount["destination"] == destination);
+            mount.unwrap()["source"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            (source("/data"), source("/dev/other")),
+            ("/run/x/stage/0".into(), "/run/x/stage/1".into())
+        );
+        assert!(config["linux"]["devices"].is_null());
+        let stage = made.stage.unwrap();
+        assert_eq!(stage.sources[0].path, root.path());
+        assert_eq!(
+            (stage.sources[0].shifted, stage.sources[1].shifted),
+            (true, false)
+        );
+        for kind in ["user", "network"] {
+            let path = format!("/run/x/stage/{kind}");
+            let found = config["linux"]["namespaces"].as_array().unwrap();
+            let found: Vec<_> = found
+                .iter()
+                .filter(|namespace| namespace["type"] == kind)
+                .collect();
+            assert!(
+                matches!(found[..], [one] if one["path"] == path.as_str()),
+                "{found:?}"
+            );
+        }
+        let mapping = json!([{"containerID": 0, "hostID": 300_000, "size": 10}]);
+        assert_eq!(config["linux"]["uidMappings"], mapping);
+        for user in ["10", "0:10"] {
+            spec.user = user.into();
+            let refused = bundle(&spec, "/h/x", Path::new("/run/x"));
+            assert!(
+                matches!(refused, Err(SpecError::NotMapped { id: 10, .. })),
+                "{user}"
+            );
+        }
+    }
+
+    #[test]
     fn environment_replaces_and_removes() {
         let root = tempfile::tempdir().unwrap();
         let mut spec = spec(root.path());
