@@ -9,8 +9,8 @@ use havre_testing::havre_binary;
 const LIST: &str = include_str!("../data/commands.txt");
 
 /// What Docker has and this program has not, as groups of commands.
-const ABSENT: [&str; 9] = [
-    "config", "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
+const ABSENT: [&str; 8] = [
+    "config", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
 ];
 
 /// Flags of commands that are there, which would have no effect.

@@ -101,6 +101,10 @@ fn image_routes() -> Router<Engine> {
         .route("/distribution/{*rest}", get(distribution::inspect))
         .route("/build", post(build::build))
         .route("/build/prune", post(build::prune))
+        .route(
+            "/havre/manifests/{*name}",
+            get(distribution::manifest).put(distribution::push),
+        )
         .route("/havre/images/bootstrap", post(bootstrap::bootstrap))
         .route("/havre/images/remove", post(images::remove_several))
 }

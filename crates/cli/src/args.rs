@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod manifest;
 pub(crate) mod network;
 pub(crate) mod plan;
 pub(crate) mod search;

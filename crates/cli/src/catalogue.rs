@@ -37,7 +37,7 @@ pub(crate) struct Group {
 }
 
 /// Groups in the order of the help text.
-pub(crate) const GROUPS: [Group; 7] = [
+pub(crate) const GROUPS: [Group; 8] = [
     Group {
         name: "builder",
         about: "Manage builds",
@@ -53,6 +53,10 @@ pub(crate) const GROUPS: [Group; 7] = [
     Group {
         name: "image",
         about: "Manage images",
+    },
+    Group {
+        name: "manifest",
+        about: "Manage Docker image manifests and manifest lists",
     },
     Group {
         name: "network",
@@ -79,7 +83,7 @@ const HIDDEN: &str = "dial-stdio";
 const CLUSTER: &str = "this engine runs containers on one machine, not clusters";
 
 /// Commands of Docker that do not exist here, and why.
-const ABSENT: [(&str, &str); 15] = [
+const ABSENT: [(&str, &str); 14] = [
     ("buildx", "builds are made by 'build'"),
     ("checkpoint", "processes cannot be saved and restored"),
     (
@@ -87,7 +91,6 @@ const ABSENT: [(&str, &str); 15] = [
         "it is a program of its own; docker-compose works with DOCKER_HOST set to this engine's socket",
     ),
     ("config", CLUSTER),
-    ("manifest", "indexes of several platforms are not written yet"),
     ("model", "it is a program of its own"),
     ("node", CLUSTER),
     ("plugin", "this engine has no plugins"),
@@ -184,6 +187,11 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["image bootstrap"] => args::image::bootstrap::Bootstrap, commands::image::bootstrap::bootstrap;
     ["image inspect"] => args::image::inspect::Inspect, commands::image::inspect::inspect;
     ["image prune"] => args::image::prune::Prune, commands::image::prune::prune;
+    ["manifest annotate"] => args::manifest::annotate::Annotate, commands::manifest::annotate::annotate;
+    ["manifest create"] => args::manifest::create::Create, commands::manifest::create::create;
+    ["manifest inspect"] => args::manifest::inspect::Inspect, commands::manifest::inspect::inspect;
+    ["manifest push"] => args::manifest::push::Push, commands::manifest::push::push;
+    ["manifest rm"] => args::manifest::rm::Rm, commands::manifest::rm::rm;
     ["network connect"] => args::network::connect::Connect, commands::network::connect::connect;
     ["network create"] => args::network::create::Create, commands::network::create::create;
     ["network disconnect"] => args::network::disconnect::Disconnect, commands::network::disconnect::disconnect;

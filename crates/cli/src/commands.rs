@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod manifest;
 pub(crate) mod network;
 mod plan;
 mod prompt;

@@ -2,6 +2,7 @@
 
 pub(crate) mod listing;
 pub(crate) mod ports;
+pub(crate) mod reindent;
 pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod time;

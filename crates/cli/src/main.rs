@@ -32,6 +32,7 @@ mod help;
 mod input_stream;
 mod invocation;
 mod listening;
+mod manifest_lists;
 mod output_file;
 mod parse;
 mod printer;

@@ -1,6 +1,6 @@
 //! What image operations fail with, in Docker's words.
 
-use havre_oci::{ConfigError, Digest, PlatformError, ReferenceError};
+use havre_oci::{ConfigError, Digest, DocumentError, PlatformError, ReferenceError};
 use havre_registry_client::RegistryError;
 use havre_store::{ApplyError, StoreError};
 
@@ -79,6 +79,20 @@ pub enum ImageError {
         actual: String,
         wanted: String,
     },
+    /// Index: what is to be put is none.
+    #[error("invalid index: {0}")]
+    InvalidIndex(#[source] DocumentError),
+    #[error("{0:?} is not the media type of an index")]
+    NotAnIndex(String),
+    #[error("cannot use source images from a different registry than the target image: {from} != {target}")]
+    OtherRegistry { from: String, target: String },
+    #[error("manifest {digest} is neither in the repository of {target} nor in those it was added from")]
+    NoSource { digest: Digest, target: String },
+    #[error("index {0} is nested too deeply")]
+    IndexTooDeep(Digest),
+    /// The bytes of a blob stopped coming from where they were.
+    #[error("cannot copy blob {digest}: {reason}")]
+    Relay { digest: Digest, reason: String },
     #[error("refusing to create a tag with a digest reference")]
     TagWithDigest,
 
@@ -195,6 +209,11 @@ impl ImageError {
             | Self::BootstrapSource(_)
             | Self::BootstrapMirror(_)
             | Self::NotAnImage { .. }
+            | Self::InvalidIndex(_)
+            | Self::NotAnIndex(_)
+            | Self::OtherRegistry { .. }
+            | Self::NoSource { .. }
+            | Self::IndexTooDeep(_)
             | Self::UnsupportedOs { .. }
             | Self::Config { .. }
             | Self::TooManyLayers { .. }

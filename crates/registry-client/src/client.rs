@@ -112,6 +112,20 @@ impl Client {
         }
     }
 
+    /// As [`repository`](Self::repository), of a registry that need not prove who it is. Mirrors are not asked.
+    pub fn insecure_repository(&self, reference: &Reference, credentials: &Credentials) -> Repository {
+        let (address, _) = self.shared.hosts.origin(canonical_domain(reference.domain()));
+        let inner = RepositoryInner {
+            endpoints: vec![self.endpoint(address, true, credentials)],
+            path: reference.path().to_owned(),
+            familiar_name: reference.familiar_name(),
+            sessions: Mutex::default(),
+        };
+        Repository {
+            inner: Arc::new(inner),
+        }
+    }
+
     /// The server that stands for a registry.
     pub(crate) fn origin(&self, domain: &str, credentials: &Credentials) -> Endpoint {
         let (address, insecure) = self.shared.hosts.origin(canonical_domain(domain));

@@ -1,6 +1,7 @@
 //! Images end to end: pull, push, tag, list, inspect, history, rmi, archives. Needs root.
 
 mod archives;
+mod manifests;
 
 use fs_err as fs;
 use havre_testing::{

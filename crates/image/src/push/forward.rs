@@ -1,23 +1,19 @@
 //! A layer's original compressed form, from the registry it came from to the one it goes to.
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use havre_oci::{Descriptor, Digest, Digester, Reference};
-use havre_registry_client::{BlobStream, BodyStream, Credentials, RegistryError, Repository, Source};
+use havre_oci::{Descriptor, Digest, Reference};
+use havre_registry_client::{BlobStream, Credentials, Repository, Source};
 
 use super::layers::Target;
+use crate::relay::{self, Failure};
 use crate::{ImageError, ImageService, ProgressEvent, origin};
 
 /// Repositories asked for one blob.
 const MAX_ORIGINS: usize = 4;
 /// How long an origin has to begin: what it has can be made here as well.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why the bytes stopped coming, told apart from why the upload failed.
-type Failure = Arc<Mutex<Option<String>>>;
 
 impl ImageService {
     /// Sends the blob from the first origin that has it; whether there was one.
@@ -46,7 +42,7 @@ impl ImageService {
                         0 => begun.lock().unwrap_or_else(PoisonError::into_inner).take(),
                         _ => None,
                     };
-                    Ok(stream(repository.clone(), &blob, offset, begun, &failure))
+                    Ok(relay::stream(repository.clone(), &blob, offset, begun, &failure))
                 }
             };
             let told = |sent| {
@@ -98,84 +94,4 @@ impl ImageService {
             }
         }
     }
-}
-
-/// What is under way of a forwarded blob.
-struct Forwarding {
-    repository: Repository,
-    blob: Descriptor,
-    offset: u64,
-    stream: Option<BlobStream>,
-    /// Of a stream from the first byte.
-    digester: Option<Digester>,
-    /// The last bytes are passed on when all of them are known to be right.
-    held: Option<Bytes>,
-    failure: Failure,
-}
-
-impl Forwarding {
-    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => {
-                let fetch = self
-                    .repository
-                    .fetch_blob(&self.blob, self.offset, Source::Any)
-                    .await?;
-                none.insert(fetch)
-            }
-        };
-        while let Some(chunk) = stream.next().await? {
-            if let Some(digester) = &mut self.digester {
-                digester.update(&chunk);
-            }
-            if let Some(before) = self.held.replace(chunk) {
-                return Ok(Some(before));
-            }
-        }
-        if let Some(digester) = self.digester.take() {
-            let actual = digester.finish();
-            if actual != self.blob.digest {
-                return Err(RegistryError::BlobMismatch {
-                    expected: self.blob.digest.clone(),
-                    actual,
-                });
-            }
-        }
-        Ok(self.held.take())
-    }
-}
-
-fn stream(
-    repository: Repository,
-    blob: &Descriptor,
-    offset: u64,
-    begun: Option<BlobStream>,
-    failure: &Failure,
-) -> BodyStream {
-    let forwarding = Forwarding {
-        repository,
-        blob: blob.clone(),
-        offset,
-        stream: begun,
-        digester: (offset == 0).then(|| Digester::new(blob.digest.algorithm())),
-        held: None,
-        failure: Arc::clone(failure),
-    };
-    Box::pin(futures_util::stream::unfold(
-        Some(forwarding),
-        |forwarding| async move {
-            let mut forwarding = forwarding?;
-            match forwarding.next().await {
-                Ok(Some(bytes)) => Some((Ok(bytes), Some(forwarding))),
-                Ok(None) => None,
-                Err(error) => {
-                    let mut failure = forwarding.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                    *failure = Some(error.to_string());
-                    drop(failure);
-                    Some((Err(io::Error::other(error)), None))
-                }
-            }
-        },
-    ))
 }
