@@ -1,5 +1,7 @@
 //! The layers of a push: found at the registry, mounted from another repository, sent, forwarded or compressed.
 
+use std::cmp::Reverse;
+
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use havre_oci::{Compression, Descriptor, Digest, Reference, media_type};
 use havre_registry_client::{Credentials, MountResult, Repository};
@@ -37,14 +39,15 @@ impl ImageService {
         lease: &Lease,
     ) -> Result<Vec<Descriptor>, ImageError> {
         let lenders = self.lenders(target.reference, image).await?;
+        // The largest first: what is last is short, and the registry's flush of it, too.
+        let mut order: Vec<usize> = (0..image.layers.len()).rev().collect();
+        let sizes = self.tar_sizes(image).await?;
+        order.sort_by_key(|index| Reverse(sizes[*index]));
         // Collected: a closure over borrowed pairs inside the stream would keep this future from being `Send`.
-        let pushes: Vec<_> = image
-            .layers
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(index, diff_id)| {
-                let lenders = &lenders;
+        let pushes: Vec<_> = order
+            .into_iter()
+            .map(|index| {
+                let (diff_id, lenders) = (&image.layers[index], &lenders);
                 let named = named.and_then(|named| named.get(index));
                 async move {
                     let blob = self.push_layer(target, diff_id, named, lenders, lease).await?;
@@ -58,6 +61,22 @@ impl ImageService {
             .await?;
         pushed.sort_by_key(|(index, _)| *index);
         Ok(pushed.into_iter().map(|(_, blob)| blob).collect())
+    }
+
+    /// Bytes of each layer's archive, as far as the store has it.
+    async fn tar_sizes(&self, image: &Image) -> Result<Vec<u64>, ImageError> {
+        let layers = image.layers.clone();
+        self.blocking(move |service| {
+            let size = |diff_id| {
+                Ok(service
+                    .store
+                    .layers()
+                    .find(diff_id)?
+                    .map_or(0, |layer| layer.tar_size))
+            };
+            layers.iter().map(size).collect()
+        })
+        .await
     }
 
     async fn push_layer(

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::{Compression, CompressionError};
 
 /// Input of one deflate piece. A smaller one costs ratio, a larger one memory: this loses under 1 % to no pieces at all.
-const DEFLATE_PIECE: usize = 512 << 10;
+const DEFLATE_PIECE: usize = 768 << 10;
 /// Input of one zstd frame: nothing is looked up across frames, so they are larger.
 const ZSTD_PIECE: usize = 2 << 20;
 
@@ -36,7 +36,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// The compressed form of `reader`, as a reader.
 ///
 /// gzip gives one member, zstd frames of 2 MiB with a table of them at the end (zstd's seekable format, which other decoders
-/// pass over). The bytes depend on the input, the format and the level alone. Memory: about two pieces (512 KiB for gzip,
+/// pass over). The bytes depend on the input, the format and the level alone. Memory: about two pieces (1 MiB for gzip,
 /// 2 MiB for zstd) per thread of the pool, and two more.
 pub struct Packed<R> {
     reader: R,

@@ -22,8 +22,8 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Contents for Reader<R, F>
     }
 }
 
-/// Calls `each` for every entry of `tar` (whose names have a meaning unless they are `plain`), with the recipe, where it notes what becomes of stored contents before it reads
-/// them, and gives the recipe back at the end of the archive.
+/// Calls `each` for every entry of `tar`, whose names have a meaning unless they are `plain`. It gets the recipe, where it notes
+/// what becomes of stored contents before it reads them; the recipe comes back at the end of the archive.
 pub(super) fn read(
     mut tar: &mut dyn BufRead,
     recipe: RecipeWriter,
