@@ -17,9 +17,11 @@ use rustix::process::chdir;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 mod device;
+mod null;
 mod shifted;
 
 pub use device::{Device, DeviceError, device};
+pub use null::null_device;
 pub use shifted::{Apart, copy, overlay_shifted, place};
 
 /// A mount or unmount that failed.

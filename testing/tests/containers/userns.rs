@@ -580,6 +580,11 @@ fn runtimes_of_the_host_make_them_too() {
             .push((HYBRID.into(), nothing.path().to_owned()));
     }
     let (engine, _etc) = remapped_amid(surroundings);
+    let null = || {
+        let device = fs::metadata("/dev/null").expect("the null device");
+        (device.uid(), device.gid())
+    };
+    let owner = null();
     for runtime in ["runc", "crun"] {
         let run = format!("run -d --name box --runtime {runtime} -v data:/data busybox sleep 1000");
         engine.ok(run);
@@ -604,6 +609,7 @@ fn runtimes_of_the_host_make_them_too() {
             format!("run --rm -t --runtime {runtime} --device /dev/null:/dev/other busybox ls /dev/other");
         assert_eq!(engine.ok(terminal).trim(), "/dev/other", "{runtime}");
         engine.ok("rm -f box");
+        assert_eq!(null(), owner, "the machine's own, {runtime}");
     }
 }
 

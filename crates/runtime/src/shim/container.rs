@@ -42,6 +42,11 @@ pub(super) enum Made {
     There(External),
 }
 
+/// Whether what makes the processes gives the standard streams to the container's root, the null device too: crun does.
+fn gives_away(setup_request: &Setup) -> bool {
+    setup_request.runtime.is_some() && setup_request.stage.is_some()
+}
+
 /// Makes the container, up to the moment where its init waits for [`start`].
 pub(super) fn create(setup_request: &Setup) -> Result<(Made, i32, Streams), Failure> {
     let directory = &setup_request.directory;
@@ -55,7 +60,8 @@ pub(super) fn create(setup_request: &Setup) -> Result<(Made, i32, Streams), Fail
     let (streams, ends) = match console {
         Some(_) => (Err(log), None),
         None => {
-            let made = Streams::pipes(want, setup_request.stdin_once, setup_request.uid, log);
+            let own_null = gives_away(setup_request);
+            let made = Streams::pipes(want, setup_request.stdin_once, setup_request.uid, log, own_null);
             let (streams, ends) = made.map_err(setup("make the standard streams"))?;
             (Ok(streams), Some(ends))
         }
@@ -224,7 +230,7 @@ fn run_exec(
     let (streams, ends) = match console {
         Some(_) => (None, None),
         None => {
-            let made = Streams::pipes(exec.attach, true, uid, None);
+            let made = Streams::pipes(exec.attach, true, uid, None, gives_away(setup_request));
             let (streams, ends) = made.map_err(setup("make the standard streams"))?;
             (Some(streams), Some(ends))
         }

@@ -1,7 +1,7 @@
 //! Making processes by a runtime of the host.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use fs_err as fs;
 
@@ -14,6 +14,8 @@ pub(super) struct External {
     runtime: ExternalRuntime,
     directory: std::path::PathBuf,
     id: String,
+    /// Its root is somebody else on the host.
+    remapped: bool,
 }
 
 impl External {
@@ -22,6 +24,7 @@ impl External {
             runtime: runtime.clone(),
             directory: setup.directory.clone(),
             id: setup.id.clone(),
+            remapped: setup.stage.is_some(),
         }
     }
 
@@ -40,7 +43,7 @@ impl External {
             .arg(self.directory.join("bundle"))
             .arg("--pid-file")
             .arg(&pid_file);
-        connect(&mut command, ends, console);
+        self.connect(&mut command, ends, console)?;
         self.run(command.arg(&self.id))
             .map_err(|message| classify(&self.named(&message), program))?;
         read_pid(&pid_file)
@@ -79,7 +82,7 @@ impl External {
             .arg(process)
             .arg("--pid-file")
             .arg(&pid_file);
-        connect(&mut command, ends, console);
+        self.connect(&mut command, ends, console)?;
         let result = self.run(command.arg(&self.id)).map_err(|message| {
             let message = message.strip_prefix("exec failed: ").unwrap_or(&message);
             classify(message, program)
@@ -98,29 +101,43 @@ impl External {
         }
     }
 
+    /// The program's streams become those of the command that makes it; or its terminal is sent to `console`.
+    fn connect(
+        &self,
+        command: &mut Command,
+        ends: Option<ProgramEnds>,
+        console: Option<&Path>,
+    ) -> Result<(), Failure> {
+        let own_null = || {
+            havre_sys::mount::null_device().map_err(|error| Failure::Setup {
+                message: format!("make a null device: {error}"),
+            })
+        };
+        let streams = match ends {
+            Some(ends) => Some([ends.stdin, ends.stdout, ends.stderr]),
+            // crun gives its own streams to the container's root.
+            None if self.remapped => Some([own_null()?, own_null()?, own_null()?]),
+            None => None,
+        };
+        if let Some([stdin, stdout, stderr]) = streams {
+            command.stdin(stdin).stdout(stdout).stderr(stderr);
+        }
+        if let Some(name) = console.and_then(Path::file_name) {
+            // The address of a socket is short; our directory, in which the socket is, may not be.
+            let directory = format!("/proc/{}/cwd", rustix::process::getpid().as_raw_pid());
+            command
+                .arg("--console-socket")
+                .arg(Path::new(&directory).join(name));
+        }
+        Ok(())
+    }
+
     /// With the words runc begins its own messages with.
     fn named(&self, message: &str) -> String {
         match message.contains(" create failed: ") {
             true => message.to_owned(),
             false => format!("{} create failed: {message}", self.runtime.name),
         }
-    }
-}
-
-/// The program's streams become those of the command that makes it; or its terminal is sent to `console`.
-fn connect(command: &mut Command, ends: Option<ProgramEnds>, console: Option<&Path>) {
-    if let Some(ends) = ends {
-        command
-            .stdin(Stdio::from(ends.stdin))
-            .stdout(Stdio::from(ends.stdout))
-            .stderr(Stdio::from(ends.stderr));
-    }
-    if let Some(name) = console.and_then(Path::file_name) {
-        // The address of a socket is short; our directory, in which the socket is, may not be.
-        let directory = format!("/proc/{}/cwd", rustix::process::getpid().as_raw_pid());
-        command
-            .arg("--console-socket")
-            .arg(Path::new(&directory).join(name));
     }
 }
 

@@ -73,15 +73,20 @@ pub(super) enum Source {
 }
 
 impl Streams {
-    /// Pipes for a program without a terminal: a null device for what is not wanted. `uid` becomes their owner.
+    /// Pipes for a program without a terminal: a null device for what is not wanted, which with `own_null` is nobody else's.
+    /// `uid` becomes their owner.
     pub(super) fn pipes(
         want: AttachRequest,
         once: bool,
         uid: u32,
         log: Option<LogWriter>,
+        own_null: bool,
     ) -> io::Result<(Streams, ProgramEnds)> {
         use rustix::pipe::{PipeFlags, pipe_with};
-        let null = || rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty());
+        let null = || match own_null {
+            true => havre_sys::mount::null_device(),
+            false => rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()),
+        };
         let give = |end: &OwnedFd| {
             // Only matters to programs that open /dev/stdout again as an unprivileged user.
             let _ = rustix::fs::fchown(end, Some(rustix::fs::Uid::from_raw(uid)), None);
@@ -512,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_client_that_does_not_read_holds_back_but_does_not_fill_memory() {
-        let (mut streams, ends) = Streams::pipes(ALL, false, 0, None).unwrap();
+        let (mut streams, ends) = Streams::pipes(ALL, false, 0, None, false).unwrap();
         let (client, server) = UnixStream::pair().unwrap();
         streams.attach(server, ALL).unwrap();
         rustix::io::ioctl_fionbio(&ends.stdout, true).unwrap();
@@ -543,7 +548,7 @@ mod tests {
 
     #[test]
     fn input_ends_once() {
-        let (mut streams, ends) = Streams::pipes(ALL, true, 0, None).unwrap();
+        let (mut streams, ends) = Streams::pipes(ALL, true, 0, None, false).unwrap();
         let (client, server) = UnixStream::pair().unwrap();
         streams.attach(server, ALL).unwrap();
         (&client).write_all(b"hello").unwrap();
@@ -562,7 +567,7 @@ mod tests {
 
     #[test]
     fn frames_are_dockers() {
-        let (mut streams, ends) = Streams::pipes(ALL, false, 0, None).unwrap();
+        let (mut streams, ends) = Streams::pipes(ALL, false, 0, None, false).unwrap();
         let (client, server) = UnixStream::pair().unwrap();
         streams.attach(server, ALL).unwrap();
         rustix::io::write(&ends.stderr, b"err").unwrap();
