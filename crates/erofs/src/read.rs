@@ -216,9 +216,37 @@ impl<'s, S: Source + ?Sized> Image<'s, S> {
         walk::walk(self, each)
     }
 
+    /// Reads the entries of the directory at `path`, names in the order of their bytes; links are not followed. Says whether
+    /// there is such a directory.
+    pub fn list<E: From<ReadError>>(
+        &self,
+        path: &[u8],
+        each: impl FnMut(&Entry) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let Some((nid, parent)) = self.locate(path)? else {
+            return Ok(false);
+        };
+        walk::list(self, nid, parent, path, each)
+    }
+
     /// Finds one entry by its path. Links are not followed.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, ReadError> {
-        let mut nid = u64::from(self.superblock.root_nid);
+        let Some((nid, _)) = self.locate(path)? else {
+            return Ok(None);
+        };
+        let inode = inode::read(self, nid).map_err(|what| what.at(nid, path))?;
+        let mut entry = Entry {
+            path: path.to_vec(),
+            ..Entry::default()
+        };
+        inode::fill(self, &inode, &mut entry).map_err(|what| what.at(nid, path))?;
+        Ok(Some(entry))
+    }
+
+    /// The nids of what is at `path` and of the directory it is in.
+    fn locate(&self, path: &[u8]) -> Result<Option<(u64, u64)>, ReadError> {
+        let root = u64::from(self.superblock.root_nid);
+        let (mut nid, mut parent) = (root, root);
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             if matches!(name, b"." | b"..") || name.len() > MAX_NAME {
                 return Ok(None);
@@ -228,17 +256,11 @@ impl<'s, S: Source + ?Sized> Image<'s, S> {
                 return Ok(None);
             }
             match directory::find(self, &inode, name).map_err(|what| what.at(nid, path))? {
-                Some(found) => nid = found,
+                Some(found) => (nid, parent) = (found, nid),
                 None => return Ok(None),
             }
         }
-        let inode = inode::read(self, nid).map_err(|what| what.at(nid, path))?;
-        let mut entry = Entry {
-            path: path.to_vec(),
-            ..Entry::default()
-        };
-        inode::fill(self, &inode, &mut entry).map_err(|what| what.at(nid, path))?;
-        Ok(Some(entry))
+        Ok(Some((nid, parent)))
     }
 }
 

@@ -40,7 +40,7 @@ use crate::{DATA_START, ErofsError, Metadata, Node, Options};
 /// fractions of a second, times before 1970 or after 2106, owners over 65 535 or 4 GiB of contents. Equal sets of attributes
 /// are kept once. Nothing that grows is held twice while it grows.
 /// [`Layout`](crate::Layout) replaces the index by 4 bytes per entry. A million entries with names of 12 bytes: 49 MiB.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tree {
     pub(crate) options: Options,
     pub(crate) records: Items<Record>,
@@ -58,7 +58,7 @@ pub struct Tree {
 }
 
 /// Blocks of a file in pieces.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Map {
     /// log2 of blocks per piece.
     pub(crate) bits: u8,

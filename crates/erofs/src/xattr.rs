@@ -183,7 +183,7 @@ fn is_capability(value: &[u8]) -> bool {
 }
 
 /// The sets of a tree, by number; 0 is the empty one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sets {
     sets: Vec<Box<[u8]>>,
     known: HashMap<u64, u32>,

@@ -56,6 +56,11 @@ impl Descriptor {
                 .is_some_and(|p| p.os == "unknown" || p.architecture == "unknown")
     }
 
+    /// The manifest that an attestation is about (annotation `vnd.docker.reference.digest` of BuildKit).
+    pub fn subject_of_attestation(&self) -> Option<Digest> {
+        self.annotations.get("vnd.docker.reference.digest")?.parse().ok()
+    }
+
     /// The descriptor of `bytes`.
     pub fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::sha256_of(bytes), bytes.len() as u64)

@@ -38,6 +38,6 @@ mod writer;
 pub use entry::{Class, Entry, Kind};
 pub use error::LayerError;
 pub use limits::Limits;
-pub use reader::{Piece, Reader, Segment};
+pub use reader::{Contents, Piece, Reader, Segment};
 pub use sparse::Stored;
 pub use writer::{TarWriter, encode_header, padding};

@@ -164,7 +164,7 @@ impl Platform {
     }
 
     /// How far `image` is from what `self` runs best; 0 is a perfect match, `None` does not run.
-    fn rank(&self, image: &Platform) -> Option<u32> {
+    pub fn rank(&self, image: &Platform) -> Option<u32> {
         let (wanted, image) = (self.clone().normalized(), image.clone().normalized());
         if wanted.os != image.os {
             return None;

@@ -30,6 +30,8 @@ pub struct BlobStream {
     descriptor: Descriptor,
     /// Offset of the next byte to give.
     position: u64,
+    /// Where to end: the descriptor's size, or that of a range.
+    end: u64,
     /// The server in use.
     endpoint: usize,
     reply: Option<Reply>,
@@ -48,10 +50,31 @@ impl Repository {
         offset: u64,
         source: Source,
     ) -> Result<BlobStream, RegistryError> {
+        self.fetch(descriptor, offset..descriptor.size, source).await
+    }
+
+    /// The bytes of a blob in `range`, and no others: [`RegistryError::NoRanges`] where the server would send the rest as well.
+    /// What comes cannot be compared with the blob's digest.
+    pub async fn fetch_range(
+        &self,
+        descriptor: &Descriptor,
+        range: std::ops::Range<u64>,
+    ) -> Result<BlobStream, RegistryError> {
+        self.fetch(descriptor, range, Source::Any).await
+    }
+
+    async fn fetch(
+        &self,
+        descriptor: &Descriptor,
+        range: std::ops::Range<u64>,
+        source: Source,
+    ) -> Result<BlobStream, RegistryError> {
+        let end = range.end.min(descriptor.size);
         let mut stream = BlobStream {
             repository: self.clone(),
             descriptor: descriptor.clone(),
-            position: offset.min(descriptor.size),
+            position: range.start.min(end),
+            end,
             endpoint: if source == Source::Origin {
                 self.endpoints().len() - 1
             } else {
@@ -62,7 +85,7 @@ impl Repository {
             failed: 0,
             connections: 0,
         };
-        if stream.position < descriptor.size {
+        if stream.position < end {
             stream.connect().await?;
         }
         Ok(stream)
@@ -118,11 +141,11 @@ impl Repository {
 }
 
 impl BlobStream {
-    /// The next bytes; `None` once the descriptor's size has been reached. Never more than that size in total.
+    /// The next bytes; `None` once the descriptor's size, or the end of the range, has been reached. Never more than that in total.
     /// The digest is for the consumer to check (it has the earlier bytes).
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         let stall = self.repository.options().stall_timeout;
-        while self.position < self.descriptor.size {
+        while self.position < self.end {
             let Some(reply) = &mut self.reply else {
                 self.connect().await?;
                 continue;
@@ -181,7 +204,7 @@ impl BlobStream {
         let passed = self.skip.min(chunk.len() as u64);
         self.skip -= passed;
         let _ = chunk.split_to(usize::try_from(passed).unwrap_or(usize::MAX));
-        let left = usize::try_from(self.descriptor.size - self.position).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         chunk.truncate(left);
         if chunk.is_empty() {
             return None;
@@ -212,7 +235,10 @@ impl BlobStream {
         let repository = &self.repository;
         let Descriptor { digest, size, .. } = &self.descriptor;
         let mut call = repository.call(Method::GET, &format!("blobs/{digest}"));
-        if self.position > 0 {
+        let part = self.end < *size;
+        if part {
+            call = call.header(RANGE, format!("bytes={}-{}", self.position, self.end - 1));
+        } else if self.position > 0 {
             call = call.header(RANGE, format!("bytes={}-", self.position));
         }
         let last = self.endpoint + 1 == repository.endpoints().len();
@@ -241,6 +267,11 @@ impl BlobStream {
                     return Err(size_error(total));
                 }
                 self.skip = 0;
+            }
+            status if status.is_success() && part => {
+                return Err(RegistryError::NoRanges {
+                    url: crate::transport::shown(&reply.url),
+                });
             }
             status if status.is_success() => {
                 if let Some(length) = reply.response.content_length().filter(|length| length != size) {

@@ -142,6 +142,9 @@ pub enum RegistryError {
         path: std::path::PathBuf,
         reason: String,
     },
+    /// Asked for a part of a blob, the server would send all of it.
+    #[error("{url}: the server does not serve parts of blobs")]
+    NoRanges { url: String },
     /// Settings of a registry cannot be used.
     #[error(transparent)]
     Hosts(#[from] crate::HostsError),
@@ -195,6 +198,7 @@ impl RegistryError {
             | Self::BlobMismatch { .. }
             | Self::BlobSize { .. }
             | Self::BlobTooLarge { .. }
+            | Self::NoRanges { .. }
             | Self::Protocol { .. } => ErrorKind::InvalidAnswer,
             Self::Rejected { .. } | Self::Hosts(_) => ErrorKind::InvalidRequest,
             Self::Source { .. } | Self::Made { .. } => ErrorKind::System,

@@ -12,6 +12,7 @@
 //! are checked, credentials go only to the host they belong to. Connections that break are resumed with ranges;
 //! temporary answers (429, 5xx) are asked again with exponential back-off.
 
+mod accounts;
 mod auth;
 mod blob;
 mod client;
@@ -23,12 +24,14 @@ mod hosts;
 mod login;
 mod manifest;
 mod push;
+mod referrers;
 mod retry;
 mod search;
 mod transport;
 mod trust;
 mod verifier;
 
+pub use accounts::Accounts;
 pub use blob::{BlobStream, Source};
 pub use client::{Client, ClientOptions, Repository};
 pub use credentials::{Credentials, CredentialsError};

@@ -13,6 +13,12 @@ use crate::transport::shown;
 use crate::{RegistryError, RetryPolicy};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// Whether a manifest refers to another; few do, and the others need not be read.
+fn has_subject(bytes: &[u8]) -> bool {
+    bytes.windows(9).any(|part| part == b"\"subject\"")
+}
 
 /// A manifest or index as a registry gave it: verified bytes, their descriptor, and what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +165,7 @@ impl Repository {
     }
 
     /// Puts a manifest under a tag or digest. The digest of the bytes; a registry that stored something else is an error.
+    /// One with a subject is listed among that one's referrers, also where the registry keeps no such lists.
     pub async fn push_manifest(
         &self,
         tag_or_digest: &str,
@@ -187,7 +194,14 @@ impl Repository {
                     reason: format!("the registry stored the manifest {digest} as {stored}"),
                 })
             }
-            _ => Ok(digest),
+            _ => {
+                // The header says that the registry keeps the list itself.
+                if reply.header(OCI_SUBJECT).is_none() && has_subject(&bytes) {
+                    let referrer = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
+                    self.note_referrer(&bytes, referrer).await?;
+                }
+                Ok(digest)
+            }
         }
     }
 

@@ -46,7 +46,7 @@ struct HubSearch {
 }
 
 /// The next page's address, on the same server.
-fn next_page(reply: &Reply) -> Option<Url> {
+pub(crate) fn next_page(reply: &Reply) -> Option<Url> {
     let link = reply.header(LINK)?;
     let entry = link
         .split(',')

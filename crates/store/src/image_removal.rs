@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::MutexGuard;
 
-use havre_oci::Digest;
+use havre_oci::{Descriptor, Digest};
 
 use crate::lease::State;
 use crate::{Freed, Image, LostName, Operation, Result, Store, StoreError};
@@ -29,7 +29,7 @@ struct Gone {
 impl Store {
     /// Deletes an image's row with its references and repository digests, and what only it held.
     pub fn remove_image(&self, id: &Digest) -> Result<Freed> {
-        self.removing(|removing| removing.remove_image(id))
+        self.removing(|removing| removing.remove_image(id, "rmi"))
     }
 
     /// Removes images, and changes whatever else of the database `work` changes, in one transaction: an error undoes all of
@@ -61,14 +61,15 @@ impl Store {
 }
 
 impl Removing<'_> {
-    /// As [`Store::remove_image`], as a part of this removal. Nothing is freed of an image that isn't there.
-    pub fn remove_image(&self, id: &Digest) -> Result<Freed> {
+    /// As [`Store::remove_image`], as a part of this removal. Nothing is freed of an image that isn't there. `command`: for the
+    /// histories of its names.
+    pub fn remove_image(&self, id: &Digest, command: &str) -> Result<Freed> {
         let meta = self.store.meta();
         let Some(image) = meta.find_image(id)? else {
             return Ok(Freed::default());
         };
         let blobs = self.roots(&image)?;
-        meta.delete_image(id, "rmi")?;
+        meta.delete_image(id, command)?;
         self.dropped.set(true);
 
         let mut freed = Freed::default();
@@ -77,12 +78,13 @@ impl Removing<'_> {
     }
 
     /// Moves an image out of sight, with its references and repository digests: with all it consists of it can be brought
-    /// back. `lost`: the names it lost before, as a part of the same command; what people call each name is asked of `familiar`.
+    /// back. Beside what people call it stands the command, for the histories of its names. `lost`: the names it lost before, as a
+    /// part of the same command; what people call each name is asked of `familiar`.
     pub fn keep_image(
         &self,
         id: &Digest,
         operation: &Operation,
-        name: &str,
+        (name, command): (&str, &str),
         lost: &[(LostName, String)],
         familiar: impl Fn(&LostName) -> String,
     ) -> Result<()> {
@@ -92,23 +94,41 @@ impl Removing<'_> {
         };
         let blobs = self.roots(&image)?;
         let mut names = lost.to_vec();
-        let references = meta
-            .references_to(id)?
-            .into_iter()
-            .map(Box::new)
-            .map(LostName::Tag);
+        let (of_several, references): (Vec<_>, Vec<_>) =
+            (meta.references_to(id)?.into_iter()).partition(|reference| !reference.others.is_empty());
+        let references = references.into_iter().map(Box::new).map(LostName::Tag);
+        let of_several = of_several.into_iter().chain(meta.references_beside(id)?);
+        let of_several = of_several.map(|reference| LostName::Platform(Box::new(reference), id.clone()));
         let digests = meta.repo_digests(id)?.into_iter().map(LostName::Digest);
-        names.extend(references.chain(digests).map(|lost| {
+        names.extend(references.chain(of_several).chain(digests).map(|lost| {
             let name = familiar(&lost);
             (lost, name)
         }));
         for (lost, _) in &names {
             if let LostName::Tag(reference) = lost {
-                meta.delete_reference(&reference.name, "rmi")?;
+                meta.delete_reference(&reference.name, command)?;
             }
         }
+        meta.leave_names(id, command)?;
         meta.take_image(operation, &image, name, &blobs)?;
         self.keep_names(operation, &names)
+    }
+
+    /// Lets a name stand for an image again, which is brought back if it was removed and is kept. Whether it was brought back.
+    pub fn restore_reference(
+        &self,
+        name: &str,
+        image: &Digest,
+        target: Option<&Descriptor>,
+        command: &str,
+    ) -> Result<bool> {
+        let content = self.store.content();
+        let target = target.filter(|target| content.contains(&target.digest));
+        let (returned, released) = self.store.meta().return_reference(name, image, target, command)?;
+        for digest in released {
+            self.free_blob(digest, &mut Freed::default())?;
+        }
+        Ok(returned)
     }
 
     /// Writes down names that an image lost while it stays, or is kept.
@@ -202,9 +222,11 @@ impl Removing<'_> {
         let meta = self.store.meta();
         let mut roots = vec![image.id.clone()];
         roots.extend(image.manifest.as_ref().map(|manifest| manifest.digest.clone()));
-        let references = meta.references_to(&image.id)?;
+        let mut references = meta.references_to(&image.id)?;
+        references.extend(meta.references_beside(&image.id)?);
         let targets = references.into_iter().filter_map(|reference| reference.target);
         roots.extend(targets.map(|target| target.digest));
+        roots.extend(meta.image_blobs(&image.id)?);
         roots.extend(meta.repo_digests(&image.id)?.into_iter().map(|row| row.digest));
         Ok(roots)
     }

@@ -24,10 +24,10 @@ use jiff::Timestamp;
 use self::exchange::has_files;
 use self::reading::{Readers, Reading};
 use crate::layout::STAGED_LAYER;
-use crate::snapshotter::{Archive, Form, Forms, IMAGE, Unpacked, archive, packing_error};
+use crate::snapshotter::{Archive, Form, Forms, IMAGE, Unpacked, archive, nameless, packing_error};
 use crate::store::{Core, mounts_beneath};
 use crate::sync::Published;
-use crate::{ApplyError, Lease, Meta, Result, StoreError, Verify};
+use crate::{ApplyError, Lease, Meta, Outline, Result, StoreError, Verify};
 
 /// An unpacked layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,6 +238,17 @@ impl LayerStore {
         lease.hold(diff_id);
         let (layer, reading) = self.enter(diff_id)?;
         LayerTree::open(&self.core.layout.layer(diff_id), &layer.form, reading, lease)
+    }
+
+    /// The tree of a layer that is not here. It takes space in the store's file system as long as it lives, and has no contents:
+    /// see [`LayerTree::address`].
+    pub fn outline(&self, outline: Outline) -> Result<LayerTree, ApplyError> {
+        outline.tree(&self.core.layout.ingests())
+    }
+
+    /// A file without a name beside the layers, for what somebody has to put aside.
+    pub fn scratch(&self) -> Result<fs::File> {
+        nameless(&self.core.layout.ingests())
     }
 
     /// The trees of the layers `chain`, as directories to stack; layers that are files get mounted. Whoever asks holds the

@@ -42,12 +42,13 @@ pub use layers::{
 };
 pub use lease::Lease;
 pub use meta::{
-    CacheEntry, CacheRecord, DIGEST, Document, IMAGE, Image, ImageRow, Lookup, LostName, Meta, Names,
-    Operation, Reference, ReferenceChange, Removal, RemovedItem, RepoDigest, TAG, Taken, image_of,
+    CacheEntry, CacheRecord, DIGEST, Document, IMAGE, Image, ImageFacts, ImageRow, KeptImage, Lookup,
+    LostName, Meta, Names, Operation, Reference, ReferenceChange, Removal, RemovedItem, RepoDigest, TAG,
+    Taken, is_taken,
 };
 pub use options::{LayerForm, Probe, StoreOptions, UnknownLayerForm, Verify};
 pub use removals::Removals;
 pub use snapshots::{Change, ChangeKind, CommitMode, Snapshot, Snapshots, View};
-pub use snapshotter::{Form, LayerFile, Shift};
+pub use snapshotter::{Form, LayerFile, Outline, Shift};
 pub use spool::Spool;
 pub use store::Store;

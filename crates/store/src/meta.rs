@@ -8,6 +8,7 @@ mod build_cache;
 mod documents;
 mod images;
 mod layers;
+mod reference_history;
 mod references;
 mod removals;
 mod removed_images;
@@ -17,10 +18,11 @@ mod snapshots;
 
 pub use build_cache::{CacheEntry, CacheRecord};
 pub use documents::Document;
-pub use images::{Image, ImageRow, Lookup};
-pub use references::{Names, Reference, ReferenceChange, RepoDigest};
+pub use images::{Image, ImageFacts, ImageRow, Lookup};
+pub use reference_history::ReferenceChange;
+pub use references::{Names, Reference, RepoDigest};
 pub use removals::{Operation, Removal, RemovedItem, Taken};
-pub use removed_images::{DIGEST, IMAGE, LostName, TAG, image_of};
+pub use removed_images::{DIGEST, IMAGE, KeptImage, LostName, TAG, is_taken};
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -102,6 +104,8 @@ impl Meta {
         let scope = Scope::begin(&connection).map_err(failed(&self.path, action))?;
         let value = work(&connection).map_err(failed(&self.path, action))??;
         scope.commit().map_err(failed(&self.path, action))?;
+        // What was given up on a full disk is laid aside as soon as there is room, for the next time.
+        self.reserve.fill();
         Ok(value)
     }
 

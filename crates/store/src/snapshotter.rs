@@ -47,6 +47,8 @@ mod tree;
 
 pub(crate) use directory::Directory;
 pub(crate) use erofs::Erofs;
+pub use erofs::Outline;
+pub(crate) use erofs::nameless;
 pub(crate) use forms::Forms;
 pub(crate) use pack::{open_dir, xattrs_of};
 pub(crate) use recipe::MOVED;

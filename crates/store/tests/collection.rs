@@ -211,7 +211,7 @@ impl Model {
                     };
                     let id = support::image(&object.to_string(), &[]).id;
                     let kept = store.removing(|removing| {
-                        removing.keep_image(&id, &operation, "name", &[], |_| String::new())
+                        removing.keep_image(&id, &operation, ("name", "rmi"), &[], |_| String::new())
                     });
                     kept.unwrap();
                     self.kept.extend(self.images.remove_entry(&object));

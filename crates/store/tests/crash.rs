@@ -73,7 +73,7 @@ fn the_child() {
             .meta()
             .set_reference(
                 &format!("docker.io/library/crash:{seed}"),
-                &image.id,
+                (&image.id, &[]),
                 None,
                 "test",
             )

@@ -190,7 +190,7 @@ fn same(one: &Tree, other: &Tree) -> Result<(), TestCaseError> {
 fn tree(store: &Store, layer: &Layer, says: Says) -> Tree {
     let tree = store.layers().tree(&layer.diff_id).unwrap();
     let mut all = Vec::new();
-    tree.walk(&mut |entry: TreeEntry| {
+    tree.walk::<havre_store::StoreError>(&mut |entry: TreeEntry| {
         all.push(entry);
         Ok(())
     })

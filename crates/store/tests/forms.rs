@@ -87,12 +87,26 @@ fn trees_are_the_same_in_every_form() {
         let layer = apply(&store, &rich(), &lease);
         let tree = store.layers().tree(&layer.diff_id).unwrap();
         let mut entries = Vec::new();
-        tree.walk(&mut |entry| {
+        tree.walk::<StoreError>(&mut |entry| {
             assert_eq!(tree.find(&entry.path)?.as_ref(), Some(&entry));
             entries.push(entry);
             Ok(())
         })
         .unwrap();
+        // A directory's own list is what the walk had of it.
+        for entry in &entries {
+            let parent = |path: &[u8]| path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            let inside = entries.iter().filter(|inner| {
+                !inner.path.is_empty() && inner.path[..parent(&inner.path)] == entry.path[..]
+            });
+            let inside: Vec<_> = inside.cloned().collect();
+            let listed = tree.list(&entry.path).unwrap();
+            match entry.kind {
+                TreeKind::Directory { .. } => assert_eq!(listed, Some(inside)),
+                _ => assert_eq!(listed, None),
+            }
+        }
+        assert_eq!(tree.list(b"nothing").unwrap(), None);
         // Numbers of inodes only say which names are one file.
         let mut numbers = BTreeMap::new();
         for (position, entry) in entries.iter_mut().enumerate() {
@@ -286,7 +300,7 @@ fn a_store_of_directories_goes_on() {
     let database = rusqlite::Connection::open(dir.path().join("meta.db")).unwrap();
     database
         .execute_batch(
-            "DROP INDEX images_parent; DROP INDEX images_manifest; DROP INDEX refs_target; DROP INDEX repo_digests_digest;
+            "DROP TABLE ref_platforms; DROP TABLE image_blobs; DROP INDEX images_parent; DROP INDEX images_manifest; DROP INDEX refs_target; DROP INDEX repo_digests_digest;
              DROP TABLE removed_layers; DROP TABLE removed_blobs; DROP TABLE removed; DROP TABLE removals;
              ALTER TABLE layers DROP COLUMN form; ALTER TABLE layers DROP COLUMN file_size;
              ALTER TABLE layers DROP COLUMN metadata_offset; ALTER TABLE layers DROP COLUMN metadata;

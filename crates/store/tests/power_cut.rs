@@ -101,7 +101,7 @@ fn check(form: LayerForm, n: usize, damage: Damage) {
     let lost = put_image(&store, "lost", &[good.clone(), bad.clone()], &lease);
     store
         .meta()
-        .set_reference("docker.io/library/lost:1", &lost.id, None, "tag")
+        .set_reference("docker.io/library/lost:1", (&lost.id, &[]), None, "tag")
         .unwrap();
     drop((lease, store));
     damage(&layer_dir(dir.path(), &bad));

@@ -20,7 +20,7 @@ fn operation(token: &str) -> Operation {
 
 fn familiar(lost: &LostName) -> String {
     match lost {
-        LostName::Tag(reference) => reference.name.clone(),
+        LostName::Tag(reference) | LostName::Platform(reference, _) => reference.name.clone(),
         LostName::Digest(served) => format!("{}@{}", served.repository, served.digest),
     }
 }
@@ -35,7 +35,7 @@ fn named_image(store: &Store) -> (Digest, usize) {
     let descriptor = Descriptor::new("application/octet-stream", target, 10);
     store
         .meta()
-        .set_reference(TAG, &image.id, Some(&descriptor), "pull")
+        .set_reference(TAG, (&image.id, &[]), Some(&descriptor), "pull")
         .unwrap();
     store
         .meta()
@@ -47,7 +47,7 @@ fn named_image(store: &Store) -> (Digest, usize) {
 fn keep(store: &Store, id: &Digest, token: &str) {
     let name = id.short().to_owned();
     store
-        .removing(|removing| removing.keep_image(id, &operation(token), &name, &[], familiar))
+        .removing(|removing| removing.keep_image(id, &operation(token), (&name, "rmi"), &[], familiar))
         .unwrap();
 }
 
@@ -136,7 +136,10 @@ fn a_name_that_is_taken_brings_nothing_back() {
     let (id, _) = named_image(&store);
     keep(&store, &id, "a");
     let other = put_image(&store, "other", &[], &store.lease());
-    store.meta().set_reference(TAG, &other.id, None, "tag").unwrap();
+    store
+        .meta()
+        .set_reference(TAG, (&other.id, &[]), None, "tag")
+        .unwrap();
     let removal = store.removals().list().unwrap().remove(0);
     let refused = store.removals().restore(&removal).unwrap_err();
     assert!(matches!(refused, StoreError::NameTaken { .. }), "{refused}");

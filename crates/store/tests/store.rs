@@ -451,13 +451,14 @@ fn images_references_and_their_history() {
     ));
     let name = "docker.io/library/app:latest";
     assert!(matches!(
-        meta.set_reference(name, &absent, None, "tag"),
+        meta.set_reference(name, (&absent, &[]), None, "tag"),
         Err(StoreError::ImageNotFound { .. })
     ));
     let target = Descriptor::new("application/vnd.oci.image.manifest.v1+json", absent.clone(), 7);
-    meta.set_reference(name, &first.id, Some(&target), "pull")
+    meta.set_reference(name, (&first.id, &[]), Some(&target), "pull")
         .unwrap();
-    meta.set_reference(name, &second.id, None, "build").unwrap();
+    meta.set_reference(name, (&second.id, &[]), None, "build")
+        .unwrap();
     assert_eq!(meta.reference(name).unwrap().unwrap().image, second.id);
     assert_eq!(meta.references_to(&first.id).unwrap(), []);
     assert_eq!(
@@ -493,10 +494,7 @@ fn images_references_and_their_history() {
     meta.add_repo_digest("docker.io/library/app", &absent, &second.id)
         .unwrap();
     assert_eq!(
-        meta.find_repo_digest("docker.io/library/app", &absent)
-            .unwrap()
-            .unwrap()
-            .image,
+        meta.find_repo_digest("docker.io/library/app", &absent).unwrap()[0].image,
         second.id
     );
     assert_eq!(meta.repo_digests(&first.id).unwrap().len(), 1);
@@ -680,12 +678,15 @@ fn a_removal_of_several_images_is_one() {
     let images = [0, 1].map(|at| put_image(&store, &at.to_string(), &[layers[at].clone()], &lease));
     store
         .meta()
-        .set_reference("name:one", &images[0].id, None, "tag")
+        .set_reference("name:one", (&images[0].id, &[]), None, "tag")
         .unwrap();
     drop(lease);
     // It is called off when the first is gone: both are still there, with all their files.
     let called_off = store.removing(|removing| {
-        assert_eq!(removing.remove_image(&images[0].id)?.layers, [layers[0].clone()]);
+        assert_eq!(
+            removing.remove_image(&images[0].id, "rmi")?.layers,
+            [layers[0].clone()]
+        );
         assert_eq!(store.meta().find_image(&images[0].id)?, None);
         Err::<(), _>(StoreError::ImageNotFound {
             id: images[1].id.clone(),
@@ -704,7 +705,7 @@ fn a_removal_of_several_images_is_one() {
         .removing(|removing| {
             images
                 .iter()
-                .map(|image| removing.remove_image(&image.id))
+                .map(|image| removing.remove_image(&image.id, "rmi"))
                 .collect::<Result<Vec<_>, StoreError>>()
         })
         .unwrap();
@@ -755,7 +756,7 @@ fn an_index_keeps_the_documents_it_names() {
     );
     store
         .meta()
-        .set_reference("docker.io/library/app:1", &image.id, Some(&target), "pull")
+        .set_reference("docker.io/library/app:1", (&image.id, &[]), Some(&target), "pull")
         .unwrap();
     let loose = store.content().put(b"loose", &lease).unwrap();
     drop(lease);
@@ -774,7 +775,12 @@ fn lists_of_a_thousand_images_are_fast() {
         let image = put_image(&store, &n.to_string(), &layers[..=n % 10], &lease);
         store
             .meta()
-            .set_reference(&format!("docker.io/library/app:{n}"), &image.id, None, "tag")
+            .set_reference(
+                &format!("docker.io/library/app:{n}"),
+                (&image.id, &[]),
+                None,
+                "tag",
+            )
             .unwrap();
     }
     let begun = std::time::Instant::now();

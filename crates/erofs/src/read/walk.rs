@@ -27,13 +27,7 @@ pub(super) fn walk<S: Source + ?Sized, E: From<ReadError>>(
     image: &Image<'_, S>,
     mut each: impl FnMut(&Entry) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut walk = Walk {
-        image,
-        levels: Vec::new(),
-        entered: HashSet::new(),
-        entry: Entry::default(),
-        met: 0,
-    };
+    let mut walk = Walk::new(image);
     let root = u64::from(image.superblock.root_nid);
     let inode = walk.read(root, 0)?;
     if !inode.is_dir() {
@@ -53,6 +47,27 @@ pub(super) fn walk<S: Source + ?Sized, E: From<ReadError>>(
     Ok(())
 }
 
+/// The entries of the directory `nid` at `path`, which is in `parent`; whether it is one.
+pub(super) fn list<S: Source + ?Sized, E: From<ReadError>>(
+    image: &Image<'_, S>,
+    nid: u64,
+    parent: u64,
+    path: &[u8],
+    mut each: impl FnMut(&Entry) -> Result<(), E>,
+) -> Result<bool, E> {
+    let mut walk = Walk::new(image);
+    walk.entry.path.extend_from_slice(path);
+    let inode = walk.read(nid, 0)?;
+    if !inode.is_dir() {
+        return Ok(false);
+    }
+    walk.enter(inode, parent)?;
+    while walk.next()?.is_some() {
+        each(&walk.entry)?;
+    }
+    Ok(true)
+}
+
 struct Walk<'i, 's, S: ?Sized> {
     image: &'i Image<'s, S>,
     levels: Vec<Level>,
@@ -61,7 +76,17 @@ struct Walk<'i, 's, S: ?Sized> {
     met: u64,
 }
 
-impl<S: Source + ?Sized> Walk<'_, '_, S> {
+impl<'i, 's, S: Source + ?Sized> Walk<'i, 's, S> {
+    fn new(image: &'i Image<'s, S>) -> Self {
+        Self {
+            image,
+            levels: Vec::new(),
+            entered: HashSet::new(),
+            entry: Entry::default(),
+            met: 0,
+        }
+    }
+
     fn wrong(&self, nid: u64, what: Wrong) -> ReadError {
         what.at(nid, &self.entry.path)
     }

@@ -8,7 +8,7 @@ const TEXT_BITS: u32 = 16;
 const TEXT: usize = 1 << TEXT_BITS;
 
 /// Items by number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Items<T> {
     chunks: Vec<Vec<T>>,
 }
@@ -57,7 +57,7 @@ impl<T> IndexMut<u32> for Items<T> {
 }
 
 /// Strings of up to 4095 bytes, each with one or two bytes of length.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Texts {
     chunks: Vec<Vec<u8>>,
 }

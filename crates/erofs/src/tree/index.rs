@@ -4,7 +4,7 @@
 pub(crate) const MAX_ENTRIES: u32 = (1 << 24) - 2;
 
 /// A hash table of entry numbers, eight bits of hash beside each. It never forgets an entry, but another can take its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Index {
     slots: Vec<u32>,
     used: usize,

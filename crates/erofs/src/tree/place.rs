@@ -10,7 +10,7 @@ use crate::format::{MAX_NAME, MAX_PATH, S_IFDIR};
 const MAX_LINKS: u32 = 40;
 
 /// The directories on the way to the last entry, so that the usual order of entries costs one step each.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Cursor {
     /// Of the directory, as it was written.
     path: Vec<u8>,

@@ -65,22 +65,31 @@ impl Pax {
     }
 
     fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<(), Problem> {
-        if name.is_empty() || name.len() > MAX_XATTR_NAME || name.contains(&0) {
-            return Err("invalid name of an extended attribute");
-        }
-        if value.len() > MAX_XATTR_VALUE {
-            return Err("an extended attribute is larger than 64 KiB");
-        }
-        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
-            return Ok(());
-        }
-        self.xattrs.retain(|(known, _)| known != name);
-        if self.xattrs.len() == MAX_XATTRS {
-            return Err("more than 1024 extended attributes");
-        }
-        self.xattrs.push((name.to_vec(), value.to_vec()));
-        Ok(())
+        add_xattr(&mut self.xattrs, name, value)
     }
+}
+
+/// Adds an attribute, or gives it another value; overlay's own are left out.
+pub(super) fn add_xattr(
+    xattrs: &mut Vec<(Vec<u8>, Vec<u8>)>,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Problem> {
+    if name.is_empty() || name.len() > MAX_XATTR_NAME || name.contains(&0) {
+        return Err("invalid name of an extended attribute");
+    }
+    if value.len() > MAX_XATTR_VALUE {
+        return Err("an extended attribute is larger than 64 KiB");
+    }
+    if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
+        return Ok(());
+    }
+    xattrs.retain(|(known, _)| known != name);
+    if xattrs.len() == MAX_XATTRS {
+        return Err("more than 1024 extended attributes");
+    }
+    xattrs.push((name.to_vec(), value.to_vec()));
+    Ok(())
 }
 
 /// A record's key and value, and what follows it.

@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 
 use super::header::{self, BLOCK, Header};
-use super::path::{self, Problem};
 use super::pax::Pax;
 use super::sparse::{self, Lines, Stored};
 use super::{Class, Entry, Kind, LayerError, Limits};
@@ -162,19 +161,37 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
     /// The next piece of the current entry's contents, borrowed from the reader's buffer, holes filled with zeros; `None` when
     /// they are complete.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, LayerError> {
-        Ok(self.advance(ZEROS.len() as u64)?.map(|piece| match piece {
-            Piece::Data(bytes) => bytes,
-            Piece::Hole(len) => &ZEROS[..len as usize],
-        }))
+        Ok(self
+            .advance(ZEROS.len() as u64, u64::MAX)?
+            .map(|piece| match piece {
+                Piece::Data(bytes) => bytes,
+                Piece::Hole(len) => &ZEROS[..len as usize],
+            }))
     }
 
     /// The next piece of the current entry's contents; `None` when they are complete.
     pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>, LayerError> {
-        self.advance(u64::MAX)
+        self.advance(u64::MAX, u64::MAX)
     }
 
-    /// The next piece, a hole in parts of at most `most` bytes.
-    fn advance(&mut self, most: u64) -> Result<Option<Piece<'_>>, LayerError> {
+    /// The next bytes of the current entry's contents, holes filled with zeros; 0 when they are complete.
+    fn read_contents(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
+        let most = buffer.len() as u64;
+        Ok(match self.advance(most, most)? {
+            None => 0,
+            Some(Piece::Data(bytes)) => {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                bytes.len()
+            }
+            Some(Piece::Hole(len)) => {
+                buffer[..len as usize].fill(0);
+                len as usize
+            }
+        })
+    }
+
+    /// The next piece, a hole in parts of at most `hole` bytes, stored ones in parts of at most `data`.
+    fn advance(&mut self, hole: u64, data: u64) -> Result<Option<Piece<'_>>, LayerError> {
         if self.at == self.run {
             if self.at == self.size {
                 return Ok(None);
@@ -186,7 +203,7 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
                 }
                 next => {
                     let end = next.map_or(self.size, |piece| piece.offset);
-                    let len = (end - self.at).min(most);
+                    let len = (end - self.at).min(hole);
                     self.at += len;
                     self.run = self.at;
                     return Ok(Some(Piece::Hole(len)));
@@ -196,13 +213,18 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
         if self.start == self.end && self.fill()? == 0 {
             return Err(LayerError::Truncated { what: "a file" });
         }
-        let (available, left) = (self.end - self.start, self.run - self.at);
+        let (available, left) = (self.end - self.start, (self.run - self.at).min(data));
         let len = usize::try_from(left).map_or(available, |left| left.min(available));
         let chunk = &self.buffer[self.start..self.start + len];
         self.start += len;
         self.position += len as u64;
         self.at += len as u64;
         Ok(Some(Piece::Data(chunk)))
+    }
+
+    /// The current entry's contents, holes filled with zeros.
+    pub fn contents(&mut self) -> Contents<'_, R, F> {
+        Contents(self)
     }
 
     /// How many bytes of the archive were consumed.
@@ -231,6 +253,24 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
             }
             self.consume_raw(len)?;
         }
+    }
+
+    /// Passes over what is left of the current entry's contents: what was read ahead is dropped, and `skip` is told how many
+    /// bytes of the input to pass over.
+    pub fn skip_contents(
+        &mut self,
+        skip: impl FnOnce(&mut R, u64) -> io::Result<()>,
+    ) -> Result<(), LayerError> {
+        let stored: u64 = self.pieces.drain(..).map(|piece| piece.len).sum();
+        let left = self.run - self.at + stored;
+        (self.at, self.run) = (self.size, self.size);
+        let buffered = left.min((self.end - self.start) as u64);
+        self.start += buffered as usize;
+        if left > buffered {
+            skip(&mut self.input, left - buffered).map_err(LayerError::Read)?;
+        }
+        self.position += left;
+        Ok(())
     }
 
     fn skip_payload(&mut self) -> Result<(), LayerError> {
@@ -363,8 +403,14 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
                 });
             }
         };
-        self.set_path(entry)?;
-        self.set_target(entry, header)?;
+        entry.set_path(&self.name, self.plain)?;
+        entry.set_target(if !self.long_link.is_empty() {
+            &self.long_link
+        } else if !self.pax.link.is_empty() {
+            &self.pax.link
+        } else {
+            header.text(header::LINK)
+        })?;
 
         let id = |noted: Option<u32>, field| {
             noted.or_else(|| {
@@ -482,68 +528,6 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
         Ok((size, pieces))
     }
 
-    fn set_path(&mut self, entry: &mut Entry) -> Result<(), LayerError> {
-        let refused = |problem| {
-            let path = LayerError::show(&self.name);
-            match problem {
-                Problem::Outside => LayerError::Outside { path },
-                Problem::Invalid(what) => LayerError::Path { path, what },
-            }
-        };
-        path::clean(&self.name, &mut entry.path).map_err(refused)?;
-        if entry.path.is_empty() && entry.kind != Kind::Dir {
-            return Err(refused(Problem::Invalid(
-                "stands for the root but is no directory",
-            )));
-        }
-        entry.class = match self.plain {
-            true => Class::Normal,
-            false => path::classify(&entry.path).map_err(refused)?,
-        };
-        Ok(())
-    }
-
-    fn set_target(&mut self, entry: &mut Entry, header: &Header<'_>) -> Result<(), LayerError> {
-        entry.target.clear();
-        if !matches!(entry.kind, Kind::Symlink | Kind::Hardlink) || entry.class != Class::Normal {
-            return Ok(());
-        }
-        let target: &[u8] = if !self.long_link.is_empty() {
-            &self.long_link
-        } else if !self.pax.link.is_empty() {
-            &self.pax.link
-        } else {
-            header.text(header::LINK)
-        };
-        let path = || LayerError::show(&entry.path);
-        if entry.kind == Kind::Symlink {
-            if target.is_empty() || target.len() >= 4096 || target.contains(&0) {
-                return Err(LayerError::Path {
-                    path: path(),
-                    what: "is a symbolic link to nowhere",
-                });
-            }
-            entry.target.extend_from_slice(target);
-            return Ok(());
-        }
-        let outside = || LayerError::LinkOutside {
-            path: path(),
-            target: LayerError::show(target),
-        };
-        path::clean(target, &mut entry.target).map_err(|problem| match problem {
-            Problem::Outside => outside(),
-            Problem::Invalid(what) => LayerError::Path {
-                path: LayerError::show(target),
-                what,
-            },
-        })?;
-        if entry.target.is_empty() {
-            Err(outside())
-        } else {
-            Ok(())
-        }
-    }
-
     /// Reports `len` buffered bytes as raw and consumes them.
     fn consume_raw(&mut self, len: usize) -> Result<(), LayerError> {
         let bytes = &self.buffer[self.start..self.start + len];
@@ -589,6 +573,21 @@ impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Reader<R, F> {
                 Err(e) => return Err(LayerError::Read(e)),
             }
         }
+    }
+}
+
+/// What is left of an entry's contents. What is not read is passed over by the reader.
+pub struct Contents<'r, R, F>(&'r mut Reader<R, F>);
+
+impl<R: Read, F: FnMut(Segment<'_>) -> io::Result<()>> Read for Contents<'_, R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.0.read_contents(buffer).map_err(|error| match error {
+            LayerError::Read(error) => error,
+            error => io::Error::new(io::ErrorKind::InvalidData, error),
+        })
     }
 }
 

@@ -17,12 +17,12 @@ use super::reading::Reading;
 use crate::snapshotter::{FS, Form, IMAGE, open_dir, xattrs_of};
 use crate::{Lease, Result, StoreError};
 
-/// The tree of one layer, whatever the layer's form. The layer stays while this value lives.
+/// The tree of one layer, whatever the layer's form. A layer of the store stays while this value lives.
 #[derive(Debug)]
 pub struct LayerTree {
     source: Source,
     _reading: Option<Reading>,
-    _lease: Lease,
+    _lease: Option<Lease>,
 }
 
 #[derive(Debug)]
@@ -120,8 +120,33 @@ impl LayerTree {
         Ok(Self {
             source,
             _reading: reading,
-            _lease: lease,
+            _lease: Some(lease),
         })
+    }
+
+    pub(crate) fn of_outline(file: fs::File, size: u64) -> Self {
+        Self {
+            source: Source::Image { file, size },
+            _reading: None,
+            _lease: None,
+        }
+    }
+
+    /// Of a file in an [`Outline`](crate::Outline): the address and size of its contents, 0 and 0 if it is empty; `None` if
+    /// there is no regular file.
+    pub fn address(&self, path: &[u8]) -> Result<Option<(u64, u64)>> {
+        let Source::Image { file, size } = &self.source else {
+            return Ok(None);
+        };
+        let entry = with_image(file, *size, |image| image.find(path))?;
+        let Some(Content::File { size, extents }) = entry.map(|entry| entry.content) else {
+            return Ok(None);
+        };
+        let first = extents.first().and_then(|extent| extent.offset);
+        Ok(Some((
+            first.map_or(0, |offset| offset - havre_erofs::DATA_START),
+            size,
+        )))
     }
 
     /// The entry at `path` (relative, no `.` or `..`; empty is the root). Links are not followed.
@@ -136,19 +161,37 @@ impl LayerTree {
 
     /// Calls `each` for every entry: a directory before what is in it, names sorted by bytes, the root first. An error of
     /// `each` ends the walk.
-    pub fn walk(&self, each: &mut dyn FnMut(TreeEntry) -> Result<()>) -> Result<()> {
+    pub fn walk<E: From<StoreError>>(
+        &self,
+        each: &mut dyn FnMut(TreeEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
         match &self.source {
             Source::Directory(root) => walk_dir(root, each),
             Source::Image { file, size } => {
                 let corrupt = |error| corrupt(file, error);
                 let image = Image::open(file.file(), *size, read::Limits::default()).map_err(corrupt)?;
                 image
-                    .walk(|entry| each(described(entry)).map_err(Stop::Store))
-                    .map_err(|stop: Stop| match stop {
-                        Stop::Store(error) => error,
-                        Stop::Read(error) => corrupt(error),
+                    .walk(|entry| each(described(entry)).map_err(Stop::Each))
+                    .map_err(|stop: Stop<E>| match stop {
+                        Stop::Each(error) => error,
+                        Stop::Read(error) => corrupt(error).into(),
                     })
             }
+        }
+    }
+
+    /// What is in the directory at `path` (as for [`find`](Self::find)), names sorted by bytes; `None` if there is no directory.
+    pub fn list(&self, path: &[u8]) -> Result<Option<Vec<TreeEntry>>> {
+        match &self.source {
+            Source::Directory(root) => list_dir(root, path),
+            Source::Image { file, size } => with_image(file, *size, |image| {
+                let mut entries = Vec::new();
+                let found = image.list(path, |entry| {
+                    entries.push(described(entry));
+                    Ok::<_, ReadError>(())
+                })?;
+                Ok(found.then_some(entries))
+            }),
         }
     }
 
@@ -208,12 +251,12 @@ impl Read for TreeFile {
 }
 
 /// Why a walk ended.
-enum Stop {
-    Store(StoreError),
+enum Stop<E> {
+    Each(E),
     Read(ReadError),
 }
 
-impl From<ReadError> for Stop {
+impl<E> From<ReadError> for Stop<E> {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
     }
@@ -385,7 +428,10 @@ fn entry_in(root: &Path, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Opti
     }))
 }
 
-fn walk_dir(root: &Path, each: &mut dyn FnMut(TreeEntry) -> Result<()>) -> Result<()> {
+fn walk_dir<E: From<StoreError>>(
+    root: &Path,
+    each: &mut dyn FnMut(TreeEntry) -> Result<(), E>,
+) -> Result<(), E> {
     // Paths waiting, the next one last; descriptors are not kept, so depth costs none.
     let mut waiting = vec![Vec::new()];
     while let Some(path) = waiting.pop() {
@@ -397,25 +443,42 @@ fn walk_dir(root: &Path, each: &mut dyn FnMut(TreeEntry) -> Result<()>) -> Resul
         if !is_dir {
             continue;
         }
-        let Some(dir) = beneath(root, &path, OFlags::RDONLY | OFlags::DIRECTORY)? else {
-            continue;
-        };
-        let failed = |errno: Errno| StoreError::io("read", root.join(OsStr::from_bytes(&path)), errno.into());
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&dir).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if !matches!(name.as_slice(), b"." | b"..") {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        for name in names.into_iter().rev() {
-            waiting.push(if path.is_empty() {
-                name
-            } else {
-                [&path, b"/".as_slice(), &name].concat()
-            });
+        for name in names_in(root, &path)?.unwrap_or_default().into_iter().rev() {
+            waiting.push(joined(&path, &name));
         }
     }
     Ok(())
+}
+
+/// The names in a directory, sorted by bytes; `None` if there is none.
+fn names_in(root: &Path, path: &[u8]) -> Result<Option<Vec<Vec<u8>>>> {
+    let Some(dir) = beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY)? else {
+        return Ok(None);
+    };
+    let failed = |errno: Errno| StoreError::io("read", root.join(OsStr::from_bytes(path)), errno.into());
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+        if !matches!(name.as_slice(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(Some(names))
+}
+
+fn list_dir(root: &Path, path: &[u8]) -> Result<Option<Vec<TreeEntry>>> {
+    let Some(names) = names_in(root, path)? else {
+        return Ok(None);
+    };
+    let entries = names.iter().map(|name| find_in(root, &joined(path, name)));
+    let entries: Result<Vec<_>> = entries.collect();
+    Ok(Some(entries?.into_iter().flatten().collect()))
+}
+
+fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path {
+        [] => name.to_vec(),
+        path => [path, b"/", name].concat(),
+    }
 }

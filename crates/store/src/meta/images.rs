@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::reference_history::append;
+use super::references::leave_names;
 use super::{
     Meta, descriptor_json, digest, integer, json, json_or_null, missing_layer, nanoseconds, now, parsed,
     put_layers, timestamp, to_json, unsigned,
@@ -30,7 +32,7 @@ pub struct Image {
     pub platform: Platform,
     /// When it came into this store.
     pub added: Timestamp,
-    /// When a container was last made from it.
+    /// When it was last used: pulled again, built upon, or a container was made from it or removed.
     pub last_used: Option<Timestamp>,
     /// The image it was built on, if that is known.
     pub parent: Option<Digest>,
@@ -47,6 +49,24 @@ pub struct ImageRow {
     pub created: Option<Timestamp>,
     /// The image it was built on, if that is known.
     pub parent: Option<Digest>,
+}
+
+/// What filters ask of an image beside [`ImageRow`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageFacts {
+    /// What it runs on.
+    pub platform: Platform,
+    /// When it came into this store.
+    pub added: Timestamp,
+    /// When it was last used.
+    pub last_used: Option<Timestamp>,
+}
+
+impl ImageFacts {
+    /// When it was last used; what never was counts from when it came.
+    pub fn used(&self) -> Timestamp {
+        self.last_used.map_or(self.added, |used| used.max(self.added))
+    }
 }
 
 /// The outcome of a search by the beginning of an id.
@@ -118,7 +138,35 @@ pub(super) fn insert_image(transaction: &Connection, image: &Image) -> rusqlite:
     Ok(Ok(()))
 }
 
+/// Lets an image hold blobs that came with it.
+pub(super) fn insert_image_blobs(
+    transaction: &Connection,
+    image: &Digest,
+    blobs: &[Digest],
+) -> rusqlite::Result<()> {
+    let mut insert =
+        transaction.prepare_cached("INSERT OR IGNORE INTO image_blobs (image, digest) VALUES (?1, ?2)")?;
+    for blob in blobs {
+        insert.execute([image.as_str(), blob.as_str()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn image_blobs(connection: &Connection, image: &Digest) -> rusqlite::Result<Vec<Digest>> {
+    connection
+        .prepare_cached("SELECT digest FROM image_blobs WHERE image = ?1 ORDER BY digest")?
+        .query_map([image.as_str()], |row| digest(row, 0))?
+        .collect()
+}
+
 impl Meta {
+    /// The blobs that came with an image beside its own documents and layers.
+    pub fn image_blobs(&self, image: &Digest) -> Result<Vec<Digest>> {
+        self.read("list blobs of an image", |connection| {
+            image_blobs(connection, image)
+        })
+    }
+
     /// Inserts or replaces an image's row. `added` and `last_used` of an existing row stay. Its layers must exist.
     pub fn put_image(&self, image: &Image) -> Result<()> {
         self.leases.touch(
@@ -227,6 +275,27 @@ impl Meta {
         })
     }
 
+    /// Platforms and uses of all images.
+    pub fn image_facts(&self) -> Result<HashMap<Digest, ImageFacts>> {
+        self.read("list uses of images", |connection| {
+            connection
+                .prepare_cached("SELECT id, platform, added, last_used FROM images")?
+                .query_map([], |row| {
+                    let last_used = match row.get_ref(3)? {
+                        ValueRef::Null => None,
+                        _ => Some(timestamp(row, 3)?),
+                    };
+                    let facts = ImageFacts {
+                        platform: json(row, 1)?,
+                        added: timestamp(row, 2)?,
+                        last_used,
+                    };
+                    Ok((digest(row, 0)?, facts))
+                })?
+                .collect()
+        })
+    }
+
     /// How many images there are.
     pub fn image_count(&self) -> Result<u64> {
         self.read("count images", |connection| {
@@ -236,7 +305,7 @@ impl Meta {
         })
     }
 
-    /// Notes that a container was made from the image now.
+    /// Notes that the image was used now. A write that nobody waits for the disk to have: the last ones may be lost with the power.
     pub fn touch_image(&self, id: &Digest) -> Result<()> {
         self.write("note an image's use", |transaction| {
             let touched = transaction
@@ -250,16 +319,19 @@ impl Meta {
         })
     }
 
-    /// Deletes the row, its references (with a line of history each) and repository digests; whether there was one.
+    /// Deletes the row, its references (with a line of history each) and repository digests; whether there was one. A name that
+    /// stands for images of other platforms stays for them.
     pub fn delete_image(&self, id: &Digest, command: &str) -> Result<bool> {
         self.write_reserved("delete an image", |transaction| {
+            leave_names(transaction, id, command)?;
             let id = id.as_str();
-            transaction
-                .prepare_cached(
-                    "INSERT INTO ref_history (name, image, target, command, at)
-                     SELECT name, NULL, NULL, ?2, ?3 FROM refs WHERE image = ?1",
-                )?
-                .execute((id, command, now()))?;
+            let names: Vec<String> = transaction
+                .prepare_cached("SELECT name FROM refs WHERE image = ?1")?
+                .query_map([id], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for name in names {
+                append(transaction, &name, None, None, command)?;
+            }
             transaction
                 .prepare_cached("DELETE FROM refs WHERE image = ?1")?
                 .execute([id])?;

@@ -73,9 +73,9 @@ pub struct Taken<'a> {
     pub data: Option<PathBuf>,
 }
 
-const COLUMNS: &str = "seq, kind, id, name, body, snapshot, data, size";
+pub(super) const COLUMNS: &str = "seq, kind, id, name, body, snapshot, data, size";
 
-fn item(row: &Row<'_>) -> rusqlite::Result<RemovedItem> {
+pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<RemovedItem> {
     Ok(RemovedItem {
         seq: row.get(0)?,
         kind: row.get(1)?,

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::images::{Image, insert_image};
-use super::references::{Reference, RepoDigest, insert_reference, insert_repo_digest};
-use super::removals::{begin_removal, put_removed};
-use super::{Meta, Operation, Removal, RemovedItem, put_layers, to_json};
+use super::images::{Image, image_blobs, insert_image, insert_image_blobs};
+use super::references::{
+    Reference, RepoDigest, exists, find, insert_reference, insert_repo_digest, join_name,
+};
+use super::removals::{COLUMNS, begin_removal, item, put_removed};
+use super::{Meta, Operation, Removal, RemovedItem, put_layers, timestamp, to_json, unsigned};
 use crate::{Result, StoreError};
 
 /// Kind of an image in the journal; its id is the image's.
@@ -23,6 +25,8 @@ pub const DIGEST: &str = "digest";
 #[derive(Clone, Debug, PartialEq)]
 pub enum LostName {
     Tag(Box<Reference>),
+    /// A tag that stands for images of other platforms as well, and goes on to.
+    Platform(Box<Reference>, Digest),
     Digest(RepoDigest),
 }
 
@@ -31,9 +35,21 @@ impl LostName {
     pub fn image(&self) -> &Digest {
         match self {
             Self::Tag(reference) => &reference.image,
+            Self::Platform(_, image) => image,
             Self::Digest(digest) => &digest.image,
         }
     }
+}
+
+/// A removed image that can be brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptImage {
+    /// The removal it is a part of.
+    pub removal: u64,
+    /// When it was removed.
+    pub at: Timestamp,
+    /// Bytes of all its layers' files.
+    pub size: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,11 +62,20 @@ struct ImageBody {
     added: Timestamp,
     last_used: Option<Timestamp>,
     parent: Option<Digest>,
+    /// What came with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blobs: Vec<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct NameBody {
     image: Digest,
+    /// Its images for other platforms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Digest>,
+    /// The image is one of several: the name may stay without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    one_of_several: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +94,7 @@ impl Meta {
         blobs: &[Digest],
     ) -> Result<()> {
         self.write_reserved("keep a removed image", |transaction| {
+            let with_it = image_blobs(transaction, &image.id)?;
             let body = ImageBody {
                 manifest: image.manifest.clone(),
                 layers: image.layers.clone(),
@@ -78,6 +104,7 @@ impl Meta {
                 added: image.added,
                 last_used: image.last_used,
                 parent: image.parent.clone(),
+                blobs: with_it,
             };
             let removal = begin_removal(transaction, operation)?;
             let seq = put_removed(
@@ -105,6 +132,19 @@ impl Meta {
                     LostName::Tag(reference) => {
                         let body = NameBody {
                             image: reference.image.clone(),
+                            others: reference.others.clone(),
+                            one_of_several: false,
+                            target: reference.target.clone(),
+                            repository: None,
+                            digest: None,
+                        };
+                        (TAG, reference.name.clone(), body)
+                    }
+                    LostName::Platform(reference, image) => {
+                        let body = NameBody {
+                            image: image.clone(),
+                            others: Vec::new(),
+                            one_of_several: true,
                             target: reference.target.clone(),
                             repository: None,
                             digest: None,
@@ -118,6 +158,8 @@ impl Meta {
                     }) => {
                         let body = NameBody {
                             image: image.clone(),
+                            others: Vec::new(),
+                            one_of_several: false,
                             target: None,
                             repository: Some(repository.clone()),
                             digest: Some(digest.clone()),
@@ -130,6 +172,95 @@ impl Meta {
                 hold_blobs(transaction, seq, document.as_slice())?;
             }
             Ok(Ok(()))
+        })
+    }
+
+    /// The last removal that keeps an image, if one does.
+    pub fn kept_image(&self, id: &Digest) -> Result<Option<KeptImage>> {
+        self.read("find a removed image", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT removal, at, body ->> 'size' FROM removed JOIN removals ON removals.id = removal
+                     WHERE kind = ?1 AND removed.id = ?2 ORDER BY seq DESC LIMIT 1",
+                )?
+                .query_row((IMAGE, id.as_str()), |row| {
+                    Ok(KeptImage {
+                        removal: unsigned(row, 0)?,
+                        at: timestamp(row, 1)?,
+                        size: unsigned(row, 2)?,
+                    })
+                })
+                .optional()
+        })
+    }
+
+    /// Lets a name stand for an image again. If the image was removed it comes back, with the digests registries serve it under;
+    /// the journal forgets what came back. Whether it had been removed, and blobs that the journal no longer holds.
+    pub(crate) fn return_reference(
+        &self,
+        name: &str,
+        image: &Digest,
+        target: Option<&Descriptor>,
+        command: &str,
+    ) -> Result<(bool, Vec<Digest>)> {
+        self.write("bring a reference back", |transaction| {
+            let there = exists(transaction, image)?;
+            let mut returned = Vec::new();
+            if !there {
+                let newest = transaction
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM removed WHERE kind = ?1 AND id = ?2 ORDER BY seq DESC LIMIT 1"
+                    ))?
+                    .query_row((IMAGE, image.as_str()), item)
+                    .optional()?;
+                let Some(newest) = newest else {
+                    return Ok(Err(StoreError::ImageNotFound { id: image.clone() }));
+                };
+                if let Err(error) = return_image(transaction, &newest)? {
+                    return Ok(Err(error));
+                }
+                let digests: Vec<RemovedItem> = transaction
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM removed WHERE kind = ?1 AND body ->> 'image' = ?2
+                            AND removal = (SELECT removal FROM removed WHERE seq = ?3) ORDER BY seq"
+                    ))?
+                    .query_map((DIGEST, image.as_str(), newest.seq), item)?
+                    .collect::<rusqlite::Result<_>>()?;
+                for digest in &digests {
+                    if let Err(error) = return_name(transaction, digest)? {
+                        return Ok(Err(error));
+                    }
+                }
+                returned.push(newest.seq);
+                returned.extend(digests.into_iter().map(|digest| digest.seq));
+            }
+            let tags: Vec<i64> = transaction
+                .prepare_cached(
+                    "SELECT seq FROM removed WHERE kind = ?1 AND id = ?2 AND body ->> 'image' = ?3",
+                )?
+                .query_map((TAG, name, image.as_str()), |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            returned.extend(tags);
+            if let Err(error) = insert_reference(transaction, name, (image, &[]), target, command)? {
+                return Ok(Err(error));
+            }
+            let mut released = Vec::new();
+            for seq in returned {
+                let held = transaction
+                    .prepare_cached("SELECT digest FROM removed_blobs WHERE item = ?1")?
+                    .query_map([seq], |row| super::digest(row, 0))?
+                    .collect::<rusqlite::Result<Vec<_>>>()?;
+                released.extend(held);
+                transaction
+                    .prepare_cached("DELETE FROM removed WHERE seq = ?1")?
+                    .execute([seq])?;
+            }
+            transaction
+                .prepare_cached(
+                    "DELETE FROM removals WHERE NOT EXISTS (SELECT 1 FROM removed WHERE removal = removals.id)",
+                )?
+                .execute([])?;
+            Ok(Ok((!there, released)))
         })
     }
 
@@ -183,6 +314,7 @@ impl Meta {
                        AND NOT EXISTS (SELECT 1 FROM images       AS u WHERE u.manifest ->> 'digest' = r.digest)
                        AND NOT EXISTS (SELECT 1 FROM refs         AS u WHERE u.target ->> 'digest' = r.digest)
                        AND NOT EXISTS (SELECT 1 FROM repo_digests AS u WHERE u.digest = r.digest)
+                       AND NOT EXISTS (SELECT 1 FROM image_blobs  AS u WHERE u.digest = r.digest)
                        AND NOT EXISTS (SELECT 1 FROM layer_blobs  AS u WHERE u.digest = r.digest)
                      GROUP BY digest",
                 )?
@@ -221,9 +353,14 @@ fn hold_blobs(transaction: &Connection, item: i64, blobs: &[Digest]) -> rusqlite
     Ok(())
 }
 
-/// What a removed tag or repository digest stood for.
-pub fn image_of(item: &RemovedItem) -> Option<Digest> {
-    body::<NameBody>(item).ok().map(|body| body.image)
+/// Whether a tag that is there is in the way of a removed one: it stands for something else, and the removed one is not an image
+/// that it lost of several.
+pub fn is_taken(item: &RemovedItem, holder: &Reference) -> bool {
+    let digest = |target: &Option<Descriptor>| target.as_ref().map(|target| target.digest.clone());
+    body::<NameBody>(item).is_ok_and(|body| match body.one_of_several {
+        true => digest(&body.target) != digest(&holder.target),
+        false => body.image != holder.image,
+    })
 }
 
 /// Brings images and names back, within a transaction: images first, for the names stand for them.
@@ -268,13 +405,30 @@ fn return_image(transaction: &Connection, item: &RemovedItem) -> rusqlite::Resul
         parent: body.parent,
     };
     // It may be there again, pulled or loaded meanwhile.
-    insert_image(transaction, &image)
+    if let Err(error) = insert_image(transaction, &image)? {
+        return Ok(Err(error));
+    }
+    insert_image_blobs(transaction, &image.id, &body.blobs)?;
+    Ok(Ok(()))
 }
 
 fn return_name(transaction: &Connection, item: &RemovedItem) -> rusqlite::Result<Result<()>> {
     let body: NameBody = body(item)?;
     if let (Some(repository), Some(digest)) = (&body.repository, &body.digest) {
         return insert_repo_digest(transaction, repository, digest, &body.image);
+    }
+    if body.one_of_several {
+        if let Some(holder) = find(transaction, &item.id)?.filter(|holder| is_taken(item, holder)) {
+            return Ok(Err(StoreError::NameTaken {
+                name: item.id.clone(),
+                holder: holder.image.to_string(),
+            }));
+        }
+        return join_name(transaction, &item.id, &body.image, body.target.as_ref());
+    }
+    let mut others = Vec::new();
+    for other in &body.others {
+        others.extend(exists(transaction, other)?.then(|| other.clone()));
     }
     let holder: Option<String> = transaction
         .prepare_cached("SELECT image FROM refs WHERE name = ?1")?
@@ -286,6 +440,9 @@ fn return_name(transaction: &Connection, item: &RemovedItem) -> rusqlite::Result
             name: item.id.clone(),
             holder,
         })),
-        None => insert_reference(transaction, &item.id, &body.image, body.target.as_ref(), "undo"),
+        None => {
+            let group = (&body.image, others.as_slice());
+            insert_reference(transaction, &item.id, group, body.target.as_ref(), "undo")
+        }
     }
 }

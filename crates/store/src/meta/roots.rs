@@ -6,13 +6,15 @@ use super::{Meta, digest, json};
 use crate::Result;
 
 impl Meta {
-    /// Configurations and manifests of images, targets of references, repository digests; of removed images too.
+    /// Configurations and manifests of images and what came with them, targets of references, repository digests; of removed images
+    /// too.
     pub(crate) fn blob_roots(&self) -> Result<Vec<Digest>> {
         self.read("list blobs in use", |connection| {
             let mut roots = Vec::new();
             for names in [
                 "SELECT id FROM images",
                 "SELECT digest FROM repo_digests",
+                "SELECT digest FROM image_blobs",
                 "SELECT digest FROM removed_blobs",
             ] {
                 let mut statement = connection.prepare_cached(names)?;
@@ -44,6 +46,7 @@ impl Meta {
                         OR EXISTS (SELECT 1 FROM images WHERE manifest ->> 'digest' = ?1)
                         OR EXISTS (SELECT 1 FROM refs WHERE target ->> 'digest' = ?1)
                         OR EXISTS (SELECT 1 FROM repo_digests WHERE digest = ?1)
+                        OR EXISTS (SELECT 1 FROM image_blobs WHERE digest = ?1)
                         OR EXISTS (SELECT 1 FROM layer_blobs WHERE digest = ?1)
                         OR EXISTS (SELECT 1 FROM removed_blobs WHERE digest = ?1)",
                 )?

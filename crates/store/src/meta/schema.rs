@@ -9,7 +9,7 @@ use super::failed;
 use crate::{Result, StoreError};
 
 /// One step per version; a database at `user_version` n has seen the first n.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 7] = [
     "
     CREATE TABLE layers (
         diff_id  TEXT PRIMARY KEY,
@@ -163,6 +163,33 @@ const MIGRATIONS: [&str; 5] = [
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX removed_blobs_digest ON removed_blobs (digest);
     CREATE INDEX removed_id ON removed (kind, id);
+",
+    // A history has a line where something changed, and not more than the last fifty.
+    "
+    DELETE FROM ref_history WHERE seq IN (
+        SELECT seq FROM (SELECT seq, image, row_number() OVER line AS place, lag(image) OVER line AS before
+                         FROM ref_history WINDOW line AS (PARTITION BY name ORDER BY seq))
+        WHERE place > 1 AND image IS before);
+    DELETE FROM ref_history WHERE seq IN (
+        SELECT seq FROM (SELECT seq, row_number() OVER (PARTITION BY name ORDER BY seq DESC) AS place FROM ref_history)
+        WHERE place > 50);
+",
+    // The images of a name for other platforms than the one it stands for by itself.
+    "
+    CREATE TABLE ref_platforms (
+        name  TEXT NOT NULL REFERENCES refs ON DELETE CASCADE,
+        image TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+        PRIMARY KEY (name, image)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX ref_platforms_image ON ref_platforms (image);
+
+    -- What came with an image besides: its attestations, manifests and contents.
+    CREATE TABLE image_blobs (
+        image  TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (image, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_blobs_digest ON image_blobs (digest);
 ",
 ];
 

@@ -8,6 +8,7 @@
 //! the pipeline has up to twenty. A layer whose tree would take more than 50 MiB becomes a directory instead, from the archive that is
 //! written already.
 
+mod outline;
 pub(super) mod probe;
 mod sparse;
 mod spool;
@@ -23,6 +24,8 @@ use havre_oci::{Digest, Digester};
 use havre_sys::erofs::Backing;
 use havre_sys::mount;
 
+pub use self::outline::Outline;
+pub(crate) use self::outline::nameless;
 use self::writer::{ImageWriter, Written};
 use super::pack::{Pack, PackReader, Source};
 use super::recipe::Rebuild;

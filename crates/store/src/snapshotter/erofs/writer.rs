@@ -283,7 +283,7 @@ fn append(
 }
 
 /// Why an entry isn't in the tree.
-enum Refused {
+pub(super) enum Refused {
     /// The tree would take more memory than it may.
     Memory,
     Entry(ApplyError),
@@ -311,7 +311,7 @@ fn put(tree: &mut Option<Tree>, entry: &Entry, offset: u64, plan: Option<&Plan>)
 }
 
 /// Puts an entry, whose contents are at the byte `offset` of the image or laid out as planned, into the tree.
-fn add(tree: &mut Tree, entry: &Entry, offset: u64, plan: Option<&Plan>) -> Result<(), Refused> {
+pub(super) fn add(tree: &mut Tree, entry: &Entry, offset: u64, plan: Option<&Plan>) -> Result<(), Refused> {
     let invalid = |reason: &str| ApplyError::Invalid {
         reason: reason.to_owned(),
     };
@@ -389,7 +389,7 @@ fn named(entry: &Entry, error: ErofsError) -> Refused {
 }
 
 /// Why metadata can't be written.
-fn refused(path: &Path, error: ErofsError) -> ApplyError {
+pub(super) fn refused(path: &Path, error: ErofsError) -> ApplyError {
     match error {
         ErofsError::Write(source) => StoreError::io("write", path, source).into(),
         ErofsError::Memory { limit } => ApplyError::Limit {
@@ -481,13 +481,13 @@ impl Data<'_> {
 }
 
 /// A place in a file, to write from there on.
-struct At<'a> {
+pub(super) struct At<'a> {
     file: &'a fs::File,
     offset: u64,
 }
 
 impl<'a> At<'a> {
-    fn new(file: &'a fs::File, offset: u64) -> Self {
+    pub(super) fn new(file: &'a fs::File, offset: u64) -> Self {
         Self { file, offset }
     }
 }
