@@ -4,7 +4,8 @@ use havre_oci::{ConfigError, Digest, DocumentError, PlatformError, ReferenceErro
 use havre_registry_client::RegistryError;
 use havre_store::{ApplyError, StoreError};
 
-use crate::{ChangeError, FilterError};
+use crate::log::HistoryError;
+use crate::{ChangeError, FilterError, SquashError};
 
 /// What an image operation can fail with, in Docker's words at `Display` where Docker has some.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,10 @@ pub enum ImageError {
     Filter(#[from] FilterError),
     #[error(transparent)]
     Change(#[from] ChangeError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Squash(#[from] SquashError),
 
     /// Pull: the index has nothing for the platform.
     #[error("no matching manifest for {platform} in the manifest list entries")]
@@ -65,6 +70,23 @@ pub enum ImageError {
     #[error("layer {diff_id} of the image is not in the store; pull or load the image again")]
     MissingLayer { diff_id: Digest },
 
+    /// Files: the image has no such path, or it leads through something that is no directory.
+    #[error("no such file or directory in {image}: {path}")]
+    NoSuchFile { image: String, path: String },
+    #[error("{image} has layers 0 to {}, not {layer}", .count.saturating_sub(1))]
+    NoSuchLayer {
+        image: String,
+        count: usize,
+        layer: usize,
+    },
+    #[error("{path} is {what}")]
+    NotARegularFile { path: String, what: &'static str },
+    #[error("too many levels of symbolic links: {path}")]
+    TooManyLinks { path: String },
+    /// Files of a registry's image: a layer isn't what it should be.
+    #[error("layer {digest} of the registry cannot be read: {reason}")]
+    RemoteLayer { digest: Digest, reason: String },
+
     #[error("cannot push a digest reference")]
     PushDigest,
     #[error("An image does not exist locally with the tag: {0}")]
@@ -79,15 +101,23 @@ pub enum ImageError {
         actual: String,
         wanted: String,
     },
-    /// Index: what is to be put is none.
-    #[error("invalid index: {0}")]
-    InvalidIndex(#[source] DocumentError),
-    #[error("{0:?} is not the media type of an index")]
-    NotAnIndex(String),
-    #[error("cannot use source images from a different registry than the target image: {from} != {target}")]
-    OtherRegistry { from: String, target: String },
+    #[error(
+        "images {one} and {other} are both for {platform}: a base of one platform gives one image whatever is asked for"
+    )]
+    SamePlatform {
+        platform: String,
+        one: String,
+        other: String,
+    },
+    /// What is to be put under a name is neither an index nor a manifest.
+    #[error("invalid manifest: {0}")]
+    InvalidManifest(#[source] DocumentError),
     #[error("manifest {digest} is neither in the repository of {target} nor in those it was added from")]
     NoSource { digest: Digest, target: String },
+    #[error("invalid pattern of tags: {0:?}")]
+    TagPattern(String),
+    #[error("{0} was not pulled from a registry, or is not here")]
+    NotPulled(String),
     #[error("index {0} is nested too deeply")]
     IndexTooDeep(Digest),
     /// The bytes of a blob stopped coming from where they were.
@@ -192,16 +222,22 @@ impl ImageError {
                 Registry::InvalidAnswer | Registry::System => ErrorKind::System,
             },
             Self::NotFound(_)
+            | Self::NotPulled(_)
             | Self::NoMatchingManifest { .. }
             | Self::NoSuchTag(_)
             | Self::NothingToPush(_)
+            | Self::NoSuchFile { .. }
+            | Self::NoSuchLayer { .. }
             | Self::WrongPlatform { .. } => ErrorKind::NotFound,
             Self::ReferenceInUse { .. } | Self::InUse { .. } => ErrorKind::Conflict,
+            Self::History(error) => error.kind(),
             Self::AmbiguousPrefix(_)
+            | Self::SamePlatform { .. }
             | Self::Reference(_)
             | Self::Platform(_)
             | Self::Filter(_)
             | Self::Change(_)
+            | Self::Squash(_)
             | Self::AllTagsWithTag(_)
             | Self::PushDigest
             | Self::TagWithDigest
@@ -209,17 +245,23 @@ impl ImageError {
             | Self::BootstrapSource(_)
             | Self::BootstrapMirror(_)
             | Self::NotAnImage { .. }
-            | Self::InvalidIndex(_)
-            | Self::NotAnIndex(_)
-            | Self::OtherRegistry { .. }
+            | Self::InvalidManifest(_)
             | Self::NoSource { .. }
+            | Self::TagPattern(_)
             | Self::IndexTooDeep(_)
             | Self::UnsupportedOs { .. }
             | Self::Config { .. }
             | Self::TooManyLayers { .. }
+            | Self::NotARegularFile { .. }
+            | Self::TooManyLinks { .. }
             | Self::LayerCount { .. } => ErrorKind::Invalid,
             _ => ErrorKind::System,
         }
+    }
+
+    /// What reading the contents of a file failed with.
+    pub fn reading(error: std::io::Error) -> Self {
+        crate::files::unwrapped(error, Self::Input)
     }
 
     pub(crate) fn layer(digest: &Digest, source: ApplyError) -> Self {
@@ -231,7 +273,7 @@ impl ImageError {
 }
 
 /// An error with its causes, as one line; causes an outer message repeats are left out.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(current) = cause {

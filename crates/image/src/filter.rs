@@ -18,6 +18,12 @@ pub enum FilterError {
     Unknown(String),
     #[error("invalid filter '{key}={value}'")]
     Value { key: String, value: String },
+    #[error("invalid filter '{key}={value}': {hint}")]
+    Hint {
+        key: String,
+        value: String,
+        hint: &'static str,
+    },
     #[error("invalid filter 'reference={0}': syntax error in pattern")]
     Pattern(String),
 }
@@ -65,12 +71,24 @@ impl Filters {
         Ok(found)
     }
 
-    /// `until`: the earliest of the given moments; a moment, seconds since 1970, or a duration before now.
-    pub(crate) fn until(&self) -> Result<Option<Timestamp>, FilterError> {
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.values.values().all(Vec::is_empty)
+    }
+
+    /// The same without a key.
+    pub(crate) fn without(&self, key: &str) -> Self {
+        let mut values = self.values.clone();
+        values.remove(key);
+        Self { values }
+    }
+
+    /// The earliest of the moments given for a key: a moment, seconds since 1970, or a span of time before now.
+    pub(crate) fn time(&self, key: &str) -> Result<Option<Timestamp>, FilterError> {
         let mut earliest = None;
-        for value in self.get("until") {
+        for value in self.get(key) {
             let moment = moment(value).ok_or_else(|| FilterError::Value {
-                key: "until".to_owned(),
+                key: key.to_owned(),
                 value: value.clone(),
             })?;
             earliest = Some(earliest.map_or(moment, |earliest: Timestamp| earliest.min(moment)));
@@ -88,8 +106,8 @@ impl Filters {
     }
 }
 
-/// RFC 3339 (parts from the right may be missing, then local means UTC), seconds since 1970, or Go's durations.
-fn moment(text: &str) -> Option<Timestamp> {
+/// RFC 3339 (parts from the right may be missing, then local means UTC), seconds since 1970, or a span of time before now.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Some(moment);
     }
@@ -113,7 +131,28 @@ fn moment(text: &str) -> Option<Timestamp> {
             .ok()
             .map(|zoned| zoned.timestamp());
     }
-    Timestamp::now().checked_sub(go_duration(text)?).ok()
+    Timestamp::now().checked_sub(span(text)?).ok()
+}
+
+/// Go's durations, before which weeks and days may stand: `2w`, `30d`, `1d12h`.
+pub(crate) fn span(text: &str) -> Option<SignedDuration> {
+    let (mut days, mut rest) = (0_i64, text);
+    for (unit, length) in [('w', 7), ('d', 1)] {
+        if let Some((number, after)) = rest.split_once(unit)
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            days = days.checked_add(number.parse::<i64>().ok()?.checked_mul(length)?)?;
+            rest = after;
+        }
+    }
+    let days = SignedDuration::try_from_hours(days.checked_mul(24)?)?;
+    match rest {
+        "" if !text.is_empty() => Some(days),
+        // Nothing but digits may follow days: a sign belongs before the whole.
+        rest if rest.len() < text.len() && !rest.starts_with(|c: char| c.is_ascii_digit()) => None,
+        rest => days.checked_add(go_duration(rest)?),
+    }
 }
 
 /// `1h30m`, `1.5h`, `300ms`.
@@ -290,7 +329,7 @@ mod tests {
 
     #[test]
     fn moments() {
-        let at = |text: &str| filters(&[("until", text)]).until().unwrap().unwrap();
+        let at = |text: &str| filters(&[("until", text)]).time("until").unwrap().unwrap();
         assert_eq!(at("1700000000").as_second(), 1_700_000_000);
         assert_eq!(at("1700000000.5").as_millisecond(), 1_700_000_000_500);
         assert_eq!(at("2024-01-02T03:04:05Z").to_string(), "2024-01-02T03:04:05Z");
@@ -298,11 +337,33 @@ mod tests {
         assert_eq!(at("2024-01-02T03:04").to_string(), "2024-01-02T03:04:00Z");
         let hour = Timestamp::now().as_second() - at("1h").as_second();
         assert!((3599..=3601).contains(&hour), "{hour}");
-        assert!(filters(&[("until", "soon")]).until().is_err());
+        assert!(filters(&[("until", "soon")]).time("until").is_err());
         assert_eq!(go_duration("1h30m1.5s").unwrap().as_millis(), 5_401_500);
         assert_eq!(go_duration("-2m").unwrap().as_secs(), -120);
         for bad in ["", "5", "h", "5x", "1h5"] {
             assert_eq!(go_duration(bad), None, "{bad}");
+            assert_eq!(span(bad), None, "{bad}");
+        }
+        for (text, hours) in [
+            ("30d", 720),
+            ("2w", 336),
+            ("1w1d", 192),
+            ("1d12h", 36),
+            ("5h", 5),
+            ("-2h", -2),
+        ] {
+            assert_eq!(span(text), Some(SignedDuration::from_hours(hours)), "{text}");
+        }
+        for bad in [
+            "d",
+            "-1d",
+            "1d-2h",
+            "1d1w",
+            "1.5d",
+            "99999999999999999999d",
+            "9223372036854775807w",
+        ] {
+            assert_eq!(span(bad), None, "{bad}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! How an image came about, step by step.
 
-use havre_oci::Reference;
+use havre_oci::{Platform, Reference};
 use jiff::Timestamp;
 
 use crate::{ImageError, ImageService};
@@ -21,14 +21,22 @@ pub struct HistoryEntry {
 
 impl ImageService {
     /// The steps of an image; those whose own images are here carry their IDs.
-    pub async fn history(&self, name: &str) -> Result<Vec<HistoryEntry>, ImageError> {
-        let name = name.to_owned();
-        self.blocking(move |service| service.history_blocking(&name))
+    pub async fn history(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<HistoryEntry>, ImageError> {
+        let (name, platform) = (name.to_owned(), platform.cloned());
+        self.blocking(move |service| service.history_blocking(&name, platform.as_ref()))
             .await
     }
 
-    fn history_blocking(&self, name: &str) -> Result<Vec<HistoryEntry>, ImageError> {
-        let image = self.find(name)?.image;
+    fn history_blocking(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<HistoryEntry>, ImageError> {
+        let image = self.find_on(name, platform)?.image;
         let config = self.read_config(&image.id)?;
         let mut layers = image.layers.iter();
         let mut rows = Vec::new();
@@ -52,7 +60,11 @@ impl ImageService {
         for row in &mut rows {
             let Some(image) = current else { break };
             row.id = image.id.to_string();
-            row.tags = self.tags_of(&image.id)?.iter().map(Reference::familiar).collect();
+            row.tags = self
+                .tags_on_any_platform(&image.id)?
+                .iter()
+                .map(Reference::familiar)
+                .collect();
             current = match &image.parent {
                 Some(parent) => self.store.meta().find_image(parent)?,
                 None => None,

@@ -1,6 +1,6 @@
 //! Everything about one image.
 
-use havre_oci::{Descriptor, Digest, ImageConfig, Reference};
+use havre_oci::{Descriptor, Digest, ImageConfig, Platform, Reference};
 use havre_store::Image;
 use jiff::Timestamp;
 
@@ -26,11 +26,11 @@ pub struct Inspect {
 }
 
 impl ImageService {
-    /// Looks at one image.
-    pub async fn inspect(&self, name: &str) -> Result<Inspect, ImageError> {
-        let name = name.to_owned();
+    /// Looks at one image, of several platforms the one that is asked for.
+    pub async fn inspect(&self, name: &str, platform: Option<&Platform>) -> Result<Inspect, ImageError> {
+        let (name, platform) = (name.to_owned(), platform.cloned());
         self.blocking(move |service| {
-            let image = service.find(&name)?.image;
+            let image = service.find_on(&name, platform.as_ref())?.image;
             service.inspect_blocking(image)
         })
         .await
@@ -38,7 +38,9 @@ impl ImageService {
 
     fn inspect_blocking(&self, image: Image) -> Result<Inspect, ImageError> {
         let config = self.read_config(&image.id)?;
-        let tags = self.store.meta().references_to(&image.id)?;
+        let meta = self.store.meta();
+        let mut tags = meta.references_to(&image.id)?;
+        tags.extend(meta.references_beside(&image.id)?);
         let last_tagged = tags.iter().map(|row| row.updated).max();
         let repo_digests = self
             .digests_of(&image.id)?
@@ -67,7 +69,15 @@ impl ImageService {
         })
     }
 
-    /// The tags of one image.
+    /// The tags that stand for one image, be it as one of several platforms.
+    pub(crate) fn tags_on_any_platform(&self, image: &Digest) -> Result<Vec<Reference>, ImageError> {
+        let beside = self.store.meta().references_beside(image)?;
+        let mut tags = self.tags_of(image)?;
+        tags.extend(beside.iter().filter_map(|row| Reference::parse(&row.name).ok()));
+        Ok(tags)
+    }
+
+    /// The tags that stand for one image when no platform is asked for.
     pub(crate) fn tags_of(&self, image: &Digest) -> Result<Vec<Reference>, ImageError> {
         let rows = self.store.meta().references_to(image)?;
         Ok(rows

@@ -1,24 +1,26 @@
 //! Listing images.
 
-use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use havre_oci::{Digest, Reference};
 use havre_store::Image;
 use jiff::Timestamp;
 
-use crate::filter::path_match;
-use crate::{FilterError, Filters, ImageError, ImageService};
+use crate::select::{Chosen, Selector, Wanted};
+use crate::{Filters, ImageError, ImageService, ImageUse, Platforms};
 
 /// What to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListOptions {
     /// Intermediate images too.
     pub all: bool,
-    /// `before`, `since`, `until`, `dangling`, `label`, `label!`, `reference`.
     pub filters: Filters,
     /// Compute `shared_size`.
     pub shared_size: bool,
+    /// Tell `last_used`.
+    pub last_used: bool,
+    /// Tell `platforms`.
+    pub platforms: bool,
 }
 
 /// One row of `images`.
@@ -35,6 +37,10 @@ pub struct Summary {
     pub size: u64,
     /// Bytes in layers other images use as well, when asked for.
     pub shared_size: Option<u64>,
+    /// When it was last pulled, built upon, or a container was made from it or removed; else when it came. When asked for.
+    pub last_used: Option<Timestamp>,
+    /// What there is of it, when asked for.
+    pub platforms: Option<Platforms>,
     pub labels: BTreeMap<String, String>,
 }
 
@@ -42,25 +48,27 @@ pub struct Summary {
 #[derive(Default)]
 pub(crate) struct Names {
     pub(crate) tags: HashMap<Digest, Vec<Reference>>,
+    /// Tags by the images they stand for when a platform is asked for.
+    pub(crate) beside: HashMap<Digest, Vec<Reference>>,
     pub(crate) digests: HashMap<Digest, Vec<Reference>>,
 }
 
-const KEYS: &[&str] = &[
-    "before",
-    "since",
-    "until",
-    "dangling",
-    "label",
-    "label!",
-    "reference",
-];
-
 impl ImageService {
-    /// Images, newest first.
-    pub async fn list(&self, options: &ListOptions) -> Result<Vec<Summary>, ImageError> {
+    /// Images, newest first. `in_use`: what containers use, asked for if something depends on it.
+    pub async fn list(
+        &self,
+        options: &ListOptions,
+        in_use: impl FnOnce() -> Vec<ImageUse> + Send + 'static,
+    ) -> Result<Vec<Summary>, ImageError> {
         let options = options.clone();
-        self.blocking(move |service| service.list_blocking(&options))
-            .await
+        self.blocking(move |service| {
+            let in_use = match options.platforms || options.filters.need_uses() {
+                true => in_use(),
+                false => Vec::new(),
+            };
+            service.list_blocking(&options, &in_use)
+        })
+        .await
     }
 
     pub(crate) fn names(&self) -> Result<Names, ImageError> {
@@ -69,6 +77,11 @@ impl ImageService {
         for (name, image) in meta.reference_names()? {
             if let Ok(reference) = Reference::parse(&name) {
                 names.tags.entry(image).or_default().push(reference);
+            }
+        }
+        for (name, image) in meta.reference_platforms()? {
+            if let Ok(reference) = Reference::parse(&name) {
+                names.beside.entry(image).or_default().push(reference);
             }
         }
         for known in meta.all_repo_digests()? {
@@ -80,94 +93,71 @@ impl ImageService {
         Ok(names)
     }
 
-    fn list_blocking(&self, options: &ListOptions) -> Result<Vec<Summary>, ImageError> {
-        let filters = &options.filters;
-        filters.check(KEYS)?;
-        let dangling = filters.boolean("dangling")?;
-        let created_of = |key| -> Result<Option<Timestamp>, ImageError> {
-            let mut found = None;
-            for name in filters.get(key) {
-                found = Some(self.find(name)?.image.created.unwrap_or(Timestamp::UNIX_EPOCH));
-            }
-            Ok(found)
+    fn list_blocking(&self, options: &ListOptions, in_use: &[ImageUse]) -> Result<Vec<Summary>, ImageError> {
+        let selector = Selector::new(self, &options.filters)?;
+        let wanted = Wanted {
+            intermediate: options.all,
+            labels: true,
+            facts: options.last_used,
         };
-        let (before, since, until) = (created_of("before")?, created_of("since")?, filters.until()?);
-        let patterns = filters.get("reference");
-        for pattern in patterns {
-            if path_match(pattern, "").is_none() {
-                return Err(FilterError::Pattern(pattern.clone()).into());
-            }
-        }
-        let by_label = !filters.get("label").is_empty() || !filters.get("label!").is_empty();
-
-        let mut images = self.store.meta().image_rows()?;
-        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-        let mut names = self.names()?;
-        let parents: HashSet<&Digest> = images.iter().filter_map(|image| image.parent.as_ref()).collect();
+        let chosen = self.choose(&selector, wanted, in_use)?;
         let shared_sizes = options.shared_size.then(|| self.shared_sizes()).transpose()?;
-        // Made only when there is something to forget.
-        let ids: LazyCell<HashSet<&Digest>, _> =
-            LazyCell::new(|| images.iter().map(|image| &image.id).collect());
-        self.labels.trim(images.len(), |image| ids.contains(image));
-        let mut rows = Vec::with_capacity(images.len());
-        for image in &images {
-            let created = image.created.unwrap_or(Timestamp::UNIX_EPOCH);
-            if before.is_some_and(|before| created >= before)
-                || since.is_some_and(|since| created <= since)
-                || until.is_some_and(|until| created >= until)
-            {
-                continue;
-            }
-            let mut tags = names.tags.remove(&image.id).unwrap_or_default();
-            let mut digests = names.digests.remove(&image.id).unwrap_or_default();
-            let unnamed = tags.is_empty();
-            // Docker calls an image dangling that has no tag, and hides those that only serve as parents.
-            if unnamed && digests.is_empty() && parents.contains(&image.id) && !options.all {
-                continue;
-            }
-            if dangling.is_some_and(|dangling| dangling != unnamed) {
-                continue;
-            }
-            if !patterns.is_empty() {
-                let matches = |reference: &Reference| {
-                    let (full, name) = (reference.familiar(), reference.familiar_name());
-                    patterns.iter().any(|pattern| {
-                        path_match(pattern, &full) == Some(true) || path_match(pattern, &name) == Some(true)
-                    })
-                };
-                tags.retain(matches);
-                digests.retain(matches);
-                if tags.is_empty() && digests.is_empty() {
-                    continue;
-                }
-            }
-            // One damaged image must not hide the others.
-            let read = || Ok(self.read_config(&image.id)?.config.labels);
-            let labels = match self.labels.get(&image.id, read) {
-                Ok(labels) => labels,
-                Err(error) => {
-                    tracing::warn!(image = %image.id, %error, "the configuration of an image cannot be read");
-                    BTreeMap::new()
-                }
-            };
-            if by_label && !filters.labels_match(&labels) {
-                continue;
-            }
-            let shared_size = shared_sizes
+        let mut platforms = match options.platforms {
+            true => self.platforms(in_use)?,
+            false => HashMap::new(),
+        };
+        let groups = self.sizes_of_groups()?;
+        let summary = |image: Chosen| Summary {
+            platforms: platforms.remove(&image.row.id),
+            repo_tags: image.tags.iter().map(Reference::familiar).collect(),
+            repo_digests: image.digests.iter().map(Reference::familiar).collect(),
+            parent: image.row.parent,
+            created: image.row.created,
+            size: match image.beside {
+                false => groups.get(&image.row.id).copied().unwrap_or(image.row.size),
+                true => image.row.size,
+            },
+            shared_size: shared_sizes
                 .as_ref()
-                .map(|sizes| sizes.get(&image.id).copied().unwrap_or(0));
-            rows.push(Summary {
-                repo_tags: tags.iter().map(Reference::familiar).collect(),
-                repo_digests: digests.iter().map(Reference::familiar).collect(),
-                id: image.id.clone(),
-                parent: image.parent.clone(),
-                created: image.created,
-                size: image.size,
-                shared_size,
-                labels,
-            });
+                .map(|sizes| sizes.get(&image.row.id).copied().unwrap_or(0)),
+            last_used: image
+                .facts
+                .filter(|_| options.last_used)
+                .map(|facts| facts.used()),
+            labels: image.labels,
+            id: image.row.id,
+        };
+        Ok(chosen.into_iter().map(summary).collect())
+    }
+
+    /// Bytes of all layers of the images that names stand for on several platforms, by the one that is meant when nobody says which.
+    fn sizes_of_groups(&self) -> Result<HashMap<Digest, u64>, ImageError> {
+        let meta = self.store.meta();
+        let mut sizes = HashMap::new();
+        let mut names: Vec<String> = meta
+            .reference_platforms()?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        names.dedup();
+        let mut groups: HashMap<Digest, HashSet<Digest>> = HashMap::new();
+        for name in names {
+            let Some(row) = meta.reference(&name)? else {
+                continue;
+            };
+            let layers = groups.entry(row.image.clone()).or_default();
+            for id in row.others.iter().chain([&row.image]) {
+                layers.extend(meta.find_image(id)?.into_iter().flat_map(|image| image.layers));
+            }
         }
-        Ok(rows)
+        for (image, layers) in groups {
+            let mut size = 0;
+            for diff_id in layers {
+                size += self.store.layers().find(&diff_id)?.map_or(0, |layer| layer.size);
+            }
+            sizes.insert(image, size);
+        }
+        Ok(sizes)
     }
 
     /// For every image the bytes in layers that other images use as well.

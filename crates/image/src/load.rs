@@ -6,7 +6,7 @@
 mod intake;
 mod plan;
 
-use havre_oci::{Digest, Reference};
+use havre_oci::{Digest, Platform, Reference};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
@@ -32,14 +32,19 @@ impl Loaded {
 
 impl ImageService {
     /// Loads a docker-archive or OCI layout tar (gzip, zstd, bzip2, xz, plain). Images and names appear when the whole
-    /// archive has been read and is sound.
-    pub async fn load<R>(&self, reader: R, progress: &dyn Progress) -> Result<Vec<Loaded>, ImageError>
+    /// archive has been read and is sound. `platforms`: just the images for these; all if there are none.
+    pub async fn load<R>(
+        &self,
+        reader: R,
+        platforms: Vec<Platform>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>, ImageError>
     where
         R: AsyncRead + Send + Unpin + 'static,
     {
         let (sender, mut events) = mpsc::unbounded_channel::<ProgressEvent>();
         let bridge = SyncIoBridge::new(reader);
-        let work = self.blocking(move |service| service.load_blocking(bridge, &sender));
+        let work = self.blocking(move |service| service.load_blocking(bridge, &platforms, &sender));
         tokio::pin!(work);
         let loaded = loop {
             tokio::select! {

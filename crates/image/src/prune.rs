@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use havre_oci::Digest;
+use havre_oci::{Digest, Reference};
 use havre_store::Image;
-use jiff::Timestamp;
 
 use crate::remove::Removal;
+use crate::select::{Selector, Wanted};
 use crate::{Filters, ImageError, ImageService, ImageUse, Keep, Removed, RemovedImage};
 
 /// What to prune.
@@ -14,7 +14,7 @@ use crate::{Filters, ImageError, ImageService, ImageUse, Keep, Removed, RemovedI
 pub struct PruneOptions {
     /// All images no container uses, not only dangling ones. (`dangling=false` in the filters means the same.)
     pub all: bool,
-    /// `until`, `label`, `label!`, `dangling`.
+    /// Those of lists; `dangling` says whether dangling images alone are meant.
     pub filters: Filters,
 }
 
@@ -49,8 +49,6 @@ pub struct Pruned {
     pub space_reclaimed: u64,
 }
 
-const KEYS: &[&str] = &["until", "label", "label!", "dangling"];
-
 impl ImageService {
     /// Removes images that no container uses: the untagged ones, or all.
     pub async fn prune(
@@ -72,8 +70,8 @@ impl ImageService {
     ) -> Result<Pruned, ImageError> {
         let (chosen, everything) = self.to_prune(options, in_use)?;
         let (removed, mut freed) = self.store.removing(|store| {
-            let mut removal = Removal::new(store, keep);
-            for image in chosen {
+            let mut removal = Removal::new(store, keep, "prune");
+            for (image, _) in chosen {
                 self.delete(image, true, true, true, in_use, &mut removal)?;
             }
             Ok::<_, ImageError>((removal.removed, removal.freed))
@@ -100,9 +98,11 @@ impl ImageService {
                 for container in &request.containers {
                     store.forget_snapshot(container)?;
                 }
-                let mut removal = Removal::new(store, None);
-                for image in chosen {
+                let mut removal = Removal::new(store, None, "prune");
+                for (image, why) in chosen {
+                    let id = image.id.clone();
                     service.delete(image, true, true, true, &request.in_use, &mut removal)?;
+                    removal.explain(&id, why);
                 }
                 let compressed = match everything {
                     true => service.store.compressed()?,
@@ -140,42 +140,84 @@ impl ImageService {
         .await
     }
 
-    /// The images that are removed, but for their parents; and whether what can be had again goes too.
+    /// The images that are removed, but for their parents, each with what the filters say of it; and whether what can be had
+    /// again goes too.
     fn to_prune(
         &self,
         options: &PruneOptions,
         in_use: &[ImageUse],
-    ) -> Result<(Vec<Image>, bool), ImageError> {
-        let filters = &options.filters;
-        filters.check(KEYS)?;
-        let until = filters.until()?;
-        let all = match filters.boolean("dangling")? {
+    ) -> Result<(Vec<(Image, String)>, bool), ImageError> {
+        let all = match options.filters.boolean("dangling")? {
             Some(dangling) => !dangling,
             None => options.all,
         };
-        let by_label = !filters.get("label").is_empty() || !filters.get("label!").is_empty();
+        let filters = options.filters.without("dangling");
+        let selector = Selector::new(self, &filters)?;
+        let wanted = Wanted {
+            intermediate: true,
+            ..Wanted::default()
+        };
         let used: HashSet<&Digest> = in_use.iter().map(|user| &user.image).collect();
-        let images = self.store.meta().images()?;
-        let parents: HashSet<Digest> = images.iter().filter_map(|image| image.parent.clone()).collect();
-        let mut names = self.names()?;
+        let found = self.choose(&selector, wanted, in_use)?;
+        let meta = self.store.meta();
         let mut chosen = Vec::new();
-        for image in images {
-            // Parents go with their last child.
-            if used.contains(&image.id) || parents.contains(&image.id) {
+        for image in found {
+            let group = match image.beside {
+                true => Vec::new(),
+                false => self.others_of(&image.tags)?,
+            };
+            // Names that are not meant keep it, and nameless parents go with their last child.
+            if used.contains(&image.row.id)
+                || group.iter().any(|other| used.contains(&other.id))
+                || image.otherwise_named
+                || !image.tags.is_empty() && !all
+                || image.tags.is_empty() && meta.has_children(&image.row.id)?
+            {
                 continue;
             }
-            let tagged = names.tags.remove(&image.id).is_some_and(|tags| !tags.is_empty());
-            if tagged && !all {
-                continue;
+            let why = selector.why(&image);
+            if let Some(row) = meta.find_image(&image.row.id)? {
+                chosen.push((group, row, why));
             }
-            if until.is_some_and(|until| image.created.unwrap_or(Timestamp::UNIX_EPOCH) >= until) {
-                continue;
-            }
-            if by_label && !filters.labels_match(&self.read_config(&image.id)?.config.labels) {
-                continue;
-            }
-            chosen.push(image);
         }
-        Ok((chosen, all && !by_label && until.is_none()))
+        let mut deep = Vec::with_capacity(chosen.len());
+        for (group, image, why) in chosen {
+            let generations = self.generations(&image)?;
+            // The one its name stands for by itself goes last: the name would stand for another.
+            for image in group.into_iter().chain([image]) {
+                deep.push((generations, image, why.clone()));
+            }
+        }
+        // What stands on an image goes before it.
+        deep.sort_by_key(|(generations, ..)| std::cmp::Reverse(*generations));
+        let chosen = deep.into_iter().map(|(_, image, why)| (image, why)).collect();
+        Ok((chosen, all && filters.is_empty()))
+    }
+
+    /// The images for other platforms that tags stand for.
+    fn others_of(&self, tags: &[Reference]) -> Result<Vec<Image>, ImageError> {
+        let mut others: Vec<Image> = Vec::new();
+        for tag in tags {
+            for image in self.images_of(tag)?.into_iter().skip(1) {
+                if !others.iter().any(|other| other.id == image.id) {
+                    others.push(image);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// How many images an image was built on, one on the other.
+    fn generations(&self, image: &Image) -> Result<usize, ImageError> {
+        let mut seen = HashSet::new();
+        let mut next = image.parent.clone();
+        while let Some(parent) = next.filter(|parent| seen.insert(parent.clone())) {
+            next = self
+                .store
+                .meta()
+                .find_image(&parent)?
+                .and_then(|image| image.parent);
+        }
+        Ok(seen.len())
     }
 }

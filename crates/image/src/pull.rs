@@ -1,14 +1,20 @@
 //! Pull: resolve → select platform → manifest and configuration → layers (downloaded and unpacked at the same time) →
 //! image and references, published last.
 
+mod attestations;
 mod layers;
+mod plan;
 mod transfer;
 
 use havre_oci::{Digest, Document, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type};
 use havre_registry_client::{Credentials, Repository, Resolved};
 use havre_store::{Image, Lease, Names};
 
+use crate::lookup::best;
+use crate::remote::selector;
 use crate::{ImageError, ImageService, Progress, ProgressEvent};
+
+pub use plan::{PlannedLayer, PullPlan};
 
 /// What to pull, and as whom.
 #[derive(Debug, Clone, Default)]
@@ -34,16 +40,16 @@ pub struct Pulled {
 }
 
 /// What a reference resolved to, down to one image.
-struct Selected {
+pub(crate) struct Selected {
     /// As the reference resolved: manifest or index.
-    top: Resolved,
+    pub(crate) top: Resolved,
     /// The manifest of the platform, when `top` is an index.
     child: Option<Resolved>,
-    manifest: Manifest,
+    pub(crate) manifest: Manifest,
 }
 
 impl Selected {
-    fn image_manifest(&self) -> &Resolved {
+    pub(crate) fn image_manifest(&self) -> &Resolved {
         self.child.as_ref().unwrap_or(&self.top)
     }
 }
@@ -88,10 +94,7 @@ impl ImageService {
         options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<Pulled, ImageError> {
-        let selector = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => digest.to_string(),
-            (None, tag) => tag.unwrap_or("latest").to_owned(),
-        };
+        let selector = selector(reference);
         let name = if reference.digest().is_some() {
             reference.canonical()
         } else {
@@ -125,7 +128,10 @@ impl ImageService {
         let from = reference.repository();
         self.pull_layers(repository, &from, &selected.manifest, &config, &lease, progress)
             .await?;
-        let pulled = self.publish(reference, selected, config, lease).await?;
+        let attestations = self.pull_attestations(repository, &selected, &lease).await;
+        let pulled = self
+            .publish(reference, selected, config, attestations, lease)
+            .await?;
         self.settle().await?;
         progress.emit(ProgressEvent::line(format!("Digest: {}", pulled.0.digest)));
         if let Some(platform) = &options.platform
@@ -151,24 +157,15 @@ impl ImageService {
         options: &PullOptions,
     ) -> Result<Option<Pulled>, ImageError> {
         let local = {
-            let reference = reference.clone();
-            self.blocking(move |service| service.local(&reference)).await?
+            let (reference, wanted) = (reference.clone(), options.platform.clone());
+            self.blocking(move |service| service.local(&reference, wanted.as_ref()))
+                .await?
         };
         let Some((image, digest)) = local else {
             return Ok(None);
         };
-        let suits = options
-            .platform
-            .as_ref()
-            .is_none_or(|platform| platform.matches(&image.platform));
-        if !suits
-            || repository
-                .head_manifest(selector)
-                .await?
-                .map(|head| head.digest)
-                .as_ref()
-                != Some(&digest)
-        {
+        let head = repository.head_manifest(selector).await?;
+        if head.is_none_or(|head| head.digest != digest) {
             return Ok(None);
         }
         Ok(Some(Pulled {
@@ -179,8 +176,13 @@ impl ImageService {
         }))
     }
 
-    /// The complete image a reference stands for, and the digest it was pulled by.
-    fn local(&self, reference: &Reference) -> Result<Option<(Image, Digest)>, ImageError> {
+    /// The complete image a reference stands for on the platform, and the digest it was pulled by. What is served without a choice
+    /// suits whoever does not ask.
+    fn local(
+        &self,
+        reference: &Reference,
+        wanted: Option<&Platform>,
+    ) -> Result<Option<(Image, Digest)>, ImageError> {
         let meta = self.store.meta();
         let digest = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => Some(digest.clone()),
@@ -190,9 +192,18 @@ impl ImageService {
                 .map(|target| target.digest),
             (None, None) => None,
         };
-        let (Some(digest), Some(image)) = (digest, self.find_reference(reference)?) else {
-            return Ok(None);
+        let Some(digest) = digest else { return Ok(None) };
+        let images = self.images_of(reference)?;
+        let served_alone = |image: &Image| {
+            let manifest = image.manifest.as_ref();
+            wanted.is_none() && manifest.is_some_and(|manifest| manifest.digest == digest)
         };
+        let platform = wanted.cloned().unwrap_or_else(Platform::host);
+        let image = match images.first() {
+            Some(image) if served_alone(image) => Some(image.clone()),
+            _ => best(images, &platform),
+        };
+        let Some(image) = image else { return Ok(None) };
         for diff_id in &image.layers {
             if self.store.layers().find_sound(diff_id)?.is_none() {
                 return Ok(None);
@@ -202,7 +213,7 @@ impl ImageService {
     }
 
     /// Follows an index to the manifest of the platform.
-    async fn select(
+    pub(crate) async fn select(
         &self,
         repository: &Repository,
         reference: &Reference,
@@ -264,19 +275,7 @@ impl ImageService {
                 .await?;
             bytes
         };
-        let config = ImageConfig::parse(&bytes).map_err(|source| ImageError::Config {
-            reference: reference.familiar(),
-            source,
-        })?;
-        let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-        if layers != diff_ids {
-            return Err(ImageError::LayerCount {
-                reference: reference.familiar(),
-                layers,
-                diff_ids,
-            });
-        }
-        Ok(config)
+        image_config(reference, manifest, &bytes)
     }
 
     /// Everything is there: manifests, then the image, then its names.
@@ -285,6 +284,7 @@ impl ImageService {
         reference: &Reference,
         selected: Selected,
         config: ImageConfig,
+        attestations: Vec<Digest>,
         lease: Lease,
     ) -> Result<(Pulled, Platform), ImageError> {
         let reference = reference.clone();
@@ -301,15 +301,21 @@ impl ImageService {
             let parent = meta.find_image(&id)?.and_then(|image| image.parent);
             let image = service.image_row(id, Some(manifest), &config, parent)?;
             let top = &selected.top.descriptor;
-            let before = service.find_reference(&reference)?.map(|image| image.id);
+            let before = service.images_of(&reference)?;
             let tagged = reference.tag().is_some() && reference.digest().is_none();
             let names = Names {
                 references: tagged.then(|| reference.canonical()).into_iter().collect(),
+                others: Vec::new(),
                 target: Some(top),
                 repo_digest: Some((reference.repository(), &top.digest)),
+                blobs: attestations,
             };
             meta.publish_image(&image, &names, "pull")?;
-            let up_to_date = before.as_ref() == Some(&image.id);
+            // Somebody may have removed it again.
+            if let Err(error) = meta.touch_image(&image.id) {
+                tracing::debug!(image = %image.id, %error, "cannot note the use of an image");
+            }
+            let up_to_date = before.iter().any(|before| before.id == image.id);
             let pulled = Pulled {
                 image: image.id,
                 digest: top.digest.clone(),
@@ -325,6 +331,27 @@ impl ImageService {
     fn keep(&self, resolved: &Resolved, lease: &Lease) -> Result<(), ImageError> {
         self.put_named(&resolved.descriptor.digest, &resolved.bytes, lease)
     }
+}
+
+/// The configuration of a manifest; as many layers must stand in the one as in the other.
+pub(crate) fn image_config(
+    reference: &Reference,
+    manifest: &Manifest,
+    bytes: &[u8],
+) -> Result<ImageConfig, ImageError> {
+    let config = ImageConfig::parse(bytes).map_err(|source| ImageError::Config {
+        reference: reference.familiar(),
+        source,
+    })?;
+    let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if layers != diff_ids {
+        return Err(ImageError::LayerCount {
+            reference: reference.familiar(),
+            layers,
+            diff_ids,
+        });
+    }
+    Ok(config)
 }
 
 fn emit_status(progress: &dyn Progress, name: &str, up_to_date: bool) {

@@ -5,6 +5,7 @@
 
 mod compress;
 mod forward;
+mod index;
 mod layers;
 
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -16,6 +17,7 @@ use havre_registry_client::{BodyStream, Credentials, Repository};
 use havre_store::{Image, Store};
 use tokio::sync::mpsc;
 
+use crate::lookup::best_or_error;
 use crate::{ImageError, ImageService, Progress, ProgressEvent};
 use layers::Target;
 
@@ -24,7 +26,7 @@ use layers::Target;
 pub struct PushOptions {
     /// Every local tag of the repository (the reference must have none).
     pub all_tags: bool,
-    /// The image must be of this platform.
+    /// Of an image of several platforms just this one.
     pub platform: Option<Platform>,
     pub credentials: Credentials,
 }
@@ -80,14 +82,20 @@ impl ImageService {
         }
         let repository = self.client.repository(reference, &options.credentials);
         let mut pushed = Vec::new();
-        for (tag, image) in chosen {
-            pushed.push(self.push_tag(&repository, &tag, image, options, progress).await?);
+        for (tag, images) in chosen {
+            let target = Target {
+                repository: &repository,
+                reference: &tag,
+                credentials: &options.credentials,
+                progress,
+            };
+            pushed.push(self.push_tag(&target, images, options.platform.as_ref()).await?);
         }
         Ok(pushed)
     }
 
     /// The tags of a repository, with their images.
-    fn local_tags(&self, reference: &Reference) -> Result<Vec<(Reference, Image)>, ImageError> {
+    fn local_tags(&self, reference: &Reference) -> Result<Vec<(Reference, Vec<Image>)>, ImageError> {
         let meta = self.store.meta();
         let mut found = Vec::new();
         for row in meta.references()? {
@@ -97,32 +105,47 @@ impl ImageService {
             if name.repository() != reference.repository() {
                 continue;
             }
-            if let Some(image) = meta.find_image(&row.image)? {
-                found.push((name, image));
+            let images = self.images_of(&name)?;
+            if !images.is_empty() {
+                found.push((name, images));
             }
         }
         Ok(found)
     }
 
+    /// Pushes what a tag stands for: one image, or an index of those for several platforms.
     async fn push_tag(
         &self,
-        repository: &Repository,
-        reference: &Reference,
-        image: Image,
-        options: &PushOptions,
-        progress: &dyn Progress,
+        target: &Target<'_>,
+        mut images: Vec<Image>,
+        platform: Option<&Platform>,
     ) -> Result<Pushed, ImageError> {
-        if let Some(wanted) = options
-            .platform
-            .as_ref()
-            .filter(|wanted| !wanted.matches(&image.platform))
-        {
-            return Err(ImageError::WrongPlatform {
-                reference: reference.familiar(),
-                actual: image.platform.to_string(),
-                wanted: wanted.to_string(),
-            });
+        if let Some(wanted) = platform {
+            images = vec![best_or_error(images, wanted, &target.reference.familiar())?];
         }
+        let tag = target.reference.tag().unwrap_or("latest").to_owned();
+        let descriptor = match images.as_slice() {
+            [image] if platform.is_some() || !self.is_whole(target, image).await? => {
+                self.push_image(target, image, Some(&tag)).await?
+            }
+            _ => self.push_index(target, &images, &tag).await?,
+        };
+        self.settle().await?;
+        let (digest, size) = (descriptor.digest, descriptor.size);
+        target.progress.emit(ProgressEvent::line(format!(
+            "{tag}: digest: {digest} size: {size}"
+        )));
+        Ok(Pushed { tag, digest, size })
+    }
+
+    /// Pushes an image with its manifest, which gets a name if there is one. Its descriptor.
+    async fn push_image(
+        &self,
+        target: &Target<'_>,
+        image: &Image,
+        name: Option<&str>,
+    ) -> Result<Descriptor, ImageError> {
+        let (repository, progress) = (target.repository, target.progress);
         let lease = self.lease();
         lease.hold(&image.id);
         for diff_id in &image.layers {
@@ -137,15 +160,9 @@ impl ImageService {
                 .await?
         };
         let kept = kept.filter(|kept| kept.manifest.layers.len() == image.layers.len());
-        let target = Target {
-            repository,
-            reference,
-            credentials: &options.credentials,
-            progress,
-        };
         let named = kept.as_ref().map(|kept| kept.manifest.layers.as_slice());
-        let layers = self.push_layers(&target, &image, named, &lease).await?;
-        let config = self.config_descriptor(&image).await?;
+        let layers = self.push_layers(target, image, named, &lease).await?;
+        let config = self.config_descriptor(image).await?;
         let as_named = |kept: &KeptManifest| {
             let named = kept.manifest.layers.iter();
             named.zip(&layers).all(|(one, other)| one.digest == other.digest)
@@ -161,14 +178,24 @@ impl ImageService {
         if !repository.blob_exists(&image.id).await? {
             self.upload(repository, &config, &|_| {}).await?;
         }
-        let tag = reference.tag().unwrap_or("latest").to_owned();
         let size = bytes.len() as u64;
-        let digest = repository.push_manifest(&tag, &media_type, bytes.clone()).await?;
-        let descriptor = Descriptor::new(media_type, digest.clone(), size);
+        let digest = match name {
+            Some(name) => repository.push_manifest(name, &media_type, bytes.clone()).await?,
+            None => {
+                let digest = Digest::sha256_of(&bytes);
+                let name = digest.to_string();
+                repository
+                    .push_manifest(&name, &media_type, bytes.clone())
+                    .await?
+            }
+        };
+        let descriptor = Descriptor::new(media_type, digest, size);
         {
-            let (repository, image, digest) = (reference.repository(), image.clone(), digest.clone());
+            let repository = target.reference.repository();
+            let (image, descriptor) = (image.clone(), descriptor.clone());
             self.blocking(move |service| {
                 let meta = service.store.meta();
+                let digest = descriptor.digest.clone();
                 if image.manifest.is_none() {
                     // From now on the image has a manifest: the next push gives the same.
                     service.store.content().put(&bytes, &lease)?;
@@ -184,11 +211,7 @@ impl ImageService {
             })
             .await?;
         }
-        self.settle().await?;
-        progress.emit(ProgressEvent::line(format!(
-            "{tag}: digest: {digest} size: {size}"
-        )));
-        Ok(Pushed { tag, digest, size })
+        Ok(descriptor)
     }
 
     async fn config_descriptor(&self, image: &Image) -> Result<Descriptor, ImageError> {

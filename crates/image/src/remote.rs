@@ -1,13 +1,22 @@
 //! Manifests and indexes where they lie: looked at, put, and copied from repository to repository. Nothing comes to the store.
 
+mod blobs;
 mod copy;
+mod image;
+mod outdated;
+mod tags;
 
 use havre_oci::{
-    Descriptor, Document, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type,
+    Descriptor, Digest, Document, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type,
 };
 use havre_registry_client::{Credentials, Repository, Resolved};
 
 use crate::{ImageError, ImageService, Progress};
+
+pub use copy::CopyOptions;
+pub use image::RemoteImage;
+pub use outdated::{Freshness, Outdated};
+pub use tags::{RemoteTag, RemoteTags, TagQuery};
 
 /// How a registry is spoken to for one request.
 #[derive(Debug, Clone, Default)]
@@ -33,13 +42,20 @@ pub struct RemoteManifest {
     pub bytes: Vec<u8>,
 }
 
-/// An index to put under a name.
+/// A manifest or index to put under a name.
 #[derive(Debug, Clone)]
-pub struct NewIndex {
+pub struct NewManifest {
     pub media_type: String,
     pub bytes: Vec<u8>,
-    /// Where what it names comes from when the repository lacks it; the registry must be the same.
-    pub sources: Vec<Reference>,
+    /// Where what it names comes from when the repository lacks it.
+    pub sources: Vec<Source>,
+}
+
+/// A repository to take from, and as whom.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub reference: Reference,
+    pub access: Access,
 }
 
 impl ImageService {
@@ -68,6 +84,21 @@ impl ImageService {
         })
     }
 
+    /// What refers to the manifest or index under a name, which may be of another time: signatures, SBOMs and the like.
+    pub async fn remote_referrers(
+        &self,
+        reference: &Reference,
+        access: &Access,
+    ) -> Result<(Digest, Vec<Descriptor>), ImageError> {
+        let repository = self.repository(reference, access);
+        let subject = match reference.digest() {
+            Some(digest) => digest.clone(),
+            None => repository.resolve(&selector(reference)).await?.descriptor.digest,
+        };
+        let referrers = repository.referrers(&subject).await?;
+        Ok((subject, referrers))
+    }
+
     /// The manifest or index under a name; costs a configuration more when it is an image's.
     pub async fn remote_manifest(
         &self,
@@ -86,11 +117,11 @@ impl ImageService {
         Ok(RemoteManifest { descriptor, bytes })
     }
 
-    /// Puts an index under the tag of `target`, after all it names. Its descriptor.
-    pub async fn push_index(
+    /// Puts a manifest or index under the tag of `target`, after all it names. Its descriptor.
+    pub async fn push_document(
         &self,
         target: &Reference,
-        index: &NewIndex,
+        new: &NewManifest,
         access: &Access,
         progress: &dyn Progress,
     ) -> Result<Descriptor, ImageError> {
@@ -98,36 +129,24 @@ impl ImageService {
             return Err(ImageError::PushDigest);
         }
         let document =
-            Document::parse(&index.bytes, Some(&index.media_type)).map_err(ImageError::InvalidIndex)?;
-        let Document::Index(named) = document else {
-            return Err(ImageError::NotAnIndex(index.media_type.clone()));
+            Document::parse(&new.bytes, Some(&new.media_type)).map_err(ImageError::InvalidManifest)?;
+        let media_type = document.media_type().to_owned();
+        let itself = Descriptor::new(&media_type, Digest::sha256_of(&new.bytes), new.bytes.len() as u64);
+        let named = match document {
+            Document::Index(index) => index.manifests,
+            Document::Manifest(_) => vec![itself.clone()],
         };
-        if let Some(other) = index
-            .sources
-            .iter()
-            .find(|source| source.domain() != target.domain())
-        {
-            return Err(ImageError::OtherRegistry {
-                from: other.domain().to_owned(),
-                target: target.domain().to_owned(),
-            });
-        }
         let to = self.repository(target, access);
-        for descriptor in &named.manifests {
-            self.bring(target, &to, descriptor, &index.sources, access, progress)
+        for descriptor in &named {
+            self.bring(target, &to, descriptor, &new.sources, progress)
                 .await?;
         }
-        let digest = to
-            .push_manifest(&selector(target), &index.media_type, index.bytes.clone())
+        to.push_manifest(&selector(target), &media_type, new.bytes.clone())
             .await?;
-        Ok(Descriptor::new(
-            &index.media_type,
-            digest,
-            index.bytes.len() as u64,
-        ))
+        Ok(itself)
     }
 
-    fn repository(&self, reference: &Reference, access: &Access) -> Repository {
+    pub(crate) fn repository(&self, reference: &Reference, access: &Access) -> Repository {
         match access.insecure {
             true => self.client.insecure_repository(reference, &access.credentials),
             false => self.client.repository(reference, &access.credentials),
@@ -136,7 +155,7 @@ impl ImageService {
 }
 
 /// What a reference selects in its repository.
-fn selector(reference: &Reference) -> String {
+pub(crate) fn selector(reference: &Reference) -> String {
     match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),

@@ -1,8 +1,13 @@
 //! Removing names and images, with the rules and words of Docker.
 
-use havre_oci::{Digest, Reference, chain_ids};
-use havre_store::{Freed, Image, LostName, Operation, Removing, RepoDigest, StoreError};
+mod planned;
 
+pub use self::planned::Planned;
+
+use havre_oci::{Digest, Platform, Reference, chain_ids};
+use havre_store::{Freed, Image, LostName, Operation, Removing, RepoDigest};
+
+use crate::log::{self, HistoryError};
 use crate::{ImageError, ImageService};
 
 /// A container that uses an image.
@@ -23,9 +28,11 @@ impl ImageUse {
 }
 
 /// How to remove.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RemoveOptions {
     pub force: bool,
+    /// Of names that stand for several images just those of these platforms; all if there are none.
+    pub platforms: Vec<Platform>,
     /// Keep untagged parents.
     pub no_prune: bool,
 }
@@ -51,6 +58,8 @@ pub struct RemovedImage {
     pub layers: Vec<Digest>,
     /// Bytes on the disk that come back with it.
     pub size: u64,
+    /// What the filters say of it by which it was found.
+    pub why: String,
 }
 
 /// One line of `rmi`.
@@ -66,6 +75,8 @@ pub enum Removed {
 pub(crate) struct Removal<'a> {
     store: &'a Removing<'a>,
     keep: Option<&'a Keep>,
+    /// For the histories of names.
+    command: &'static str,
     pub(crate) removed: Vec<Removed>,
     pub(crate) images: Vec<RemovedImage>,
     pub(crate) freed: u64,
@@ -74,10 +85,11 @@ pub(crate) struct Removal<'a> {
 }
 
 impl<'a> Removal<'a> {
-    pub(crate) fn new(store: &'a Removing<'a>, keep: Option<&'a Keep>) -> Self {
+    pub(crate) fn new(store: &'a Removing<'a>, keep: Option<&'a Keep>, command: &'static str) -> Self {
         Self {
             store,
             keep,
+            command,
             removed: Vec::new(),
             images: Vec::new(),
             freed: 0,
@@ -94,10 +106,18 @@ impl<'a> Removal<'a> {
                 deleted: false,
                 layers: Vec::new(),
                 size: 0,
+                why: String::new(),
             });
             self.images.len() - 1
         });
         &mut self.images[at]
+    }
+
+    /// Notes what filters say of an image, if something went of it.
+    pub(crate) fn explain(&mut self, image: &Digest, why: String) {
+        if let Some(known) = self.images.iter_mut().find(|known| known.image == *image) {
+            known.why = why;
+        }
     }
 
     fn untagged(&mut self, image: &Digest, name: String) {
@@ -112,12 +132,12 @@ impl<'a> Removal<'a> {
         self.lost = others;
         let freed = match self.keep.filter(|keep| keep.images) {
             Some(keep) => {
-                let name = image.id.short();
+                let words = (image.id.short(), self.command);
                 self.store
-                    .keep_image(&image.id, &keep.operation, name, &lost, familiar)?;
+                    .keep_image(&image.id, &keep.operation, words, &lost, familiar)?;
                 Freed::default()
             }
-            None => self.store.remove_image(&image.id)?,
+            None => self.store.remove_image(&image.id, self.command)?,
         };
         self.freed += freed.bytes;
         self.removed.push(Removed::Deleted(image.id.clone()));
@@ -141,7 +161,7 @@ impl<'a> Removal<'a> {
 /// What people call a name that was lost.
 fn familiar(lost: &LostName) -> String {
     let (text, digest) = match lost {
-        LostName::Tag(reference) => (&reference.name, None),
+        LostName::Tag(reference) | LostName::Platform(reference, _) => (&reference.name, None),
         LostName::Digest(served) => (&served.repository, Some(served.digest.clone())),
     };
     match (Reference::parse(text), digest) {
@@ -174,8 +194,8 @@ impl ImageService {
         self.blocking(move |service| {
             service.store.removing(|store| {
                 let remove = |name: &String| {
-                    let mut removal = Removal::new(store, keep.as_ref());
-                    let removed = service.remove_blocking(name, options, &in_use, &mut removal);
+                    let mut removal = Removal::new(store, keep.as_ref(), "rmi");
+                    let removed = service.remove_blocking(name, &options, &in_use, &mut removal);
                     removal.keep_names()?;
                     removed.map(|()| removal.removed)
                 };
@@ -185,161 +205,170 @@ impl ImageService {
         .await
     }
 
-    /// What [`ImageService::remove`] would do now, found out by doing it within a transaction that is called off. The first name
-    /// that can't be removed is the error.
-    pub async fn plan_removal(
-        &self,
-        names: &[String],
-        options: RemoveOptions,
-        in_use: &[ImageUse],
-    ) -> Result<Vec<RemovedImage>, ImageError> {
-        let (names, in_use) = (names.to_vec(), in_use.to_vec());
-        self.blocking(move |service| {
-            service.rehearse(|store| {
-                let mut removal = Removal::new(store, None);
-                for name in &names {
-                    match service.remove_blocking(name, options, &in_use, &mut removal) {
-                        Err(ImageError::NotFound(_)) if options.force => {}
-                        removed => removed?,
-                    }
-                }
-                Ok(removal.images)
-            })
-        })
-        .await
-    }
-
-    /// Removes just these images of a plan, all in one transaction, each if it is still called by no other names than the planned
-    /// and nothing has begun to use it; else the reason why it stays.
-    pub async fn remove_planned(
-        &self,
-        planned: &[(Digest, Vec<String>)],
-        in_use: &[ImageUse],
-        keep: Option<Keep>,
-    ) -> Result<Vec<Result<(Vec<Removed>, u64), ImageError>>, ImageError> {
-        let (planned, in_use) = (planned.to_vec(), in_use.to_vec());
-        self.blocking(move |service| {
-            service.store.removing(|store| {
-                let remove = |(id, names): &(Digest, Vec<String>)| {
-                    let mut removal = Removal::new(store, keep.as_ref());
-                    service.remove_if_as_planned(id, names, &in_use, &mut removal)?;
-                    Ok((removal.removed, removal.freed))
-                };
-                Ok(planned.iter().map(remove).collect())
-            })
-        })
-        .await
-    }
-
-    fn remove_if_as_planned(
-        &self,
-        id: &Digest,
-        names: &[String],
-        in_use: &[ImageUse],
-        removal: &mut Removal<'_>,
-    ) -> Result<(), ImageError> {
-        let Some(image) = self.store.meta().find_image(id)? else {
-            return Err(ImageError::NotFound(id.to_string()));
-        };
-        let mut called = self.tags_of(id)?;
-        called.extend(self.digests_of(id)?);
-        let changed = |reason: String| {
-            Err(ImageError::InUse {
-                image: id.short().to_owned(),
-                hard: true,
-                reason,
-            })
-        };
-        if let Some(new) = called
-            .iter()
-            .map(Reference::familiar)
-            .find(|name| !names.contains(name))
-        {
-            return changed(format!("it came to be called {new}"));
-        }
-        if let Some(user) = in_use.iter().find(|user| user.image == *id) {
-            return changed(format!("container {} uses it", user.short()));
-        }
-        self.delete(image, true, false, false, in_use, removal)
-    }
-
-    /// Does `work` and undoes it.
-    pub(crate) fn rehearse<T>(
-        &self,
-        work: impl FnOnce(&Removing<'_>) -> Result<T, ImageError>,
-    ) -> Result<T, ImageError> {
-        enum Called<T> {
-            Off(T),
-            Failed(ImageError),
-        }
-        impl<T> From<StoreError> for Called<T> {
-            fn from(error: StoreError) -> Self {
-                Self::Failed(error.into())
-            }
-        }
-        let result = self.store.removing(|store| match work(store) {
-            Ok(value) => Err::<std::convert::Infallible, _>(Called::Off(value)),
-            Err(error) => Err(Called::Failed(error)),
-        });
-        match result {
-            Ok(never) => match never {},
-            Err(Called::Off(value)) => Ok(value),
-            Err(Called::Failed(error)) => Err(error),
-        }
-    }
-
     fn remove_blocking(
         &self,
         name: &str,
-        options: RemoveOptions,
+        options: &RemoveOptions,
         in_use: &[ImageUse],
         removal: &mut Removal<'_>,
     ) -> Result<(), ImageError> {
+        if !options.platforms.is_empty() {
+            return self.remove_platforms(name, options, in_use, removal);
+        }
+        if log::is_entry(name) {
+            let image = self.find(name)?.image.id.short().to_owned();
+            let entry = name.to_owned();
+            return Err(HistoryError::NotRemovable { entry, image }.into());
+        }
         let found = self.find(name)?;
         let image = found.image;
         let tags = self.tags_of(&image.id)?;
         let digests = self.digests_of(&image.id)?;
-        let prune = !options.no_prune;
         let Some(reference) = found.reference else {
-            if is_single(&tags, &digests) {
-                self.check(
-                    &image,
-                    Heed {
-                        stopped: !options.force,
-                        named: false,
-                    },
-                    in_use,
-                )?;
-                for reference in tags.iter().chain(&digests) {
-                    self.untag(&image, reference, removal)?;
-                }
-            }
-            return self.delete(image, options.force, prune, false, in_use, removal);
+            return self.remove_by_id(image, (&tags, &digests), options, in_use, removal);
         };
+        let group = self.images_of(&reference)?;
+        let is_of_group = |user: &&ImageUse| group.iter().any(|image| image.id == user.image);
         if !options.force
             && is_single(&tags, &digests)
-            && let Some(user) = in_use.iter().find(|user| user.image == image.id)
+            && let Some(user) = in_use.iter().find(is_of_group)
         {
             return Err(ImageError::ReferenceInUse {
                 reference: name.to_owned(),
                 container: user.short().to_owned(),
-                image: image.id.short().to_owned(),
+                image: user.image.short().to_owned(),
             });
         }
-        self.untag(&image, &reference, removal)?;
+        self.remove_name(image, &reference, options, in_use, removal)
+    }
+
+    /// Deletes an image with its names, if they lie in one repository, and with what these stand for on other platforms.
+    fn remove_by_id(
+        &self,
+        image: Image,
+        (tags, digests): (&[Reference], &[Reference]),
+        options: &RemoveOptions,
+        in_use: &[ImageUse],
+        removal: &mut Removal<'_>,
+    ) -> Result<(), ImageError> {
+        let prune = !options.no_prune;
+        if !is_single(tags, digests) {
+            return self.delete(image, options.force, prune, false, in_use, removal);
+        }
+        let mut others = Vec::new();
+        for tag in tags {
+            let group = self.images_of(tag)?.into_iter().skip(1);
+            others.extend(group.map(|other| (other, tag)));
+        }
+        for image in others.iter().map(|(other, _)| other).chain([&image]) {
+            let heed = Heed {
+                stopped: !options.force,
+                named: false,
+            };
+            self.check(image, heed, in_use)?;
+        }
+        for reference in tags.iter().chain(digests) {
+            self.untag(&image, reference, removal)?;
+        }
+        self.delete(image, options.force, prune, false, in_use, removal)?;
+        for (other, tag) in others {
+            self.forsake(other, tag, options, in_use, removal)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a name from an image, and from those it stands for on other platforms, and deletes those whose last it was.
+    fn remove_name(
+        &self,
+        image: Image,
+        reference: &Reference,
+        options: &RemoveOptions,
+        in_use: &[ImageUse],
+        removal: &mut Removal<'_>,
+    ) -> Result<(), ImageError> {
+        let group = self.images_of(reference)?;
+        self.untag(&image, reference, removal)?;
+        let others = group.into_iter().filter(|other| other.id != image.id);
+        let others: Vec<Image> = others.collect();
+        self.forsake(image, reference, options, in_use, removal)?;
+        for other in others {
+            if reference.digest().is_some() {
+                self.untag(&other, reference, removal)?;
+            }
+            self.forsake(other, reference, options, in_use, removal)?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of an image that lost a name.
+    fn forsake(
+        &self,
+        image: Image,
+        reference: &Reference,
+        options: &RemoveOptions,
+        in_use: &[ImageUse],
+        removal: &mut Removal<'_>,
+    ) -> Result<(), ImageError> {
         if reference.digest().is_none() {
             // The last tag of a repository takes the repository's digests with it.
             let same = |other: &Reference| other.repository() == reference.repository();
-            if !self.tags_of(&image.id)?.iter().any(same) {
+            if !self.tags_on_any_platform(&image.id)?.iter().any(same) {
                 for digest in self.digests_of(&image.id)?.iter().filter(|digest| same(digest)) {
                     self.untag(&image, digest, removal)?;
                 }
             }
         }
-        if !self.tags_of(&image.id)?.is_empty() || !self.digests_of(&image.id)?.is_empty() {
+        if !self.tags_on_any_platform(&image.id)?.is_empty() || !self.digests_of(&image.id)?.is_empty() {
             return Ok(());
         }
-        self.delete(image, options.force, prune, true, in_use, removal)
+        self.delete(image, options.force, !options.no_prune, true, in_use, removal)
+    }
+
+    /// Takes the images of some platforms out of a name, which goes when it stood for no others.
+    fn remove_platforms(
+        &self,
+        name: &str,
+        options: &RemoveOptions,
+        in_use: &[ImageUse],
+        removal: &mut Removal<'_>,
+    ) -> Result<(), ImageError> {
+        let mut chosen: Vec<Image> = Vec::new();
+        let mut reference = None;
+        for platform in &options.platforms {
+            let found = self.find_on(name, Some(platform))?;
+            reference = found.reference;
+            if !chosen.iter().any(|image| image.id == found.image.id) {
+                chosen.push(found.image);
+            }
+        }
+        let whole = RemoveOptions {
+            platforms: Vec::new(),
+            ..options.clone()
+        };
+        let Some(reference) = reference.filter(|reference| reference.digest().is_none()) else {
+            return self.remove_blocking(name, &whole, in_use, removal);
+        };
+        if chosen.len() == self.images_of(&reference)?.len() {
+            return self.remove_blocking(name, &whole, in_use, removal);
+        }
+        for image in &chosen {
+            let heed = Heed {
+                stopped: !options.force,
+                named: false,
+            };
+            self.check(image, heed, in_use)?;
+        }
+        let meta = self.store.meta();
+        for image in chosen {
+            if let Some(left) = meta.leave_name(&reference.canonical(), &image.id, removal.command)? {
+                let name = reference.familiar();
+                let lost = LostName::Platform(Box::new(left), image.id.clone());
+                removal.lost.push((lost, name.clone()));
+                removal.untagged(&image.id, format!("{name} ({})", image.platform));
+            }
+            self.forsake(image, &reference, &whole, in_use, removal)?;
+        }
+        Ok(())
     }
 
     fn untag(
@@ -351,16 +380,16 @@ impl ImageService {
         let meta = self.store.meta();
         let lost = match reference.digest() {
             Some(digest) => {
-                let repository = reference.repository();
-                meta.delete_repo_digest(&repository, digest)?;
-                Some(LostName::Digest(RepoDigest {
-                    repository,
+                let served = RepoDigest {
+                    repository: reference.repository(),
                     digest: digest.clone(),
                     image: image.id.clone(),
-                }))
+                };
+                meta.delete_repo_digest(&served)?;
+                Some(LostName::Digest(served))
             }
             None => meta
-                .delete_reference(&reference.canonical(), "rmi")?
+                .delete_reference(&reference.canonical(), removal.command)?
                 .map(|reference| LostName::Tag(Box::new(reference))),
         };
         tracing::debug!(image = %image.id, reference = %reference, "untagged");

@@ -6,36 +6,60 @@
 //! ```
 //! The same images give the same bytes.
 
-use std::collections::BTreeMap;
+mod output;
+mod packed;
+
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use havre_oci::{Descriptor, Digest, Document, Index, MAX_DOCUMENT_SIZE, Manifest, Reference, media_type};
-use havre_store::{Image, LayerTar, Lease, Store};
-use rustix::io::Errno;
+use havre_oci::compression::Pool;
+use havre_oci::{
+    Descriptor, Digest, Document, Index, MAX_DOCUMENT_SIZE, Manifest, Platform, Reference, media_type,
+};
+use havre_store::{Image, Lease, Store};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::output::{Filed, Output, Streamed, Tar};
+use crate::options::Packing;
 use crate::{ImageError, ImageService};
 
 const COPY_BUFFER: usize = 512 << 10;
-/// What the kernel copies at once, in bytes: as long, nobody asks whether it is still wanted.
-const SPLICE: usize = 64 << 20;
 const STREAM_CHUNK: usize = 256 << 10;
 const STREAM_QUEUE: usize = 8;
 /// containerd's name of an image in an index.
 pub(crate) const ANNOTATION_NAME: &str = "io.containerd.image.name";
 pub(crate) const ANNOTATION_REF: &str = "org.opencontainers.image.ref.name";
 
+/// What of the images goes into an archive, and in which form.
+#[derive(Debug, Clone, Default)]
+pub struct SaveOptions {
+    /// Of names that stand for images of several platforms just this one.
+    pub platform: Option<Platform>,
+    /// Images that whoever loads the archive has: their layers are left out.
+    pub since: Vec<String>,
+    /// The archive as a whole is compressed.
+    pub packing: Option<Packing>,
+}
+
+/// In the annotations of an index: the images whose layers an archive leaves out.
+pub(crate) const ANNOTATION_SINCE: &str = "havre.since";
+
 /// An image and the names it gets in the archive.
 struct Chosen {
     image: Image,
+    /// Its name's images for other platforms.
+    others: Vec<Image>,
     tags: Vec<Reference>,
 }
+
+/// An image, those for other platforms of the same name, and the tag.
+type Named = (Image, Vec<Image>, Option<Reference>);
 
 /// A planned archive: everything is resolved, nothing is written yet.
 pub struct Archive {
@@ -43,6 +67,7 @@ pub struct Archive {
     _lease: Lease,
     documents: Vec<(String, Vec<u8>)>,
     blobs: BTreeMap<Digest, Blob>,
+    packing: Option<(Packing, Pool)>,
 }
 
 enum Blob {
@@ -65,20 +90,24 @@ struct ArchiveEntry {
 impl Archive {
     /// Writes the tar. Blocking.
     pub fn write_to(self, writer: impl Write) -> Result<(), ImageError> {
-        self.write(Streamed(writer))
+        match self.packing.clone() {
+            Some((packing, pool)) => packed::write(self, packing, &pool, writer),
+            None => self.write(Streamed(writer)),
+        }
     }
 
     /// Writes the tar from the file's position on: layers are copied by the kernel, once. Stops with an error soon after
     /// it is cancelled. Blocking.
     pub fn write_to_file(self, file: File, cancel: CancellationToken) -> Result<(), ImageError> {
-        self.write(Filed { file, cancel })
+        let filed = Filed { file, cancel };
+        match self.packing.clone() {
+            Some((packing, pool)) => packed::write(self, packing, &pool, filed),
+            None => self.write(filed),
+        }
     }
 
     fn write(self, writer: impl Output) -> Result<(), ImageError> {
-        let mut tar = Tar {
-            writer,
-            buffer: vec![0; COPY_BUFFER],
-        };
+        let mut tar = Tar::new(writer);
         for (name, bytes) in &self.documents {
             tar.file(name, bytes.len() as u64, bytes.as_slice())
                 .map_err(ImageError::Output)?;
@@ -130,22 +159,33 @@ fn blob_path(digest: &Digest) -> String {
 
 impl ImageService {
     /// Plans an archive of the named images, in the form of Docker ≥ 25. A reference keeps its tag, a repository name
-    /// takes all its tags, an ID has none.
-    pub async fn save(&self, names: &[String]) -> Result<Archive, ImageError> {
-        let names = names.to_vec();
-        self.blocking(move |service| service.plan_archive(&names)).await
+    /// takes all its tags, an ID has none. Names that stand for images of several platforms bring all of them, or the one that is
+    /// asked for.
+    pub async fn save(&self, names: &[String], options: &SaveOptions) -> Result<Archive, ImageError> {
+        let (names, options) = (names.to_vec(), options.clone());
+        self.blocking(move |service| service.plan_archive(&names, &options))
+            .await
     }
 
-    fn plan_archive(&self, names: &[String]) -> Result<Archive, ImageError> {
+    fn plan_archive(&self, names: &[String], options: &SaveOptions) -> Result<Archive, ImageError> {
+        let platform = options.platform.as_ref();
+        let mut since = HashSet::new();
+        let mut bases = Vec::new();
+        for name in &options.since {
+            let image = self.find_on(name, platform)?.image;
+            bases.push(format!("{name} ({})", image.id));
+            since.extend(image.layers);
+        }
         let mut chosen: Vec<Chosen> = Vec::new();
         for name in names {
-            for (image, tag) in self.chosen(name)? {
-                let index = chosen.iter().position(|other| other.image.id == image.id);
-                let entry = match index {
+            for (image, others, tag) in self.chosen(name, platform)? {
+                let same = |chosen: &Chosen| chosen.image.id == image.id && chosen.others == others;
+                let entry = match chosen.iter().position(same) {
                     Some(index) => &mut chosen[index],
                     None => {
                         chosen.push(Chosen {
                             image,
+                            others,
                             tags: Vec::new(),
                         });
                         chosen.last_mut().expect("one was just pushed")
@@ -158,19 +198,20 @@ impl ImageService {
         }
         let lease = self.lease();
         let mut layers: Vec<Digest> = Vec::new();
-        for diff_id in chosen.iter().flat_map(|chosen| &chosen.image.layers) {
+        let images = chosen
+            .iter()
+            .flat_map(|chosen| [&chosen.image].into_iter().chain(&chosen.others));
+        for diff_id in images.flat_map(|image| &image.layers) {
             lease.hold(diff_id);
-            if !layers.contains(diff_id) {
+            if !layers.contains(diff_id) && !since.contains(diff_id) {
                 layers.push(diff_id.clone());
             }
         }
         self.pack_layers(layers)?;
         let mut blobs = BTreeMap::new();
         let (mut entries, mut manifests) = (Vec::new(), Vec::new());
-        for Chosen { image, tags } in chosen {
-            lease.hold(&image.id);
-            let (manifest, bytes) = self.archive_manifest(&image, &lease, &mut blobs)?;
-            let descriptor = Descriptor::of(manifest.media_type.clone(), &bytes);
+        for Chosen { image, others, tags } in chosen {
+            let (manifest, mut descriptor) = self.archive_image(&image, &since, &lease, &mut blobs)?;
             entries.push(ArchiveEntry {
                 config: blob_path(&image.id),
                 repo_tags: (!tags.is_empty()).then(|| tags.iter().map(Reference::familiar).collect()),
@@ -180,7 +221,18 @@ impl ImageService {
                     .map(|layer| blob_path(&layer.digest))
                     .collect(),
             });
-            blobs.insert(descriptor.digest.clone(), Blob::Bytes(bytes));
+            if !others.is_empty() {
+                descriptor.platform = Some(image.platform.clone());
+                let mut platforms = vec![descriptor];
+                for other in &others {
+                    let (_, mut descriptor) = self.archive_image(other, &since, &lease, &mut blobs)?;
+                    descriptor.platform = Some(other.platform.clone());
+                    platforms.push(descriptor);
+                }
+                let bytes = Index::oci(platforms).to_bytes();
+                descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
+                blobs.insert(descriptor.digest.clone(), Blob::Bytes(bytes));
+            }
             let mut named: Vec<Descriptor> = tags
                 .iter()
                 .map(|tag| {
@@ -200,12 +252,18 @@ impl ImageService {
         }
         let json =
             |value: serde_json::Result<Vec<u8>>| value.map_err(|error| ImageError::Output(error.into()));
+        let mut index = Index::oci(manifests);
+        if !bases.is_empty() {
+            index
+                .annotations
+                .insert(ANNOTATION_SINCE.to_owned(), bases.join(", "));
+        }
         let documents = vec![
             (
                 "oci-layout".to_owned(),
                 br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(),
             ),
-            ("index.json".to_owned(), Index::oci(manifests).to_bytes()),
+            ("index.json".to_owned(), index.to_bytes()),
             ("manifest.json".to_owned(), json(serde_json::to_vec(&entries))?),
         ];
         Ok(Archive {
@@ -213,11 +271,12 @@ impl ImageService {
             _lease: lease,
             documents,
             blobs,
+            packing: options.packing.map(|packing| (packing, self.packers.clone())),
         })
     }
 
-    /// The images a name stands for, with the tag it gives them.
-    fn chosen(&self, name: &str) -> Result<Vec<(Image, Option<Reference>)>, ImageError> {
+    /// The images a name stands for, each with those for other platforms, and with the tag it gives them.
+    fn chosen(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<Named>, ImageError> {
         if let Ok(reference) = Reference::parse(name)
             && reference.is_name_only()
         {
@@ -226,21 +285,45 @@ impl ImageService {
                 let Ok(tag) = Reference::parse(&row.name) else {
                     continue;
                 };
-                if tag.repository() == reference.repository()
-                    && let Some(image) = self.store.meta().find_image(&row.image)?
-                {
-                    found.push((image, Some(tag)));
+                if tag.repository() == reference.repository() {
+                    found.push(self.named(&row.name, platform)?);
                 }
             }
             if !found.is_empty() {
                 return Ok(found);
             }
         }
-        let found = self.find(name)?;
-        Ok(vec![(
-            found.image,
-            found.reference.filter(|reference| reference.digest().is_none()),
-        )])
+        Ok(vec![self.named(name, platform)?])
+    }
+
+    fn named(&self, name: &str, platform: Option<&Platform>) -> Result<Named, ImageError> {
+        let found = self.find_on(name, platform)?;
+        let tag = found.reference.filter(|reference| reference.digest().is_none());
+        let others = match (&tag, platform) {
+            (Some(tag), None) => self.images_of(tag)?.split_off(1),
+            _ => Vec::new(),
+        };
+        Ok((found.image, others, tag))
+    }
+
+    /// Puts an image's documents and layers into an archive, but for the layers that are not wanted.
+    fn archive_image(
+        &self,
+        image: &Image,
+        since: &HashSet<Digest>,
+        lease: &Lease,
+        blobs: &mut BTreeMap<Digest, Blob>,
+    ) -> Result<(Manifest, Descriptor), ImageError> {
+        lease.hold(&image.id);
+        let (manifest, bytes) = self.archive_manifest(image, lease, blobs)?;
+        for (layer, diff_id) in manifest.layers.iter().zip(&image.layers) {
+            if since.contains(diff_id) {
+                blobs.remove(&layer.digest);
+            }
+        }
+        let descriptor = Descriptor::of(manifest.media_type.clone(), &bytes);
+        blobs.insert(descriptor.digest.clone(), Blob::Bytes(bytes));
+        Ok((manifest, descriptor))
     }
 
     /// The manifest of an image in an archive: its own when all its blobs are here, else one of what is here.
@@ -314,144 +397,6 @@ impl ImageService {
         let manifest = Manifest::oci(config, layers);
         let bytes = manifest.to_bytes();
         Ok((manifest, bytes))
-    }
-}
-
-/// Where an archive goes.
-trait Output: Write {
-    /// Takes so many bytes of a file from `offset` on without their passing through here, if it can.
-    fn splice(&mut self, source: &File, offset: u64, size: u64) -> io::Result<bool>;
-}
-
-struct Streamed<W>(W);
-
-struct Filed {
-    file: File,
-    cancel: CancellationToken,
-}
-
-impl Filed {
-    fn check(&self) -> io::Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("nobody waits for the archive any more"));
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write> Write for Streamed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl<W: Write> Output for Streamed<W> {
-    fn splice(&mut self, _: &File, _: u64, _: u64) -> io::Result<bool> {
-        Ok(false)
-    }
-}
-
-impl Write for Filed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.check()?;
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Output for Filed {
-    fn splice(&mut self, source: &File, mut offset: u64, size: u64) -> io::Result<bool> {
-        let end = offset + size;
-        while offset < end {
-            self.check()?;
-            let want = usize::try_from(end - offset).map_or(SPLICE, |left| left.min(SPLICE));
-            match rustix::fs::copy_file_range(source, Some(&mut offset), &self.file, None, want) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                // Two kinds of file systems, or one that can't: said at the first piece, when nothing is written.
-                Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) if offset + size == end => {
-                    return Ok(false);
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// A tar of files and directories with nothing in their headers that changes.
-struct Tar<W> {
-    writer: W,
-    buffer: Vec<u8>,
-}
-
-impl<W: Output> Tar<W> {
-    fn header(&mut self, name: &str, kind: tar::EntryType, mode: u32, size: u64) -> io::Result<()> {
-        let mut header = tar::Header::new_gnu();
-        header.set_path(name)?;
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(size);
-        header.set_cksum();
-        self.writer.write_all(header.as_bytes())
-    }
-
-    fn directory(&mut self, name: &str) -> io::Result<()> {
-        self.header(name, tar::EntryType::Directory, 0o755, 0)
-    }
-
-    fn file(&mut self, name: &str, size: u64, reader: impl Read) -> io::Result<()> {
-        self.header(name, tar::EntryType::Regular, 0o644, size)?;
-        self.contents(name, size, reader)
-    }
-
-    fn contents(&mut self, name: &str, size: u64, mut reader: impl Read) -> io::Result<()> {
-        let mut left = size;
-        while left > 0 {
-            let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = reader.read(&mut self.buffer[..want])?;
-            if count == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("{name} is shorter than {size} bytes"),
-                ));
-            }
-            self.writer.write_all(&self.buffer[..count])?;
-            left -= count as u64;
-        }
-        self.pad(size)
-    }
-
-    fn layer(&mut self, name: &str, size: u64, tar: LayerTar) -> io::Result<()> {
-        self.header(name, tar::EntryType::Regular, 0o644, size)?;
-        if let Some(range) = tar.range()
-            && range.len == size
-            && self.writer.splice(range.file, range.offset, size)?
-        {
-            return self.pad(size);
-        }
-        self.contents(name, size, tar)
-    }
-
-    fn pad(&mut self, size: u64) -> io::Result<()> {
-        let padding = (512 - size % 512) % 512;
-        self.writer
-            .write_all(&[0; 512][..usize::try_from(padding).unwrap_or(0)])
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        self.writer.write_all(&[0; 1024])?;
-        self.writer.flush()
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use havre_oci::{Descriptor, Digest, Reference};
 
 pub use self::migrate::{Migrated, MigratedLayer, Outcome};
-pub use self::repair::{Credential, Repaired};
+pub use self::repair::Repaired;
 
 use crate::{ImageError, ImageService};
 

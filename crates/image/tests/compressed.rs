@@ -8,7 +8,8 @@ use std::io::{Cursor, Read as _};
 
 use futures_util::StreamExt as _;
 use havre_image::{
-    ImageError, ImportOptions, KeepCompressed, Options, Packing, PullOptions, PushOptions, Pushed, Silent,
+    ImageError, ImportOptions, KeepCompressed, Options, Packing, PullOptions, PushOptions, Pushed,
+    SaveOptions, Silent,
 };
 use havre_oci::{Compression, Digest, Document, Reference};
 use support::registry::{FakeRegistry, Fault, content};
@@ -36,7 +37,14 @@ async fn push_as(bench: &Bench, from: &str, to: &str, told: &Told) -> Result<Pus
 }
 
 async fn save(bench: &Bench, name: &str) -> Vec<u8> {
-    let mut stream = Box::pin(bench.images.save(&[name.to_owned()]).await.unwrap().into_stream());
+    let mut stream = Box::pin(
+        bench
+            .images
+            .save(&[name.to_owned()], &SaveOptions::default())
+            .await
+            .unwrap()
+            .into_stream(),
+    );
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         bytes.extend_from_slice(&chunk.unwrap());
@@ -160,7 +168,11 @@ async fn an_archive_without_compressed_layers() {
         assert_eq!(layer.size, tar.len() as u64);
     }
     let fresh = Bench::new();
-    let loaded = fresh.images.load(Cursor::new(archive), &Silent).await.unwrap();
+    let loaded = fresh
+        .images
+        .load(Cursor::new(archive), Vec::new(), &Silent)
+        .await
+        .unwrap();
     assert_eq!(loaded[0].image, id);
     // A push of what was loaded so compresses: nobody wants bare archives in a registry.
     let other = FakeRegistry::start().await;

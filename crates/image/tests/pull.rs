@@ -67,12 +67,16 @@ async fn an_image_of_all_layer_forms() {
         );
     }
 
-    let inspect = bench.images.inspect(&format!("{host}/app:v1")).await.unwrap();
+    let inspect = bench
+        .images
+        .inspect(&format!("{host}/app:v1"), None)
+        .await
+        .unwrap();
     assert_eq!(inspect.id, fixture.id());
     assert_eq!(inspect.repo_tags, [format!("{host}/app:v1")]);
     assert_eq!(inspect.repo_digests, [format!("{host}/app@{digest}")]);
     assert_eq!(inspect.size, 4 * 200_000 + 4 * 7);
-    let history = bench.images.history(fixture.id().short()).await.unwrap();
+    let history = bench.images.history(fixture.id().short(), None).await.unwrap();
     assert_eq!(history.len(), 8);
     assert_eq!(
         (history[0].id.as_str(), history[1].id.as_str()),
@@ -123,7 +127,11 @@ async fn shared_layers_come_once_and_a_moved_tag_is_followed() {
         "three layers, one more, two configurations"
     );
     // The first image stays, without its name.
-    let rows = bench.images.list(&ListOptions::default()).await.unwrap();
+    let rows = bench
+        .images
+        .list(&ListOptions::default(), Vec::new)
+        .await
+        .unwrap();
     let unnamed: Vec<_> = rows.iter().filter(|row| row.repo_tags.is_empty()).collect();
     assert_eq!(unnamed.len(), 1);
     assert_eq!(unnamed[0].id, first.id());

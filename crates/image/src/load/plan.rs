@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Loaded;
 use super::intake::{Intake, normalized};
-use crate::save::{ANNOTATION_NAME, ANNOTATION_REF};
+use crate::save::{ANNOTATION_NAME, ANNOTATION_REF, ANNOTATION_SINCE};
 use crate::{ImageError, ImageService, ProgressEvent};
 
 const MAX_IMAGES: usize = 10_000;
@@ -36,6 +36,8 @@ struct Ready {
     config: ImageConfig,
     manifest: Option<(Descriptor, Vec<u8>)>,
     names: Vec<Reference>,
+    /// The images of the same names for other platforms.
+    others: Vec<Ready>,
 }
 
 fn invalid(reason: impl Into<String>) -> ImageError {
@@ -46,12 +48,13 @@ impl ImageService {
     pub(super) fn load_blocking(
         &self,
         input: impl Read + Send,
+        platforms: &[Platform],
         events: &mpsc::UnboundedSender<ProgressEvent>,
     ) -> Result<Vec<Loaded>, ImageError> {
         let lease = self.lease();
         let intake = self.take_in(input, &lease, events)?;
         let manifests = intake.oci_manifests()?;
-        let ready = match intake.documents.get("manifest.json") {
+        let mut ready = match intake.documents.get("manifest.json") {
             Some(json) => self.read_docker_archive(&intake, json, &manifests)?,
             None if intake.documents.contains_key("index.json") => {
                 self.read_oci_layout(&intake, manifests)?
@@ -62,6 +65,9 @@ impl ImageService {
                 ));
             }
         };
+        if !platforms.is_empty() {
+            ready = of_platforms(ready, platforms)?;
+        }
         // Everything is sound: now, and not before, it becomes visible.
         let mut loaded = Vec::new();
         for ready in ready {
@@ -78,7 +84,7 @@ impl ImageService {
         &self,
         intake: &Intake,
         json: &[u8],
-        manifests: &[FoundManifest],
+        manifests: &[FoundImage],
     ) -> Result<Vec<Ready>, ImageError> {
         let entries: Vec<ArchiveEntry> =
             serde_json::from_slice(json).map_err(|error| invalid(format!("manifest.json: {error}")))?;
@@ -115,74 +121,94 @@ impl ImageService {
                 }
                 names.push(reference);
             }
-            let manifest = manifests
+            let mut of_image = manifests
                 .iter()
-                .find(|found| found.manifest.config.digest == config_digest && self.is_known(&found.manifest))
-                .map(|found| (found.descriptor.clone(), found.bytes.clone()));
+                .filter(|found| found.image.manifest.config.digest == config_digest);
+            let manifest = of_image
+                .clone()
+                .find(|found| self.is_known(&found.image.manifest))
+                .map(|found| (found.image.descriptor.clone(), found.image.bytes.clone()));
+            // What the index has beside an image of this list, the list does not tell.
+            let others = match of_image.find(|found| !found.others.is_empty()) {
+                Some(found) => self.read_all(intake, &found.others)?,
+                None => Vec::new(),
+            };
             ready.push(Ready {
                 config_digest,
                 config_bytes,
                 config,
                 manifest,
                 names,
+                others,
             });
         }
         Ok(ready)
     }
 
-    fn read_oci_layout(
-        &self,
-        intake: &Intake,
-        manifests: Vec<FoundManifest>,
-    ) -> Result<Vec<Ready>, ImageError> {
+    fn read_oci_layout(&self, intake: &Intake, images: Vec<FoundImage>) -> Result<Vec<Ready>, ImageError> {
         let mut ready: Vec<Ready> = Vec::new();
-        for found in manifests {
-            let config_digest = found.manifest.config.digest.clone();
+        for found in images {
+            let config_digest = &found.image.manifest.config.digest;
             let name = found.name();
             if let Some(known) = ready
                 .iter_mut()
-                .find(|ready| ready.config_digest == config_digest)
+                .find(|ready| ready.config_digest == *config_digest && found.others.is_empty())
             {
                 known.names.extend(name);
                 continue;
             }
-            if !media_type::is_config(&found.manifest.config.media_type) {
-                return Err(ImageError::NotAnImage {
-                    reference: found.descriptor.digest.to_string(),
-                    media_type: found.manifest.config.media_type,
-                });
-            }
-            let path = blob_name(&config_digest);
-            let config_bytes = intake.document(&path)?.to_vec();
-            intake.check_name(&path, &config_digest_of(&config_digest, &config_bytes))?;
-            let config = parse_config(&config_bytes, &path)?;
-            let (layers, diff_ids) = (&found.manifest.layers, &config.rootfs.diff_ids);
-            if layers.len() != diff_ids.len() {
-                let (layers, diff_ids) = (layers.len(), diff_ids.len());
-                return Err(ImageError::LayerCount {
-                    reference: path,
-                    layers,
-                    diff_ids,
-                });
-            }
-            for (layer, diff_id) in layers.iter().zip(diff_ids) {
-                self.check_layer(intake, &blob_name(&layer.digest), diff_id)?;
-            }
-            let manifest = self
-                .is_known(&found.manifest)
-                .then_some((found.descriptor, found.bytes));
-            ready.push(Ready {
-                config_digest,
-                config_bytes,
-                config,
-                manifest,
-                names: name.into_iter().collect(),
-            });
+            let others = self.read_all(intake, &found.others)?;
+            let mut image = self.read_image(intake, &found.image)?;
+            image.names.extend(name);
+            image.others = others;
+            ready.push(image);
         }
         if ready.is_empty() {
             return Err(invalid("index.json names no image"));
         }
         Ok(ready)
+    }
+
+    fn read_all(&self, intake: &Intake, found: &[FoundManifest]) -> Result<Vec<Ready>, ImageError> {
+        found.iter().map(|found| self.read_image(intake, found)).collect()
+    }
+
+    /// An image of a layout, complete, without a name.
+    fn read_image(&self, intake: &Intake, found: &FoundManifest) -> Result<Ready, ImageError> {
+        let config_digest = found.manifest.config.digest.clone();
+        if !media_type::is_config(&found.manifest.config.media_type) {
+            return Err(ImageError::NotAnImage {
+                reference: found.descriptor.digest.to_string(),
+                media_type: found.manifest.config.media_type.clone(),
+            });
+        }
+        let path = blob_name(&config_digest);
+        let config_bytes = intake.document(&path)?.to_vec();
+        intake.check_name(&path, &config_digest_of(&config_digest, &config_bytes))?;
+        let config = parse_config(&config_bytes, &path)?;
+        let (layers, diff_ids) = (&found.manifest.layers, &config.rootfs.diff_ids);
+        if layers.len() != diff_ids.len() {
+            let (layers, diff_ids) = (layers.len(), diff_ids.len());
+            return Err(ImageError::LayerCount {
+                reference: path,
+                layers,
+                diff_ids,
+            });
+        }
+        for (layer, diff_id) in layers.iter().zip(diff_ids) {
+            self.check_layer(intake, &blob_name(&layer.digest), diff_id)?;
+        }
+        let manifest = self
+            .is_known(&found.manifest)
+            .then(|| (found.descriptor.clone(), found.bytes.clone()));
+        Ok(Ready {
+            config_digest,
+            config_bytes,
+            config,
+            manifest,
+            names: Vec::new(),
+            others: Vec::new(),
+        })
     }
 
     /// The layer an archive names must be the one the configuration names; one that was left out must be in the store.
@@ -194,7 +220,13 @@ impl ImageService {
                 "{name:?} has diff ID {found}, the configuration says {diff_id}"
             ))),
             None if self.store.layers().find(diff_id)?.is_some() => Ok(()),
-            None => Err(invalid(format!("{name:?} is missing"))),
+            None => Err(match intake.since() {
+                Some(bases) => invalid(format!(
+                    "it leaves out layer {}, as whoever loads it has {bases}: load or pull that first",
+                    diff_id.short()
+                )),
+                None => invalid(format!("{name:?} is missing")),
+            }),
         }
     }
 
@@ -214,18 +246,12 @@ impl ImageService {
         events: &mpsc::UnboundedSender<ProgressEvent>,
         loaded: &mut Vec<Loaded>,
     ) -> Result<(), ImageError> {
-        self.put_named(&ready.config_digest, &ready.config_bytes, lease)?;
-        let mut descriptor = None;
-        if let Some((found, bytes)) = ready.manifest {
-            self.put_named(&found.digest, &bytes, lease)?;
-            descriptor = Some(Descriptor::new(found.media_type, found.digest, found.size));
+        let mut others = Vec::with_capacity(ready.others.len());
+        for other in &ready.others {
+            others.push(self.put_ready(other, lease)?);
         }
+        let image = self.put_ready(&ready, lease)?;
         let meta = self.store.meta();
-        let known = meta.find_image(&ready.config_digest)?;
-        let parent = known.as_ref().and_then(|image| image.parent.clone());
-        // A manifest that is known already is what a registry has.
-        let manifest = known.and_then(|image| image.manifest).or(descriptor);
-        let image: Image = self.image_row(ready.config_digest.clone(), manifest, &ready.config, parent)?;
         for name in &ready.names {
             let canonical = name.canonical();
             if let Some(old) = meta.reference(&canonical)?.filter(|old| old.image != image.id) {
@@ -242,6 +268,7 @@ impl ImageService {
         }
         let names = Names {
             references: ready.names.iter().map(Reference::canonical).collect(),
+            others,
             ..Names::default()
         };
         meta.publish_image(&image, &names, "load")?;
@@ -255,6 +282,65 @@ impl ImageService {
     }
 }
 
+impl ImageService {
+    /// Stores an image's documents; its row.
+    fn put_ready(&self, ready: &Ready, lease: &Lease) -> Result<Image, ImageError> {
+        self.put_named(&ready.config_digest, &ready.config_bytes, lease)?;
+        let mut descriptor = None;
+        if let Some((found, bytes)) = &ready.manifest {
+            self.put_named(&found.digest, bytes, lease)?;
+            descriptor = Some(Descriptor::new(
+                found.media_type.clone(),
+                found.digest.clone(),
+                found.size,
+            ));
+        }
+        let known = self.store.meta().find_image(&ready.config_digest)?;
+        let parent = known.as_ref().and_then(|image| image.parent.clone());
+        // A manifest that is known already is what a registry has.
+        let manifest = known.and_then(|image| image.manifest).or(descriptor);
+        self.image_row(ready.config_digest.clone(), manifest, &ready.config, parent)
+    }
+}
+
+/// The images of some platforms alone; every one that is asked for must be there.
+fn of_platforms(ready: Vec<Ready>, platforms: &[Platform]) -> Result<Vec<Ready>, ImageError> {
+    let mut kept = Vec::new();
+    for mut ready in ready {
+        let names = std::mem::take(&mut ready.names);
+        let others = std::mem::take(&mut ready.others);
+        let group = others.into_iter().chain([ready]);
+        let mut chosen: Vec<Ready> = group
+            .filter(|one| {
+                platforms
+                    .iter()
+                    .any(|wanted| wanted.matches(&one.config.platform()))
+            })
+            .collect();
+        if let Some(mut first) = chosen.pop() {
+            (first.names, first.others) = (names, chosen);
+            kept.push(first);
+        }
+    }
+    for wanted in platforms {
+        let there = kept.iter().flat_map(|ready| ready.others.iter().chain([ready]));
+        if !there.clone().any(|one| wanted.matches(&one.config.platform())) {
+            return Err(ImageError::NoMatchingManifest {
+                platform: wanted.to_string(),
+            });
+        }
+    }
+    Ok(kept)
+}
+
+/// What an entry of the layout's index leads to.
+struct FoundImage {
+    /// With the annotations of the entry.
+    image: FoundManifest,
+    /// Of an index of platforms the others that are in the archive.
+    others: Vec<FoundManifest>,
+}
+
 /// An image manifest of an OCI layout, with the descriptor that led to it.
 struct FoundManifest {
     descriptor: Descriptor,
@@ -262,10 +348,10 @@ struct FoundManifest {
     manifest: Manifest,
 }
 
-impl FoundManifest {
+impl FoundImage {
     /// The name its annotations give: containerd's full name, or a reference name that is more than a tag.
     fn name(&self) -> Option<Reference> {
-        let annotation = |key: &str| self.descriptor.annotations.get(key);
+        let annotation = |key: &str| self.image.descriptor.annotations.get(key);
         let text = annotation(ANNOTATION_NAME)
             .or_else(|| annotation(ANNOTATION_REF).filter(|text| text.contains(['/', ':'])))?;
         let reference = Reference::parse(text).ok()?.with_default_tag();
@@ -274,6 +360,15 @@ impl FoundManifest {
 }
 
 impl Intake {
+    /// The images whose layers were left out, as the archive says.
+    fn since(&self) -> Option<String> {
+        let index = self.documents.get("index.json")?;
+        match Document::parse(index, Some(media_type::OCI_INDEX)) {
+            Ok(Document::Index(mut index)) => index.annotations.remove(ANNOTATION_SINCE),
+            _ => None,
+        }
+    }
+
     fn document(&self, name: &str) -> Result<&[u8], ImageError> {
         let path = normalized(name).ok_or_else(|| invalid(format!("{name:?} leads out of the archive")))?;
         let found = self.documents.get(self.real(&path));
@@ -293,8 +388,8 @@ impl Intake {
         Err(invalid(format!("{name:?} has digest {actual}")))
     }
 
-    /// The image manifests the layout's index leads to; none without an index. Of an index of platforms, the host's.
-    fn oci_manifests(&self) -> Result<Vec<FoundManifest>, ImageError> {
+    /// The images the layout's index leads to; none without an index. Of an index of platforms, all that are there.
+    fn oci_manifests(&self) -> Result<Vec<FoundImage>, ImageError> {
         let Some(bytes) = self.documents.get("index.json") else {
             return Ok(Vec::new());
         };
@@ -308,14 +403,12 @@ impl Intake {
         }
         let mut found = Vec::new();
         for descriptor in &index.manifests {
-            if let Some(manifest) = self.follow(descriptor, 0)? {
-                found.push(manifest);
-            }
+            found.push(self.follow(descriptor, 0)?);
         }
         Ok(found)
     }
 
-    fn follow(&self, descriptor: &Descriptor, depth: usize) -> Result<Option<FoundManifest>, ImageError> {
+    fn follow(&self, descriptor: &Descriptor, depth: usize) -> Result<FoundImage, ImageError> {
         let path = blob_name(&descriptor.digest);
         let Some(bytes) = self.documents.get(&path) else {
             return Err(invalid(format!("{path:?} is missing")));
@@ -333,36 +426,63 @@ impl Intake {
                 let mut descriptor = descriptor.clone();
                 descriptor.media_type.clone_from(&manifest.media_type);
                 descriptor.size = bytes.len() as u64;
-                Ok(Some(FoundManifest {
-                    descriptor,
-                    bytes: bytes.clone(),
-                    manifest,
-                }))
+                Ok(FoundImage {
+                    image: FoundManifest {
+                        descriptor,
+                        bytes: bytes.clone(),
+                        manifest,
+                    },
+                    others: Vec::new(),
+                })
             }
             Document::Index(_) if depth == MAX_DEPTH => Err(invalid("too many indexes within indexes")),
             Document::Index(index) => {
                 let chosen = self.present_platform(&index)?;
+                let mut others = Vec::new();
+                for other in index
+                    .manifests
+                    .iter()
+                    .filter(|other| self.is_other(other, chosen))
+                {
+                    others.push(self.follow(other, depth + 1)?.image);
+                }
                 let mut chosen = chosen.clone();
                 // The outer descriptor carries the names.
                 chosen.annotations.clone_from(&descriptor.annotations);
-                self.follow(&chosen, depth + 1)
+                let image = self.follow(&chosen, depth + 1)?.image;
+                // Tools write the manifests of platforms they leave out.
+                others.retain(|other| {
+                    let config = &other.manifest.config;
+                    config.digest != image.manifest.config.digest && self.is_here(config)
+                });
+                Ok(FoundImage { image, others })
             }
         }
     }
 
-    /// Of an index, the host's platform, or the only one whose manifest is in the archive.
+    fn is_here(&self, descriptor: &Descriptor) -> bool {
+        self.documents.contains_key(&blob_name(&descriptor.digest))
+    }
+
+    /// Whether an entry of an index is an image for a platform other than the chosen one's.
+    fn is_other(&self, descriptor: &Descriptor, chosen: &Descriptor) -> bool {
+        descriptor.digest != chosen.digest
+            && descriptor.platform.is_some()
+            && !descriptor.is_attestation()
+            && self.is_here(descriptor)
+    }
+
+    /// Of an index, the host's platform, or else the first whose manifest is in the archive.
     fn present_platform<'a>(&self, index: &'a Index) -> Result<&'a Descriptor, ImageError> {
-        let is_here = |descriptor: &&Descriptor| self.documents.contains_key(&blob_name(&descriptor.digest));
-        if let Some(descriptor) = Platform::host().select(index).filter(is_here) {
+        let host = Platform::host();
+        if let Some(descriptor) = host.select(index).filter(|one| self.is_here(one)) {
             return Ok(descriptor);
         }
-        let mut here = index.manifests.iter().filter(is_here);
-        match (here.next(), here.next()) {
-            (Some(only), None) => Ok(only),
-            _ => Err(ImageError::NoMatchingManifest {
-                platform: Platform::host().to_string(),
-            }),
-        }
+        let images = index.manifests.iter().filter(|one| !one.is_attestation());
+        let mut here = images.filter(|one| self.is_here(one));
+        here.next().ok_or_else(|| ImageError::NoMatchingManifest {
+            platform: host.to_string(),
+        })
     }
 }
 

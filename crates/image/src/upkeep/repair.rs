@@ -1,6 +1,5 @@
 //! Mending single layers and documents: from what is kept here, or from the registries that have them.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use havre_oci::compression;
 use havre_oci::{Descriptor, Digest, MAX_CONFIG_SIZE, Reference};
-use havre_registry_client::{BlobStream, Credentials, RegistryError, Source};
+use havre_registry_client::{Accounts, BlobStream, RegistryError, Source};
 use havre_store::{ApplyError, StoreError};
 use tokio::sync::mpsc;
 
@@ -28,16 +27,13 @@ pub struct Repaired {
     pub outcome: Result<String, String>,
 }
 
-/// Credentials by registry host.
-pub type Credential = BTreeMap<String, Credentials>;
-
 impl ImageService {
     /// Mends what of `damaged` still is: looks at each again, tries its remedies in turn, and looks once more. What is all
     /// right by now, or gone, isn't told of. One that can't be mended doesn't keep the others from it.
     pub async fn repair(
         &self,
         damaged: &[(Object, Digest)],
-        credentials: &Credential,
+        credentials: &Accounts,
         progress: &dyn Progress,
     ) -> Result<Vec<Repaired>, ImageError> {
         // Manifests say where configurations and layers are.
@@ -71,7 +67,7 @@ impl ImageService {
     async fn mend(
         &self,
         problem: &Problem,
-        credentials: &Credential,
+        credentials: &Accounts,
         progress: &dyn Progress,
     ) -> Result<String, String> {
         if problem.remedies.is_empty() {
@@ -105,7 +101,7 @@ impl ImageService {
         &self,
         problem: &Problem,
         remedy: &Remedy,
-        credentials: &Credential,
+        credentials: &Accounts,
         progress: &dyn Progress,
     ) -> Result<(), ImageError> {
         let digest = problem.digest.clone();
@@ -153,7 +149,7 @@ impl ImageService {
                 self.fetch_layer(&digest, blob, from, credentials, progress).await
             }
             (Remedy::Fetch { from, blob }, object) => {
-                let repository = self.client.repository(from, &of(credentials, from));
+                let repository = self.client.repository(from, &credentials.of(from));
                 let bytes = match (object, blob) {
                     (Object::Config, Some(blob)) => repository.read_blob(blob, MAX_CONFIG_SIZE).await?,
                     (Object::Config, None) => self.config_by_manifest(problem, &repository).await?,
@@ -198,10 +194,10 @@ impl ImageService {
         diff_id: &Digest,
         blob: &Descriptor,
         from: &Reference,
-        credentials: &Credential,
+        credentials: &Accounts,
         progress: &dyn Progress,
     ) -> Result<(), ImageError> {
-        let repository = self.client.repository(from, &of(credentials, from));
+        let repository = self.client.repository(from, &credentials.of(from));
         let begin = repository.fetch_blob(blob, 0, Source::Any);
         let stream = match tokio::time::timeout(PATIENCE, begin).await {
             Ok(stream) => stream?,
@@ -252,10 +248,6 @@ fn done(remedy: &Remedy) -> String {
         Remedy::Protect => "protected again".to_owned(),
         Remedy::Remove => "removed".to_owned(),
     }
-}
-
-fn of(credentials: &Credential, from: &Reference) -> Credentials {
-    credentials.get(from.domain()).cloned().unwrap_or_default()
 }
 
 /// Passes a stream on, to its end or its failure.

@@ -31,7 +31,8 @@ impl Table {
         let meta = service.store.meta();
         let mut table = Table::default();
         for image in meta.images()? {
-            let references = meta.references_to(&image.id)?;
+            let mut references = meta.references_to(&image.id)?;
+            references.extend(meta.references_beside(&image.id)?);
             let digests = meta.repo_digests(&image.id)?;
             let mut names: Vec<String> = references
                 .iter()

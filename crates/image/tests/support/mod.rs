@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
+pub(crate) mod images;
 #[path = "../../../registry-client/tests/support/mod.rs"]
 pub(crate) mod registry;
 
