@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
+use havre_dockerfile::PROXY_ARGS;
 use havre_image::{CreateImage, ImageService};
 use havre_oci::{Digest, Platform, Reference};
 use havre_store::Store;
@@ -23,7 +24,7 @@ use crate::instructions::{self, Kind};
 use crate::parser::{self, MAX_BYTES};
 use crate::request::{BuildRequest, DockerfileSource};
 use crate::solver::{self, Solved};
-use crate::state::{Globals, PROXY_ARGS};
+use crate::state::Globals;
 
 /// Largest ignore file read, in bytes.
 const MAX_IGNORE: u64 = 4 << 20;
@@ -113,8 +114,12 @@ impl Builder {
             executor: Arc::clone(&self.executor),
             fetcher: Arc::clone(&self.fetcher),
         };
+        let squash = request.squash;
         let solved = solver::solve(parts, request, prepared, &events).await?;
-        let id = self.export(&solved, &tags).await?;
+        let id = match squash && self.adds_layers(&solved).await? {
+            true => self.export_squashed(&solved, &tags).await?,
+            false => self.export(&solved, &tags).await?,
+        };
         let _ = events.send(BuildEvent::Built { id: id.clone() }).await;
         for tag in &tags {
             let _ = events
@@ -137,6 +142,32 @@ impl Builder {
             fs::remove_dir_all(&path)?;
         }
         Ok(freed)
+    }
+
+    /// Whether the result has layers that its base hasn't.
+    async fn adds_layers(&self, solved: &Solved) -> Result<bool, BuildError> {
+        let base = match &solved.state.image {
+            Some(base) => self
+                .images
+                .resolve(base.as_str())
+                .await
+                .map_err(BuildError::Export)?
+                .layers
+                .len(),
+            None => 0,
+        };
+        Ok(solved.state.layers.len() > base)
+    }
+
+    /// The image with its steps stays without a name, as with Docker.
+    async fn export_squashed(&self, solved: &Solved, tags: &[Reference]) -> Result<Digest, BuildError> {
+        let id = self.export(solved, &[]).await?;
+        let squashed = self
+            .images
+            .squash_built(&id, solved.state.image.as_ref(), tags.to_vec())
+            .await
+            .map_err(BuildError::Export)?;
+        Ok(squashed.id)
     }
 
     async fn export(&self, solved: &Solved, tags: &[Reference]) -> Result<Digest, BuildError> {

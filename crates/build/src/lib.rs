@@ -1,9 +1,9 @@
 //! Dockerfile to image.
 //!
 //! ```text
-//! parser        text → instructions with line spans (pure)
-//! instructions  words → typed instructions (pure)
-//! expand        variables and quotes in words (pure)
+//! parser        text → instructions with line spans  ┐
+//! instructions  words → typed instructions           ├ of the crate `dockerfile`
+//! expand        variables and quotes in words        ┘
 //! graph         stages, dependencies, what the target needs (pure)
 //! solver        cache keys, order, independent stages at the same time
 //! step          one instruction carried out on a stage: FROM, COPY, RUN, metadata
@@ -13,9 +13,6 @@
 //! pulling and listing the image service's.
 
 pub mod context;
-pub mod expand;
-pub mod instructions;
-pub mod parser;
 
 mod builder;
 mod copy;
@@ -41,8 +38,9 @@ pub use copy::CopyError;
 pub use error::{BuildError, FailureKind, StepError};
 pub use event::{BuildEvent, Step, Stream};
 pub use executor::{ExecError, Executor, RunMount, RunMountSource, RunRequest};
-pub use expand::ExpandError;
 pub use fetch::{Download, FetchError, Fetcher};
 pub use graph::GraphError;
+pub use havre_dockerfile::expand::ExpandError;
+pub use havre_dockerfile::{expand, instructions, parser};
 pub use http::HttpFetcher;
 pub use request::{BuildRequest, DockerfileSource, Resources, Ulimit};

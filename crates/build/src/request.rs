@@ -69,6 +69,8 @@ pub struct BuildRequest {
     /// Stage name or index to stop at; the last stage otherwise.
     pub target: Option<String>,
     pub no_cache: bool,
+    /// Make one layer of what the build adds to its base.
+    pub squash: bool,
     /// Images whose layers serve as results of the steps their history tells of. Those that are not here are skipped
     /// with a warning.
     pub cache_from: Vec<String>,
@@ -83,8 +85,8 @@ pub struct BuildRequest {
     pub resources: Resources,
     /// `--add-host`, each `name:address`.
     pub extra_hosts: Vec<String>,
-    /// Credentials by registry host, for base images and `COPY --from=image`.
-    pub credentials: BTreeMap<String, havre_image::Credentials>,
+    /// Credentials of registries, for base images and `COPY --from=image`.
+    pub credentials: havre_image::Accounts,
     /// Cancelled by the engine when the client goes away: the running step is killed and everything half-built
     /// is dropped. Dropping the build's future has the same effect.
     pub cancel: CancellationToken,
@@ -100,6 +102,7 @@ impl BuildRequest {
             build_args: BTreeMap::new(),
             target: None,
             no_cache: false,
+            squash: false,
             cache_from: Vec::new(),
             pull: false,
             labels: BTreeMap::new(),
@@ -107,7 +110,7 @@ impl BuildRequest {
             platform: None,
             resources: Resources::default(),
             extra_hosts: Vec::new(),
-            credentials: BTreeMap::new(),
+            credentials: havre_image::Accounts::default(),
             cancel: CancellationToken::new(),
         }
     }

@@ -2,24 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use havre_dockerfile::PROXY_ARGS;
 use havre_oci::{Digest, History, ImageConfig, Platform};
 use jiff::Timestamp;
 
 use crate::expand::Variables;
-
-/// Build arguments that need no `ARG`, are given to `RUN`, and take no part in cache keys and history.
-pub(crate) const PROXY_ARGS: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

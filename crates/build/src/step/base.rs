@@ -84,28 +84,19 @@ impl StageRun {
         if let Some(id) = bases.get(&known) {
             return Ok(id.clone());
         }
-        let local = match shared.images.resolve(name).await {
+        let local = match shared.images.resolve_on(name, platform.as_ref()).await {
             Ok(image) => Some(image),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         };
-        let fits = local.filter(|image| {
-            platform
-                .as_ref()
-                .is_none_or(|wanted| wanted.matches(&image.platform))
-        });
         let reference = Reference::parse(name).map(Reference::with_default_tag);
-        let image = match (fits, reference) {
+        let image = match (local, reference) {
             // An id can't be asked for at a registry.
             (Some(image), Err(_)) => image,
             (Some(image), Ok(_)) if !shared.pull => image,
             (None, Err(error)) => return Err(ImageError::from(error).into()),
             (_, Ok(reference)) => {
-                let credentials = shared
-                    .credentials
-                    .get(reference.domain())
-                    .cloned()
-                    .unwrap_or_default();
+                let credentials = shared.credentials.of(&reference);
                 let options = PullOptions {
                     platform,
                     all_tags: false,
@@ -136,6 +127,8 @@ impl StageRun {
         // Held first, looked up after: it may have been removed a moment ago.
         let (held, store, name) = (image.clone(), Arc::clone(&shared.store), name.to_owned());
         blocking(move || {
+            // Whether it is there is found out below.
+            let _ = store.meta().touch_image(&held.id);
             for layer in &held.layers {
                 if store.layers().find(layer)?.is_none() {
                     return Err(ImageError::NotFound(name).into());

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use havre_image::Credentials;
+use havre_image::Accounts;
 use havre_image::ImageService;
 use havre_oci::{Digest, Platform};
 use havre_store::{Lease, Store};
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) network: String,
     pub(crate) extra_hosts: Vec<String>,
     pub(crate) resources: Resources,
-    pub(crate) credentials: BTreeMap<String, Credentials>,
+    pub(crate) credentials: Accounts,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) lease: Lease,
     pub(crate) cancel: CancellationToken,

@@ -10,7 +10,7 @@ use havre_oci::Healthcheck;
 use crate::parser::{Heredoc, Span};
 
 pub use mount::{Mount, MountKind};
-pub use read::{InstructionError, LocatedError, read, read_trigger};
+pub use read::{InstructionError, LocatedError, read, read_node, read_trigger};
 
 /// One instruction and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,7 @@ pub enum Source {
 }
 
 impl Copy {
-    pub(crate) fn keyword(&self) -> &'static str {
+    pub fn keyword(&self) -> &'static str {
         if self.add.is_some() { "ADD" } else { "COPY" }
     }
 }

@@ -123,22 +123,19 @@ pub fn read(document: &Document) -> Result<Vec<Instruction>, LocatedError> {
     let mut in_stage = false;
     let mut instructions = Vec::with_capacity(document.nodes.len());
     for node in &document.nodes {
-        let fail = |source| LocatedError {
-            lines: node.lines.clone(),
-            source,
-        };
-        let kind = kind(node, document.directives.escape).map_err(fail)?;
-        match kind {
+        let instruction = read_node(node, document.directives.escape)?;
+        match instruction.kind {
             Kind::From(_) => in_stage = true,
             Kind::Arg(_) => {}
-            _ if !in_stage => return Err(fail(InstructionError::NoStage)),
+            _ if !in_stage => {
+                return Err(LocatedError {
+                    lines: node.lines.clone(),
+                    source: InstructionError::NoStage,
+                });
+            }
             _ => {}
         }
-        instructions.push(Instruction {
-            kind,
-            original: node.original.clone(),
-            lines: node.lines.clone(),
-        });
+        instructions.push(instruction);
     }
     if !in_stage {
         let lines = document.nodes.last().map_or(1..=1, |node| node.lines.clone());
@@ -148,6 +145,21 @@ pub fn read(document: &Document) -> Result<Vec<Instruction>, LocatedError> {
         });
     }
     Ok(instructions)
+}
+
+/// Reads one instruction, wherever it stands.
+pub fn read_node(node: &Node, escape: char) -> Result<Instruction, LocatedError> {
+    match kind(node, escape) {
+        Ok(kind) => Ok(Instruction {
+            kind,
+            original: node.original.clone(),
+            lines: node.lines.clone(),
+        }),
+        Err(source) => Err(LocatedError {
+            lines: node.lines.clone(),
+            source,
+        }),
+    }
 }
 
 /// Reads a trigger of a base image.

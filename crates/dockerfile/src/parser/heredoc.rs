@@ -37,7 +37,7 @@ fn chomp(body: &str) -> String {
 }
 
 /// Reads `word` as the head of a heredoc; the body stays empty.
-pub(crate) fn heredoc_word(word: &str) -> Option<Heredoc> {
+pub fn heredoc_word(word: &str) -> Option<Heredoc> {
     let digits = word.len() - word.trim_start_matches(|char: char| char.is_ascii_digit()).len();
     let (descriptor, rest) = word.split_at(digits);
     let rest = rest.strip_prefix("<<")?;

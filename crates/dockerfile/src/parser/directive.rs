@@ -9,6 +9,8 @@ pub struct Directives {
     pub escape: char,
     /// `# syntax=`. Frontends named `docker/dockerfile` are what is built in; the tag is not looked at.
     pub syntax: Option<String>,
+    /// `# check=`: what linters leave out, and whether their warnings fail. Nothing is built differently for it.
+    pub check: Option<String>,
 }
 
 impl Directives {
@@ -16,6 +18,7 @@ impl Directives {
         let mut found = Directives {
             escape: '\\',
             syntax: None,
+            check: None,
         };
         let mut seen: Vec<String> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -32,8 +35,7 @@ impl Directives {
                 },
                 "syntax" if is_dockerfile_frontend(value) => found.syntax = Some(value.to_owned()),
                 "syntax" => return fail(SyntaxError::ForeignSyntax(value.to_owned())),
-                // Lint settings of other builders; nothing here depends on them.
-                "check" => {}
+                "check" => found.check = Some(value.to_owned()),
                 // Not a directive: an ordinary comment, which ends the block.
                 _ => break,
             }

@@ -12,9 +12,8 @@ mod words;
 use std::ops::RangeInclusive;
 
 pub use directive::Directives;
-pub use heredoc::Heredoc;
-pub(crate) use heredoc::heredoc_word;
-pub(crate) use words::{WordsError, json_strings, key_values, split_words, whitespace_delimited};
+pub use heredoc::{Heredoc, heredoc_word};
+pub use words::{NotStrings, WordsError, json_strings, key_values, split_words, whitespace_delimited};
 
 /// Longest Dockerfile read, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;

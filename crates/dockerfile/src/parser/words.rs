@@ -46,7 +46,7 @@ fn flag_word(text: &str, escape: char) -> (String, &str) {
 }
 
 /// Splits at blanks outside of quotes. Quotes and escapes stay in the words; expansion removes them.
-pub(crate) fn split_words(text: &str, escape: char) -> Vec<String> {
+pub fn split_words(text: &str, escape: char) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;
@@ -77,12 +77,12 @@ pub(crate) fn split_words(text: &str, escape: char) -> Vec<String> {
 }
 
 /// Splits at any run of blanks.
-pub(crate) fn whitespace_delimited(text: &str) -> Vec<String> {
+pub fn whitespace_delimited(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// `ENV` and `LABEL`: `name value` (everything after the first blank is the value) or `name=value …`.
-pub(crate) fn key_values(
+pub fn key_values(
     instruction: &'static str,
     text: &str,
     escape: char,
@@ -108,7 +108,7 @@ pub(crate) fn key_values(
 
 /// The exec form: a JSON array. `None` when the text is not JSON (the shell form), `Some(Err)` when it is an array
 /// of something else than strings.
-pub(crate) fn json_strings(text: &str) -> Option<Result<Vec<String>, NotStrings>> {
+pub fn json_strings(text: &str) -> Option<Result<Vec<String>, NotStrings>> {
     if !text.trim_start().starts_with('[') {
         return None;
     }
@@ -122,7 +122,7 @@ pub(crate) fn json_strings(text: &str) -> Option<Result<Vec<String>, NotStrings>
 
 /// A JSON array with elements that are no strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotStrings;
+pub struct NotStrings;
 
 #[cfg(test)]
 mod tests {
