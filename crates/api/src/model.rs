@@ -7,6 +7,7 @@ pub(crate) mod create;
 pub(crate) mod disk_usage;
 pub(crate) mod event;
 pub(crate) mod exec;
+pub(crate) mod files;
 pub(crate) mod host_config;
 pub(crate) mod image;
 pub(crate) mod network;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use havre_engine::registry::{Credentials, CredentialsError};
+use havre_engine::registry::{Accounts, Credentials, CredentialsError};
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -35,18 +35,19 @@ pub(crate) fn of(headers: &HeaderMap) -> Result<Credentials, ApiError> {
     }
 }
 
-/// What `X-Registry-Config` says, by registry host: base64url of `{"HOST": {"username": …}}`.
-pub(crate) fn all_of(headers: &HeaderMap) -> Result<BTreeMap<String, Credentials>, ApiError> {
+/// What `X-Registry-Config` says, by registry, perhaps with a part of its repositories: base64url of
+/// `{"HOST/NAMESPACE": {"username": …}}`.
+pub(crate) fn all_of(headers: &HeaderMap) -> Result<Accounts, ApiError> {
     let Some(value) = headers
         .get("x-registry-config")
         .and_then(|value| value.to_str().ok())
     else {
-        return Ok(BTreeMap::new());
+        return Ok(Accounts::default());
     };
     let invalid = |what: String| ApiError::bad_request(format!("invalid X-Registry-Config header: {what}"));
     let value = value.trim();
     if value.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Accounts::default());
     }
     let json = URL_SAFE
         .decode(value)
@@ -62,22 +63,33 @@ pub(crate) fn all_of(headers: &HeaderMap) -> Result<BTreeMap<String, Credentials
             let encoded = URL_SAFE.encode(entry.to_string());
             let credentials =
                 Credentials::from_header(&encoded).map_err(|_| invalid(format!("entry of {host}")))?;
-            Ok((host_of(&host), credentials))
+            Ok((name_of(&host), credentials))
         })
         .collect()
 }
 
-/// `https://index.docker.io/v1/` and the like to the name images carry.
-fn host_of(key: &str) -> String {
-    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
-    match rest.split('/').next().unwrap_or_default() {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
-        host => host.to_owned(),
+/// `https://index.docker.io/v1/` and the like to the name images carry. An address has no part of repositories.
+fn name_of(key: &str) -> String {
+    let (is_address, rest) = match key.split_once("://") {
+        Some((_, rest)) => (true, rest),
+        None => (false, key),
+    };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = match host {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    };
+    match path.trim_end_matches('/') {
+        "" | "v1" | "v2" => host.to_owned(),
+        _ if is_address => host.to_owned(),
+        path => format!("{host}/{path}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use havre_oci::Reference;
+
     use super::*;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
@@ -109,17 +121,16 @@ mod tests {
 
     #[test]
     fn all_registries() {
-        let json = r#"{"https://index.docker.io/v1/":{"username":"u","password":"p"},"localhost:5000":{}}"#;
+        let json = r#"{"https://index.docker.io/v1/":{"username":"u","password":"p"},"localhost:5000":{},"localhost:5000/team":{"username":"t","password":"p"}}"#;
         for engine in [&URL_SAFE, &STANDARD] {
             let all = all_of(&headers("x-registry-config", &engine.encode(json))).unwrap();
-            assert!(matches!(all["docker.io"], Credentials::Basic { .. }));
-            assert_eq!(all["localhost:5000"], Credentials::None);
+            let of = |name: &str| all.of(&Reference::parse(name).unwrap());
+            assert!(matches!(of("busybox"), Credentials::Basic { .. }));
+            assert_eq!(of("localhost:5000/app"), Credentials::None);
+            assert!(matches!(of("localhost:5000/team/app"), Credentials::Basic { .. }));
         }
-        assert!(
-            all_of(&headers("x-registry-config", "bnVsbA=="))
-                .unwrap()
-                .is_empty()
-        );
+        let nothing = all_of(&headers("x-registry-config", "bnVsbA=="));
+        assert_eq!(nothing.unwrap(), Accounts::default());
         let error = all_of(&headers(
             "x-registry-config",
             &URL_SAFE.encode(r#"{"h":"secret""#),

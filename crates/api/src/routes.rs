@@ -1,11 +1,13 @@
 //! Endpoints: what they are called and who answers. One file per kind of thing.
 
 mod archive;
+mod artifacts;
 mod bootstrap;
 mod build;
 mod containers;
 mod distribution;
 mod exec;
+mod files;
 mod images;
 mod logs;
 mod networks;
@@ -103,10 +105,27 @@ fn image_routes() -> Router<Engine> {
         .route("/build/prune", post(build::prune))
         .route(
             "/havre/manifests/{*name}",
-            get(distribution::manifest).put(distribution::push),
+            get(distribution::manifest)
+                .put(distribution::push)
+                .post(artifacts::push_manifest),
         )
+        .route(
+            "/havre/blobs/{*name}",
+            get(artifacts::get).head(artifacts::has).put(artifacts::put),
+        )
+        .route("/havre/tags/{*name}", get(distribution::tags))
+        .route("/havre/referrers/{*name}", get(distribution::referrers))
+        .route("/havre/pull/{*name}", get(distribution::pull_plan))
+        .route("/havre/copy", post(distribution::copy))
+        .route("/havre/outdated", get(distribution::outdated))
         .route("/havre/images/bootstrap", post(bootstrap::bootstrap))
         .route("/havre/images/remove", post(images::remove_several))
+        .route("/havre/images/join", post(images::join))
+        .route("/havre/images/get", get(transfer::save))
+        .route("/havre/images/log", get(images::log))
+        .route("/havre/images/squash", post(images::squash))
+        .route("/havre/images/restore", post(images::restore))
+        .route("/havre/images/{*rest}", get(files::dispatch))
 }
 
 fn system_routes() -> Router<Engine> {
@@ -117,6 +136,7 @@ fn system_routes() -> Router<Engine> {
         .route("/events", get(system::events))
         .route("/system/df", get(system::disk_usage))
         .route("/auth", post(system::auth))
+        .route("/havre/builder", get(system::builder))
         .route("/havre/plan", post(undo::plan))
         .route("/havre/plan/apply", post(undo::apply))
         .route(

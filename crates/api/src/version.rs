@@ -15,8 +15,8 @@ pub struct ApiVersion {
     pub minor: u32,
 }
 
-/// The oldest version served.
-pub const MIN: ApiVersion = ApiVersion::new(24);
+/// The oldest version served: what Debian's skopeo speaks.
+pub const MIN: ApiVersion = ApiVersion::new(22);
 /// The newest version served, and what requests without a version get.
 pub const MAX: ApiVersion = ApiVersion::new(53);
 
@@ -86,7 +86,7 @@ mod tests {
             split("/v1.44/containers/json").unwrap(),
             (ApiVersion::new(44), "/containers/json")
         );
-        assert_eq!(split("/v1.24").unwrap(), (MIN, "/"));
+        assert_eq!(split("/v1.22").unwrap(), (MIN, "/"));
         assert_eq!(split("/version").unwrap(), (MAX, "/version"));
         assert_eq!(split("/volumes/v1.2").unwrap(), (MAX, "/volumes/v1.2"));
         assert_eq!(split("/vx.y/info").unwrap(), (MAX, "/vx.y/info"));
@@ -100,7 +100,7 @@ mod tests {
         );
         assert_eq!(
             split("/v1.12/info").unwrap_err().to_string(),
-            "client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer \
+            "client version 1.12 is too old. Minimum supported API version is 1.22, please upgrade your client to a newer \
              version"
         );
         assert!(split("/v2.0/info").is_err());

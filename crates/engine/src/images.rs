@@ -5,10 +5,11 @@ mod upkeep;
 pub use self::upkeep::Mended;
 
 use havre_image::{
-    Archive, BootstrapRequest, ImageService, ImageUse, ImportOptions, Keep, Loaded, Progress, PruneOptions,
-    Pruned, PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,
+    Archive, BootstrapRequest, ImageService, ImageUse, ImportOptions, Keep, ListOptions, Loaded, Planned,
+    Progress, PruneOptions, Pruned, PullOptions, Pulled, PushOptions, Pushed, RemoveOptions, Removed,
+    Restored, SaveOptions, SquashFrom, Squashed, Summary,
 };
-use havre_oci::{Digest, Reference};
+use havre_oci::{Digest, Platform, Reference};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,13 @@ impl Images {
     /// `list`, `inspect`, `history`, `resolve`, `bootstrap`, and the registry client for `login` and `search`.
     pub fn service(&self) -> &ImageService {
         &self.service
+    }
+
+    /// Images, newest first.
+    pub async fn list(&self, options: &ListOptions) -> Result<Vec<Summary>> {
+        let containers = self.containers.clone();
+        let in_use = move || containers.image_uses();
+        Ok(self.service.list(options, in_use).await?)
     }
 
     /// Pulls one tag, digest, or every tag.
@@ -70,6 +78,32 @@ impl Images {
         Ok(id)
     }
 
+    /// Makes an image whose layers are one, or those above a base.
+    pub async fn squash(&self, name: &str, from: SquashFrom, tags: Vec<Reference>) -> Result<Squashed> {
+        let squashed = self.service.squash(name, from, tags.clone()).await?;
+        for tag in &tags {
+            let name = tag.clone().with_default_tag().familiar();
+            self.publish("tag", squashed.id.to_string(), &name);
+        }
+        Ok(squashed)
+    }
+
+    /// Lets names stand for images of different platforms.
+    pub async fn join(&self, names: &[Reference], images: &[String]) -> Result<Digest> {
+        let id = self.service.join(names, images).await?;
+        for name in names {
+            self.publish("tag", id.to_string(), &name.clone().with_default_tag().familiar());
+        }
+        Ok(id)
+    }
+
+    /// Puts a tag back to what it stood for before.
+    pub async fn restore(&self, entry: &str) -> Result<Restored> {
+        let restored = self.service.restore(entry).await?;
+        self.publish("tag", restored.image.to_string(), &restored.reference.familiar());
+        Ok(restored)
+    }
+
     /// `rmi`, refusing what containers use: for each name what went, or why it stays.
     pub async fn remove(
         &self,
@@ -98,17 +132,20 @@ impl Images {
     /// Removes the images of a plan, those that are as they were planned: of each what went and the bytes that came back.
     pub(crate) async fn remove_planned(
         &self,
-        planned: &[(Digest, Vec<String>)],
+        planned: &[Planned],
+        how: (&'static str, bool),
         keep: Option<Keep>,
     ) -> Result<Vec<Result<(Vec<Removed>, u64)>>> {
         let in_use = self.in_use();
-        let outcomes = self.service.remove_planned(planned, &in_use, keep).await?;
+        let outcomes = self.service.remove_planned(planned, how, &in_use, keep).await?;
         let mut reclaimed = 0;
         for (removed, freed) in outcomes.iter().flatten() {
             self.publish_removed(removed);
             reclaimed += freed;
         }
-        self.publish_prune(reclaimed);
+        if how.0 == "prune" {
+            self.publish_prune(reclaimed);
+        }
         let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Into::into));
         Ok(outcomes.collect())
     }
@@ -119,11 +156,16 @@ impl Images {
     }
 
     /// Loads an archive.
-    pub async fn load<R>(&self, reader: R, progress: &dyn Progress) -> Result<Vec<Loaded>>
+    pub async fn load<R>(
+        &self,
+        reader: R,
+        platforms: Vec<Platform>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>>
     where
         R: AsyncRead + Send + Unpin + 'static,
     {
-        let loaded = self.service.load(reader, progress).await?;
+        let loaded = self.service.load(reader, platforms, progress).await?;
         for one in &loaded {
             let name = one
                 .reference
@@ -135,20 +177,20 @@ impl Images {
     }
 
     /// The archive of the named images, as a stream.
-    pub async fn save(&self, names: &[String]) -> Result<ByteStream> {
-        Ok(Box::pin(self.archive(names).await?.into_stream()))
+    pub async fn save(&self, names: &[String], options: &SaveOptions) -> Result<ByteStream> {
+        Ok(Box::pin(self.archive(names, options).await?.into_stream()))
     }
 
     /// Writes the archive of the named images to a file. Dropping the future stops the work.
-    pub async fn save_to(&self, names: &[String], file: std::fs::File) -> Result<()> {
-        let archive = self.archive(names).await?;
+    pub async fn save_to(&self, names: &[String], options: &SaveOptions, file: std::fs::File) -> Result<()> {
+        let archive = self.archive(names, options).await?;
         let cancel = CancellationToken::new();
         let _ended = cancel.clone().drop_guard();
         blocking(move || Ok(archive.write_to_file(file, cancel)?)).await
     }
 
-    async fn archive(&self, names: &[String]) -> Result<Archive> {
-        let archive = self.service.save(names).await?;
+    async fn archive(&self, names: &[String], options: &SaveOptions) -> Result<Archive> {
+        let archive = self.service.save(names, options).await?;
         for name in names {
             if let Ok(image) = self.service.resolve(name).await {
                 self.publish("save", image.id.to_string(), name);

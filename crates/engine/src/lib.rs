@@ -14,6 +14,7 @@
 //! ```
 
 mod builds;
+mod byte_stream;
 mod config;
 mod containers;
 pub mod duration;
@@ -24,6 +25,7 @@ mod filters;
 mod images;
 mod networks;
 mod plan;
+mod platforms;
 mod remap;
 mod runtimes;
 mod system;
@@ -31,6 +33,7 @@ mod undo;
 mod volumes;
 
 pub use builds::{Builds, CachePruned};
+pub use byte_stream::{ByteStream, Pieces, produced};
 pub use config::*;
 pub use containers::*;
 pub use engine::{Ending, Engine, EngineOptions};
@@ -46,10 +49,6 @@ pub use runtimes::RuntimeSettings;
 pub use system::*;
 pub use undo::*;
 pub use volumes::*;
-
-/// A stream of bytes such as a tar archive.
-pub type ByteStream =
-    std::pin::Pin<Box<dyn futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Send>>;
 
 /// What every service returns.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use havre_image::{Keep, PruneOptions, PruneRequest, RemoveOptions as ImageRemoval, Removed, RemovedImage};
-use havre_oci::Digest;
+use havre_image::{
+    Keep, Planned, PruneOptions, PruneRequest, RemoveOptions as ImageRemoval, Removed, RemovedImage,
+};
+use havre_oci::{Digest, Platform};
 use havre_store::Store;
 
 use crate::error::blocking;
@@ -31,11 +33,14 @@ pub enum PlanRequest {
         names: Vec<String>,
         force: bool,
     },
-    /// `rmi`
+    /// `rmi`: names, or filters
     Images {
         names: Vec<String>,
+        filters: Filters,
         force: bool,
         no_prune: bool,
+        /// Just the images for these, if there are some.
+        platforms: Vec<Platform>,
     },
     ContainerPrune(Filters),
     /// All images no container uses, or dangling ones only.
@@ -115,6 +120,15 @@ impl Applied {
     }
 }
 
+/// How a plan is carried out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Apply<'a> {
+    /// What the user called: `image prune`.
+    pub command: &'a str,
+    /// Stopped containers do not keep an image.
+    pub force: bool,
+}
+
 /// One thing of a plan, as it comes back to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanItem {
@@ -129,13 +143,17 @@ fn digest(id: &str) -> Result<Digest> {
         .map_err(|error| EngineError::invalid(format!("invalid id {id:?} in a plan: {error}")))
 }
 
-fn prune_options(filters: &Filters, all: bool) -> PruneOptions {
+fn image_filters(filters: &Filters) -> havre_image::Filters {
     let values = filters
         .iter()
         .map(|(key, values)| (key.to_owned(), values.iter().cloned().collect()));
+    havre_image::Filters::new(values.collect())
+}
+
+fn prune_options(filters: &Filters, all: bool) -> PruneOptions {
     PruneOptions {
         all,
-        filters: havre_image::Filters::new(values.collect()),
+        filters: image_filters(filters),
     }
 }
 
@@ -192,11 +210,18 @@ impl Plans {
             }
             PlanRequest::Images {
                 names,
+                filters,
                 force,
                 no_prune,
+                platforms,
             } => {
-                let options = ImageRemoval { force, no_prune };
-                self.add_named_images(&mut plan, &names, options).await?;
+                let options = ImageRemoval {
+                    force,
+                    platforms,
+                    no_prune,
+                };
+                self.add_removable_images(&mut plan, &names, &filters, options)
+                    .await?;
             }
             PlanRequest::ContainerPrune(filters) => self.add_containers(&mut plan, filters).await?,
             PlanRequest::ImagePrune { filters, all } => {
@@ -237,7 +262,7 @@ impl Plans {
 
     /// Removes exactly these things, as far as nothing has begun to use them since they were planned. Images go together, and so
     /// does the build cache.
-    pub async fn apply(&self, items: &[PlanItem], keep: Option<Keep>) -> Result<Applied> {
+    pub async fn apply(&self, items: &[PlanItem], how: Apply<'_>, keep: Option<Keep>) -> Result<Applied> {
         let mut applied = Applied::default();
         let operation = keep.as_ref().map(|keep| &keep.operation);
         let of = |wanted: &'static str| items.iter().filter(move |item| item.kind == wanted);
@@ -260,7 +285,7 @@ impl Plans {
                     (0, Err(reason))
                 }
                 "network" => (0, self.networks.remove(id, operation.cloned()).await),
-                "image" | "compressed layer" | "build cache" => continue,
+                "image" | "image name" | "compressed layer" | "build cache" => continue,
                 kind => {
                     return Err(EngineError::invalid(format!(
                         "invalid kind {kind:?} in a plan: it is nothing that a prune removes"
@@ -270,17 +295,27 @@ impl Plans {
             applied.note(kind, id, removed.map(|()| size));
         }
         let mut planned = Vec::new();
-        for item in of("image") {
-            planned.push((digest(&item.id)?, item.references.clone()));
+        for item in of("image").chain(of("image name")) {
+            planned.push(Planned {
+                image: digest(&item.id)?,
+                names: item.references.clone(),
+                deleted: item.kind == "image",
+            });
         }
         if !planned.is_empty() {
-            let outcomes = self.images.remove_planned(&planned, keep.clone()).await?;
-            for ((id, _), outcome) in planned.iter().zip(outcomes) {
+            let command = match how.command {
+                "image rm" => "rmi",
+                _ => "prune",
+            };
+            let how = (command, how.force);
+            let outcomes = self.images.remove_planned(&planned, how, keep.clone()).await?;
+            for (planned, outcome) in planned.iter().zip(outcomes) {
                 let size = outcome.map(|(removed, size)| {
                     applied.images.extend(removed);
                     size
                 });
-                applied.note("image", id.as_str(), size);
+                let kind = if planned.deleted { "image" } else { "image name" };
+                applied.note(kind, planned.image.as_str(), size);
             }
         }
         for item in of("compressed layer") {
@@ -381,9 +416,27 @@ impl Plans {
     }
 
     /// What `rmi` takes.
-    async fn add_named_images(&self, plan: &mut Plan, names: &[String], options: ImageRemoval) -> Result<()> {
+    async fn add_removable_images(
+        &self,
+        plan: &mut Plan,
+        names: &[String],
+        filters: &Filters,
+        options: ImageRemoval,
+    ) -> Result<()> {
         let uses = self.containers.image_uses();
-        let removed = self.images.service().plan_removal(names, options, &uses).await?;
+        let images = self.images.service();
+        let removed = match (names, filters.is_empty()) {
+            (_, true) => images.plan_removal(names, options, &uses).await?,
+            ([], false) => {
+                let filters = image_filters(filters);
+                images.plan_filtered_removal(&filters, options, &uses).await?
+            }
+            _ => {
+                return Err(EngineError::invalid(
+                    "images are removed by names or by filters, not by both",
+                ));
+            }
+        };
         for image in removed {
             let user = uses.iter().find(|user| user.image == image.image);
             let reason = match (image.deleted, user) {
@@ -458,6 +511,10 @@ impl Plans {
 
 impl Plan {
     fn add_image(&mut self, image: RemovedImage, reason: String) {
+        let reason = match image.why.is_empty() {
+            true => reason,
+            false => format!("{}; {reason}", image.why),
+        };
         let name = match image.names.is_empty() {
             true => "<none>".to_owned(),
             false => image.names.join(", "),

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
-use havre_oci::Digest;
+use havre_oci::{Digest, Platform};
 use havre_store::{Form, Store, Verify};
 use jiff::Timestamp;
 
 use crate::error::blocking;
 use crate::{
     ConfigFile, ContainerSummary, Containers, Events, ExternalRuntime, ListOptions, Result, Undo,
-    VolumeUsage, Volumes,
+    VolumeUsage, Volumes, platforms,
 };
 
 /// `version`
@@ -158,6 +158,11 @@ impl System {
 
     pub fn version(&self) -> VersionInfo {
         version()
+    }
+
+    /// The platforms whose programs run here, the host's first.
+    pub async fn platforms(&self) -> Result<Vec<Platform>> {
+        blocking(|| Ok(platforms::platforms())).await
     }
 
     /// Sizes of layers, containers, volumes and build cache. Volumes are walked; the rest is known.

@@ -404,14 +404,10 @@ impl Inner {
     /// The name of an image that another has by now.
     fn tag_taken(&self, item: &RemovedItem) -> Result<Option<String>> {
         let name = item.name.as_deref().unwrap_or(&item.id);
-        let holder = self
-            .store
-            .meta()
-            .reference(&item.id)?
-            .map(|reference| reference.image);
-        let other = holder.filter(|holder| havre_store::image_of(item).as_ref() != Some(holder));
+        let holder = self.store.meta().reference(&item.id)?;
+        let other = holder.filter(|holder| havre_store::is_taken(item, holder));
         Ok(other.map(|other| {
-            let other = other.short();
+            let other = other.image.short().to_owned();
             format!(
                 "tag {name}: image {other} is called so: remove that tag, or tag that image otherwise, first"
             )

@@ -176,6 +176,16 @@ impl LogReader {
             if let Some(end) = self.query.end.filter(|end| opened.identity == Some(end.identity)) {
                 length = length.min(end.offset);
             }
+            // What is written from now on would be lines too many.
+            if let Some(identity) = opened.identity
+                && !self.query.follow
+                && self.query.end.is_none()
+            {
+                self.query.end = Some(LogPosition {
+                    identity,
+                    offset: length,
+                });
+            }
             let start = self.query.format.start_of_last(file, length, &mut wanted)?;
             file.seek(SeekFrom::Start(start.unwrap_or(0)))?;
             self.next.push_front(opened.into());
@@ -440,6 +450,24 @@ mod tests {
         )
         .unwrap();
         assert_eq!(read(&path, BOTH), ["line 1"]);
+    }
+
+    #[test]
+    fn lines_that_come_while_the_last_are_read_are_not_among_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        fs::write(&path, entries(0..10)).unwrap();
+        let query = LogQuery {
+            tail: Some(2),
+            ..BOTH
+        };
+        let reader = LogReader::open(&path, query, Box::new(|| true)).unwrap();
+        let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        log.write_all(entries(10..12).as_bytes()).unwrap();
+        let lines: Vec<_> = reader
+            .map(|entry| String::from_utf8(entry.unwrap().line).unwrap())
+            .collect();
+        assert_eq!(lines, ["line 8\n", "line 9\n"]);
     }
 
     #[test]

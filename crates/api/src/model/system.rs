@@ -226,3 +226,13 @@ impl From<VersionInfo> for VersionView {
         }
     }
 }
+
+/// `GET /havre/builder`
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct BuilderView {
+    /// Of the engine.
+    pub(crate) version: String,
+    /// Whose programs run there, the engine's own first.
+    pub(crate) platforms: Vec<havre_oci::Platform>,
+}

@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::query::Query;
 use crate::{body, file_mode};
 
-const STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
+pub(super) const STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,7 +26,7 @@ struct StatView {
     link_target: String,
 }
 
-fn stat_header(stat: PathStat) -> Result<HeaderValue, ApiError> {
+pub(super) fn stat_header(stat: PathStat) -> Result<HeaderValue, ApiError> {
     let view = StatView {
         name: stat.name,
         size: stat.size,

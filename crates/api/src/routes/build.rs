@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::io::SyncIoBridge;
 
+use super::images::platform;
 use super::images::reference;
-use super::transfer::platform;
 use crate::body;
 use crate::error::ApiError;
 use crate::json::Json;
@@ -97,6 +97,7 @@ fn parameters(query: &Query, headers: &http::HeaderMap) -> Result<Parameters, Ap
         .collect();
     let credentials = registry_auth::all_of(headers)?;
     let (no_cache, pull) = (query.flag("nocache"), query.flag("pull"));
+    let squash = query.flag("squash");
     Ok(Parameters {
         quiet: query.flag("q"),
         fill: Box::new(move |request| {
@@ -105,6 +106,7 @@ fn parameters(query: &Query, headers: &http::HeaderMap) -> Result<Parameters, Ap
             request.build_args = build_args;
             request.target = target;
             request.no_cache = no_cache;
+            request.squash = squash;
             request.cache_from = cache_from;
             request.pull = pull;
             request.labels = labels;
@@ -128,9 +130,6 @@ fn refuse_unsupported(query: &Query) -> Result<(), ApiError> {
         return Err(ApiError::not_implemented(
             "building from a URL is not supported: fetch it and build from the directory or send it as a tar",
         ));
-    }
-    if query.flag("squash") {
-        return Err(ApiError::not_implemented("squashing layers is not supported"));
     }
     let isolation = query.text("isolation");
     if !matches!(isolation, "" | "default") {

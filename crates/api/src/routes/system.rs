@@ -19,7 +19,7 @@ use crate::error::ApiError;
 use crate::json::Json;
 use crate::model::disk_usage::{DiskUsageView, Kinds};
 use crate::model::event::EventView;
-use crate::model::system::{self, VersionView};
+use crate::model::system::{self, BuilderView, VersionView};
 use crate::query::Query;
 use crate::server::Peer;
 use crate::time;
@@ -49,6 +49,15 @@ pub(super) async fn ping(method: Method, peer: Option<Extension<Peer>>) -> Respo
 
 pub(super) async fn version(State(engine): State<Engine>) -> Json<VersionView> {
     Json(engine.system().version().into())
+}
+
+/// What a client that chooses among engines to build on needs to know.
+pub(super) async fn builder(State(engine): State<Engine>) -> Result<Json<BuilderView>, ApiError> {
+    let system = engine.system();
+    Ok(Json(BuilderView {
+        version: system.version().version,
+        platforms: system.platforms().await?,
+    }))
 }
 
 pub(super) async fn info(State(engine): State<Engine>) -> Result<Json<SystemInfo>, ApiError> {
@@ -92,7 +101,7 @@ pub(super) async fn disk_usage(
             shared_size: true,
             ..ListOptions::default()
         };
-        engine.images().service().list(&options).await?
+        engine.images().list(&options).await?
     } else {
         Vec::new()
     };

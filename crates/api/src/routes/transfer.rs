@@ -6,15 +6,17 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use havre_engine::Engine;
-use havre_engine::image::{ImportOptions, Progress, ProgressEvent, PullOptions, PushOptions, Silent};
-use havre_oci::Platform;
+use havre_engine::image::{
+    ImportOptions, Packing, Progress, ProgressEvent, PullOptions, PushOptions, SaveOptions, Silent,
+};
+use havre_oci::{Compression, Platform};
 use havre_sys::handed::{BadHanded, Handed};
 use http::HeaderMap;
 use http::HeaderName;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
-use super::images::reference;
+use super::images::{one_platform, platform, reference};
 use crate::error::ApiError;
 use crate::message::{self, Message};
 use crate::query::Query;
@@ -39,11 +41,6 @@ pub(super) async fn create(
             "one of the parameters fromImage and fromSrc is needed",
         )),
     }
-}
-
-pub(super) fn platform(query: &Query) -> Result<Option<Platform>, ApiError> {
-    let parse = |text| Platform::parse(text).map_err(|error| ApiError::bad_request(error.to_string()));
-    query.given("platform").map(parse).transpose()
 }
 
 async fn pull(engine: Engine, query: &Query, headers: &HeaderMap) -> Result<Response, ApiError> {
@@ -122,16 +119,9 @@ pub(super) async fn push(
             .with_tag(tag)
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
     }
-    // Docker's client sends the platform as JSON.
-    let platform = match query.given("platform") {
-        Some(text) if text.trim_start().starts_with('{') => {
-            Some(query.json::<Platform>("platform")?.normalized())
-        }
-        _ => platform(query)?,
-    };
     let options = PushOptions {
         all_tags: reference.is_name_only(),
-        platform,
+        platform: platform(query)?,
         credentials: registry_auth::of(headers)?,
     };
     Ok(message::respond(|lines| async move {
@@ -147,12 +137,17 @@ pub(super) async fn push(
 /// `quiet` asks for no progress; the result is said anyway.
 pub(super) async fn load(State(engine): State<Engine>, query: Query, request: Request) -> Response {
     let quiet = query.flag_or("quiet", true);
+    let platforms: Result<Vec<Platform>, ApiError> = query.all("platform").map(one_platform).collect();
+    let platforms = match platforms {
+        Ok(platforms) => platforms,
+        Err(error) => return error.into_response(),
+    };
     let reader = body::reader(request.into_body());
     message::respond(|lines| async move {
         let loaded = if quiet {
-            engine.images().load(reader, &Silent).await?
+            engine.images().load(reader, platforms, &Silent).await?
         } else {
-            engine.images().load(reader, &lines).await?
+            engine.images().load(reader, platforms, &lines).await?
         };
         for image in loaded {
             lines.send(&Message::stream(format!("{}\n", image.line())));
@@ -175,7 +170,27 @@ pub(super) async fn save(
     if names.is_empty() {
         return Err(ApiError::bad_request("parameter names is missing"));
     }
-    archive(&engine, &names, handed(&request)?).await
+    archive(&engine, &names, &save_options(&query)?, handed(&request)?).await
+}
+
+/// Beside Docker's parameter `platform`, of Havre's own: `since` names images whose layers are left out, `compress` the format of
+/// the archive as a whole, `gzip` or `zstd`.
+pub(super) fn save_options(query: &Query) -> Result<SaveOptions, ApiError> {
+    let packing = match query.given("compress") {
+        None => None,
+        Some("gzip") => Some(Packing::of(Compression::Gzip)),
+        Some("zstd") => Some(Packing::of(Compression::Zstd)),
+        Some(other) => {
+            return Err(ApiError::bad_request(format!(
+                "invalid compression {other:?}: use gzip or zstd"
+            )));
+        }
+    };
+    Ok(SaveOptions {
+        platform: platform(query)?,
+        since: query.all("since").map(str::to_owned).collect(),
+        packing,
+    })
 }
 
 /// The archive of the named images: as the answer, or in the file that a client on this machine hands over, which the answer's
@@ -183,13 +198,14 @@ pub(super) async fn save(
 pub(super) async fn archive(
     engine: &Engine,
     names: &[String],
+    options: &SaveOptions,
     handed: Option<File>,
 ) -> Result<Response, ApiError> {
     if let Some(file) = handed {
-        engine.images().save_to(names, file).await?;
+        engine.images().save_to(names, options, file).await?;
         return Ok([(OUTPUT, "written")].into_response());
     }
-    let archive = engine.images().save(names).await?;
+    let archive = engine.images().save(names, options).await?;
     Ok(([(CONTENT_TYPE, "application/x-tar")], Body::from_stream(archive)).into_response())
 }
 

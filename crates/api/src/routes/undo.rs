@@ -3,7 +3,8 @@
 use axum::extract::State;
 use havre_engine::image::Keep;
 use havre_engine::store::Operation;
-use havre_engine::{Applied, Engine, Filters, Plan, PlanItem, PlanRequest, Undoable};
+use havre_engine::{Applied, Apply, Engine, Filters, Plan, PlanItem, PlanRequest, Undoable};
+use havre_oci::Platform;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,7 @@ pub(super) struct PlanBody {
     all: bool,
     no_prune: bool,
     keep_storage: u64,
+    platforms: Vec<Platform>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +115,7 @@ pub(super) async fn plan(
         all,
         no_prune,
         keep_storage,
+        platforms,
     } = body;
     let request = match command.as_str() {
         "container rm" => PlanRequest::Containers {
@@ -123,8 +126,10 @@ pub(super) async fn plan(
         "volume rm" => PlanRequest::Volumes { names, force },
         "image rm" => PlanRequest::Images {
             names,
+            filters: filters()?,
             force,
             no_prune,
+            platforms: platforms.into_iter().map(Platform::normalized).collect(),
         },
         "image prune" => PlanRequest::ImagePrune {
             filters: filters()?,
@@ -176,6 +181,7 @@ pub(super) async fn plan(
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct ApplyBody {
     command: String,
+    force: bool,
     items: Vec<Item>,
 }
 
@@ -210,6 +216,10 @@ pub(super) async fn apply(
 ) -> Result<Json<AppliedView>, ApiError> {
     let body = body.required()?;
     let keep = keep(&engine, &headers, &body.command)?;
+    let how = Apply {
+        command: &body.command,
+        force: body.force,
+    };
     let items = body.items.into_iter().map(|item| PlanItem {
         kind: item.kind,
         id: item.id,
@@ -220,7 +230,10 @@ pub(super) async fn apply(
         skipped,
         images,
         reclaimed,
-    } = engine.plans().apply(&items.collect::<Vec<_>>(), keep).await?;
+    } = engine
+        .plans()
+        .apply(&items.collect::<Vec<_>>(), how, keep)
+        .await?;
     let item = |kind, id, reason| Item {
         kind,
         id,

@@ -4,18 +4,17 @@
 //! sees them. One that is stopped is mounted for the time of the copy, with its volumes and binds. Either way paths are
 //! resolved beneath that root by the kernel.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use havre_oci::compression;
 use havre_sys::mount;
 use havre_sys::rooted::{Mode, OFlags, Root};
 use havre_sys::userns::{IdMap, as_root_of};
 use jiff::Timestamp;
 use rustix::fs::{FileType, Stat};
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::mounts::clean;
@@ -23,13 +22,10 @@ use super::sources::Source;
 use super::table::Container;
 use super::tree::{self, Ownership, UnpackOptions};
 use super::{ArchivePut, Containers, Inner, MountKind, PathStat};
+use crate::byte_stream::produced;
 use crate::error::blocking;
 use crate::remap::map_of;
 use crate::{ByteStream, EngineError, ErrorKind, Result};
-
-/// Pieces of an archive made ahead of a slow client, each of up to [`PIECE`] bytes.
-const AHEAD: usize = 8;
-const PIECE: usize = 128 << 10;
 
 impl Containers {
     /// What a path is; a symbolic link itself, unless the path ends in a slash.
@@ -55,7 +51,7 @@ impl Containers {
             let located = Located::find(&view.root, &path, &name)?;
             let stat = located.stat(&view.root)?;
             let entries = located.entry_name();
-            let stream = archive_stream(move |writer| {
+            let stream = produced(move |writer| {
                 // The whole view, not only its root: the mounts must last as long.
                 let view = view;
                 tree::pack(&view.root, &located.resolved, &entries, view.ids.as_ref(), writer).map(drop)
@@ -379,46 +375,9 @@ impl Located {
     }
 }
 
-/// An archive written on a thread of its own, as a stream. A client that leaves ends the work.
-pub(super) fn archive_stream(
-    write: impl FnOnce(io::BufWriter<Pieces>) -> Result<()> + Send + 'static,
-) -> Result<ByteStream> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let failed = sender.clone();
-    std::thread::Builder::new()
-        .name("archive".to_owned())
-        .spawn(move || {
-            let writer = io::BufWriter::with_capacity(PIECE, Pieces(sender));
-            if let Err(error) = write(writer) {
-                // Nobody listens if it was the client who left.
-                let _ = failed.blocking_send(Err(io::Error::other(error)));
-            }
-        })?;
-    Ok(Box::pin(futures_util::stream::unfold(
-        receiver,
-        |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) },
-    )))
-}
-
-/// The blocking end of a stream.
-pub(super) struct Pieces(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client left");
-        self.0
-            .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
-            .map_err(gone)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     use fs_err as fs;
@@ -496,7 +455,7 @@ mod tests {
         use futures_util::TryStreamExt;
         let (_directory, root) = sample();
         let stream =
-            archive_stream(move |writer| tree::pack(&root, Path::new("var"), b"var", None, writer).map(drop))
+            produced(move |writer| tree::pack(&root, Path::new("var"), b"var", None, writer).map(drop))
                 .unwrap();
         let bytes: Vec<u8> = stream
             .try_fold(Vec::new(), |mut all, piece| async move {
@@ -508,14 +467,14 @@ mod tests {
         assert_eq!(bytes.len() % 512, 0);
         assert!(bytes.windows(17).any(|window| window == b"var/lib/app/data\0"));
         let (sender, receiver) = std::sync::mpsc::channel();
-        let endless = archive_stream(move |mut writer| {
+        let endless = produced(move |mut writer| {
             let end = loop {
-                if let Err(error) = writer.write_all(&[0; PIECE]) {
+                if let Err(error) = writer.write_all(&[0; 128 << 10]) {
                     break error;
                 }
             };
             let _ = sender.send(end.kind());
-            Err(end.into())
+            Err(EngineError::from(end))
         })
         .unwrap();
         drop(endless);

@@ -72,28 +72,21 @@ impl Containers {
                 "config.Image cannot be empty: name the image of the container",
             ));
         }
-        let image = self.0.images.resolve(name).await.map_err(|error| match error {
+        let parse =
+            |text: &String| Platform::parse(text).map_err(|error| EngineError::invalid(error.to_string()));
+        let wanted = request.platform.as_ref().map(parse).transpose()?;
+        let resolving = self.0.images.resolve_on(name, wanted.as_ref());
+        let image = resolving.await.map_err(|error| match error {
             ImageError::NotFound(_) => EngineError::not_found(format!("No such image: {}", familiar(name))),
             error => error.into(),
         })?;
-        match &request.platform {
-            Some(platform) => {
-                let wanted = Platform::parse(platform).map_err(|error| EngineError::invalid(error.to_string()))?;
-                if !wanted.matches(&image.platform) {
-                    return Err(EngineError::not_found(format!(
-                        "image with reference {name} was found but its platform ({}) does not match the specified platform \
-                         ({wanted})",
-                        image.platform
-                    )));
-                }
-            }
-            None if !Platform::host().matches(&image.platform) => warnings.push(format!(
+        if wanted.is_none() && !Platform::host().matches(&image.platform) {
+            warnings.push(format!(
                 "The requested image's platform ({}) does not match the detected host platform ({}) and no specific platform \
                  was requested",
                 image.platform,
                 Platform::host()
-            )),
-            None => {}
+            ));
         }
         let config = self.0.images.config(&image.id).await?;
         Ok((image, config))

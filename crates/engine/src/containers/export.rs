@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::archive::{View, archive_stream};
+use super::archive::View;
 use super::{Change, ChangeKind, Containers, mountpoints, tree};
+use crate::byte_stream::produced;
 use crate::error::blocking;
 use crate::{ByteStream, Result};
 
@@ -15,7 +16,7 @@ impl Containers {
         let (inner, exported) = (self.0.clone(), container.clone());
         let stream = blocking(move || {
             let view = View::bare(&inner, &exported, op)?;
-            archive_stream(move |writer| {
+            produced(move |writer| {
                 // The whole view, not only its root: the mount must last as long.
                 let view = view;
                 tree::pack(&view.root, Path::new(""), b"", view.ids.as_ref(), writer).map(drop)

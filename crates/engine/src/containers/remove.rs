@@ -326,5 +326,8 @@ fn gone(inner: &Arc<Inner>, container: &Arc<Container>) {
         ],
         None,
     );
+    // Until now it was in use. The image may be gone, by force.
+    let image = container.read().image.clone();
+    let _ = inner.store.meta().touch_image(&image);
     exit::clean_up(inner, id);
 }

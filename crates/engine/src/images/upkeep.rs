@@ -1,6 +1,6 @@
 //! Checks, repairs and conversions of what images are made of, with the names of the containers that use it.
 
-use havre_image::{Credential, Migrated, Object, Outcome, Progress, Repaired, Report, Users};
+use havre_image::{Accounts, Migrated, Object, Outcome, Progress, Repaired, Report, Users};
 use havre_oci::Digest;
 use havre_store::LayerForm;
 
@@ -29,7 +29,7 @@ impl Images {
     pub async fn repair(
         &self,
         damaged: &[(Object, Digest)],
-        credentials: &Credential,
+        credentials: &Accounts,
         progress: &dyn Progress,
     ) -> Result<Vec<Mended>> {
         let repaired = self.service.repair(damaged, credentials, progress).await?;
