@@ -2,14 +2,19 @@
 //!
 //! A declaration is a clap argument struct plus its [`Shape`]: the words Docker uses about the command.
 
+pub(crate) mod artifact;
 pub(crate) mod builder;
+pub(crate) mod buildx;
 pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod daemon;
+pub(crate) mod explore;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod limits;
+pub(crate) mod lint;
+pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod manifest;
@@ -31,6 +36,8 @@ pub(crate) enum Operands {
     Exactly(usize),
     /// So many or more.
     AtLeast(usize),
+    /// So many or more, or none with a flag.
+    AtLeastUnless(usize, &'static str),
     /// Up to so many.
     AtMost(usize),
     /// From the first to the second number.

@@ -37,10 +37,22 @@ pub(crate) struct Group {
 }
 
 /// Groups in the order of the help text.
-pub(crate) const GROUPS: [Group; 8] = [
+pub(crate) const GROUPS: [Group; 11] = [
+    Group {
+        name: "artifact",
+        about: "Manage files in registries, and what refers to images (OCI artifacts)",
+    },
     Group {
         name: "builder",
         about: "Manage builds",
+    },
+    Group {
+        name: "buildx",
+        about: "Manage builders, and build with them",
+    },
+    Group {
+        name: "buildx imagetools",
+        about: "Commands to work on images in registry",
     },
     Group {
         name: "container",
@@ -83,8 +95,7 @@ const HIDDEN: &str = "dial-stdio";
 const CLUSTER: &str = "this engine runs containers on one machine, not clusters";
 
 /// Commands of Docker that do not exist here, and why.
-const ABSENT: [(&str, &str); 14] = [
-    ("buildx", "builds are made by 'build'"),
+const ABSENT: [(&str, &str); 13] = [
     ("checkpoint", "processes cannot be saved and restored"),
     (
         "compose",
@@ -148,6 +159,7 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["create", "container create"] => args::container::create::Create, commands::container::create::create;
     ["diff", "container diff"] => args::container::diff::Diff, commands::container::diff::diff;
     ["events", "system events"] => args::system::events::Events, commands::system::events::events;
+    ["explore", "dive"] => args::explore::Explore, commands::explore::explore;
     ["export", "container export"] => args::container::export::Export, commands::container::export::export;
     ["history", "image history"] => args::image::history::History, commands::image::history::history;
     ["import", "image import"] => args::image::import::Import, commands::image::import::import;
@@ -172,6 +184,17 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["update", "container update"] => args::container::update::Update, commands::container::update::update;
     ["wait", "container wait"] => args::container::wait::Wait, commands::container::wait::wait;
     ["builder prune"] => args::builder::prune::Prune, commands::builder::prune::prune;
+    ["buildx build", "buildx b"] => args::buildx::build::StartBuild, commands::buildx::build::build;
+    ["buildx create"] => args::buildx::create::Create, commands::buildx::create::create;
+    ["buildx du"] => args::buildx::du::Du, commands::buildx::du::du;
+    ["buildx imagetools create"] => args::buildx::imagetools::create::Create, commands::buildx::imagetools::create::create;
+    ["buildx imagetools inspect"] => args::buildx::imagetools::inspect::Inspect, commands::buildx::imagetools::inspect::inspect;
+    ["buildx inspect"] => args::buildx::inspect::Inspect, commands::buildx::inspect::inspect;
+    ["buildx ls"] => args::buildx::ls::Ls, commands::buildx::ls::ls;
+    ["buildx prune"] => args::buildx::prune::PruneCache, commands::buildx::prune::prune;
+    ["buildx rm", "buildx remove"] => args::buildx::rm::Rm, commands::buildx::rm::rm;
+    ["buildx use"] => args::buildx::r#use::Use, commands::buildx::r#use::select;
+    ["buildx version"] => args::buildx::version::Version, commands::buildx::version::version;
     ["container inspect"] => args::container::inspect::Inspect, commands::container::inspect::inspect;
     ["container prune"] => args::container::prune::Prune, commands::container::prune::prune;
     ["completion"] => args::completion::Completion, commands::completion::completion;
@@ -184,9 +207,28 @@ pub(crate) static COMMANDS: &[Entry] = &commands! {
     ["context show"] => args::context::show::Show, commands::context::show::show;
     ["context update"] => args::context::update::Update, commands::context::update::update;
     ["context use"] => args::context::r#use::Use, commands::context::r#use::select;
+    ["artifact attach"] => args::artifact::attach::Attach, commands::artifact::push::attach;
+    ["artifact inspect"] => args::artifact::inspect::Inspect, commands::artifact::inspect::inspect;
+    ["artifact ls", "artifact list"] => args::artifact::ls::Ls, commands::artifact::ls::ls;
+    ["artifact pull"] => args::artifact::pull::Pull, commands::artifact::pull::pull;
+    ["artifact push"] => args::artifact::push::Push, commands::artifact::push::push;
     ["image bootstrap"] => args::image::bootstrap::Bootstrap, commands::image::bootstrap::bootstrap;
+    ["copy", "image copy"] => args::image::copy::Copy, commands::image::copy::copy;
+    ["retag", "image retag"] => args::image::retag::Retag, commands::image::copy::retag;
+    ["outdated", "image outdated"] => args::image::outdated::Outdated, commands::image::outdated::outdated;
+    ["lint", "image lint"] => args::lint::Lint, commands::lint::lint;
+    ["lock"] => args::lock::Lock, commands::lock::lock;
+    ["image referrers"] => args::image::referrers::Referrers, commands::image::referrers::referrers;
+    ["image tags"] => args::image::tags::Tags, commands::image::tags::tags;
+    ["image cat"] => args::image::cat::Cat, commands::image::cat::cat;
+    ["image diff"] => args::image::diff::Diff, commands::image::diff::diff;
+    ["image extract"] => args::image::extract::Extract, commands::image::extract::extract;
+    ["image files"] => args::image::files::Files, commands::image::files::files;
     ["image inspect"] => args::image::inspect::Inspect, commands::image::inspect::inspect;
+    ["image log"] => args::image::log::Log, commands::image::log::log;
     ["image prune"] => args::image::prune::Prune, commands::image::prune::prune;
+    ["image restore"] => args::image::restore::Restore, commands::image::restore::restore;
+    ["image squash"] => args::image::squash::Squash, commands::image::squash::squash;
     ["manifest annotate"] => args::manifest::annotate::Annotate, commands::manifest::annotate::annotate;
     ["manifest create"] => args::manifest::create::Create, commands::manifest::create::create;
     ["manifest inspect"] => args::manifest::inspect::Inspect, commands::manifest::inspect::inspect;
@@ -230,9 +272,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Entry> {
     COMMANDS.iter().find(|entry| entry.names.contains(&name))
 }
 
-/// Whether this is the name of a group.
-pub(crate) fn is_group(name: &str) -> bool {
-    GROUPS.iter().any(|group| group.name == name)
+/// The group of that name.
+pub(crate) fn group(name: &str) -> Option<&'static str> {
+    GROUPS.iter().map(|group| group.name).find(|group| *group == name)
 }
 
 /// Commands and groups that may stand first, with what they do.
@@ -241,21 +283,33 @@ pub(crate) fn top_commands() -> impl Iterator<Item = (&'static str, &'static str
         .iter()
         .map(|entry| (entry.names[0], summary(entry)))
         .filter(|(name, _)| !name.contains(' '));
-    let groups = GROUPS.iter().map(|group| (group.name, group.about));
-    commands.chain(groups).chain([
+    commands.chain(inner_groups("")).chain([
         ("daemon", args::daemon::Daemon::SHAPE.about),
         ("help", "Help about any command"),
     ])
 }
 
-/// The commands of a group by all their names, with what they do.
+/// The commands of a group by all their names, and the groups within it, with what they do.
 pub(crate) fn group_commands(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let prefix = format!("{group} ");
-    COMMANDS.iter().flat_map(move |entry| {
-        let names = entry.names.iter().filter_map(|name| name.strip_prefix(&prefix));
+    let inner = inner_groups(&prefix);
+    let commands = COMMANDS.iter().flat_map(move |entry| {
+        let names = entry.names.iter().filter_map(|name| word_after(name, &prefix));
         let names = names.filter(|name| *name != HIDDEN);
         names.map(|name| (name, summary(entry))).collect::<Vec<_>>()
-    })
+    });
+    commands.chain(inner)
+}
+
+/// What follows `prefix` in a name, if it is one word.
+fn word_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    name.strip_prefix(prefix).filter(|word| !word.contains(' '))
+}
+
+/// The groups within a group.
+fn inner_groups(prefix: &str) -> Vec<(&'static str, &'static str)> {
+    let inner = |group: &Group| Some((word_after(group.name, prefix)?, group.about));
+    GROUPS.iter().filter_map(inner).collect()
 }
 
 /// Runs the command that `words` begin with.
@@ -287,6 +341,9 @@ async fn in_group(session: &Session, group: &Group, words: &[String]) -> Done {
         return Ok(ExitStatus::SUCCESS);
     }
     let path = format!("{} {word}", group.name);
+    if let Some(inner) = GROUPS.iter().find(|inner| inner.name == path) {
+        return Box::pin(in_group(session, inner, rest)).await;
+    }
     let run = format!(
         "Usage:  {program} {0}\n\nRun '{program} {0} --help' for more information",
         group.name
@@ -366,9 +423,10 @@ fn group_help(program: &str, group: &Group) -> String {
     let mut rows: Vec<(&str, &str)> = COMMANDS
         .iter()
         .filter_map(|entry| {
-            let name = entry.names.iter().find_map(|name| name.strip_prefix(&prefix))?;
+            let name = entry.names.iter().find_map(|name| word_after(name, &prefix))?;
             (name != HIDDEN).then(|| (name, summary(entry)))
         })
+        .chain(inner_groups(&prefix))
         .collect();
     rows.sort_unstable();
     format!(
@@ -383,7 +441,7 @@ fn group_help(program: &str, group: &Group) -> String {
 pub(crate) fn top_help(program: &str) -> String {
     let about = |name: &str| find(name).map_or("", summary);
     let common: Vec<_> = COMMON.iter().map(|name| (*name, about(name))).collect();
-    let groups: Vec<_> = GROUPS.iter().map(|group| (group.name, group.about)).collect();
+    let groups: Vec<_> = inner_groups("");
     let mut others: Vec<_> = COMMANDS
         .iter()
         .map(|entry| (entry.names[0], summary(entry)))
@@ -525,7 +583,13 @@ mod tests {
         assert!(top.starts_with("Usage:  docker [OPTIONS] COMMAND\n"));
         assert!(top.contains("\n  run         Create and run a new container from an image\n"));
         assert!(top.contains("\n  tag         Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE\n"));
-        let image = group_help("havre", &GROUPS[3]);
+        let group = |name: &str| {
+            let group = GROUPS.iter().find(|group| group.name == name);
+            group_help("havre", group.expect("a group"))
+        };
+        assert!(group("buildx").contains("\n  imagetools  Commands to work on images in registry\n"));
+        assert!(!group("buildx").contains("imagetools inspect") && !top.contains("imagetools"));
+        let image = group("image");
         assert!(
             image.starts_with("Usage:  havre image COMMAND\n\nManage images\n\nCommands:\n  bootstrap   ")
         );

@@ -1,11 +1,16 @@
 //! What the commands do: each takes its declaration, talks to the engine, and prints.
 
+pub(crate) mod artifact;
 pub(crate) mod builder;
+pub(crate) mod buildx;
 pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod context;
+pub(crate) mod explore;
 pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod lint;
+pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod manifest;

@@ -139,6 +139,29 @@ struct Known {
     declared: Command,
 }
 
+/// What is typed after the words of a command line.
+fn place(words: &[String]) -> At<'_> {
+    let known = |name: &str, rest| match Known::find(name) {
+        Some(known) => At::Command(Box::new(known), rest),
+        None => At::Nowhere,
+    };
+    let Some((first, mut rest)) = words.split_first() else {
+        return At::Top;
+    };
+    if first == "help" && rest.is_empty() {
+        return At::Top;
+    }
+    let mut name = first.clone();
+    while let Some(group) = catalogue::group(&name) {
+        let Some((word, more)) = rest.split_first() else {
+            return At::Group(group);
+        };
+        name = format!("{name} {word}");
+        rest = more;
+    }
+    known(&name, rest)
+}
+
 impl Known {
     fn find(name: &str) -> Option<Self> {
         if name == "daemon" {
@@ -184,21 +207,7 @@ impl<'a> Place<'a> {
         let settings = Invocation::read(argv.map(str::to_owned).collect())
             .ok()
             .and_then(|invocation| Settings::resolve(&invocation.globals).ok());
-        let at = at.unwrap_or_else(|| match rest {
-            [] => At::Top,
-            [name] if name == "help" => At::Top,
-            [name] if catalogue::is_group(name) => At::Group(name),
-            [group, name, rest @ ..] if catalogue::is_group(group) => {
-                match Known::find(&format!("{group} {name}")) {
-                    Some(known) => At::Command(Box::new(known), rest),
-                    None => At::Nowhere,
-                }
-            }
-            [name, rest @ ..] => match Known::find(name) {
-                Some(known) => At::Command(Box::new(known), rest),
-                None => At::Nowhere,
-            },
-        });
+        let at = at.unwrap_or_else(|| place(rest));
         Self { settings, at }
     }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::CliError;
 use crate::input_stream::plain;
+use crate::vault::Vault;
 
 /// The keys that are understood.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -47,10 +48,13 @@ pub(crate) struct ConfigFile {
     /// Everything else.
     #[serde(flatten)]
     pub(crate) rest: BTreeMap<String, Value>,
+    /// The credentials that are not in this file but beside it.
+    #[serde(skip)]
+    pub(crate) vault: Vault,
 }
 
 /// Credentials for one registry as the file has them.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct AuthEntry {
     /// `user:password` in base64.
@@ -70,14 +74,17 @@ impl ConfigFile {
         let path = directory.join("config.json");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self::default());
-        }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| CliError::Invalid(format!("{}: invalid configuration: {error}", path.display())))
+        let mut config = match bytes.iter().all(u8::is_ascii_whitespace) {
+            true => Self::default(),
+            false => serde_json::from_slice(&bytes).map_err(|error| {
+                CliError::Invalid(format!("{}: invalid configuration: {error}", path.display()))
+            })?,
+        };
+        config.vault = Vault::new(directory);
+        Ok(config)
     }
 
     /// Writes the file aside with mode 0600 and renames it into place; a link is followed first. A directory that is
@@ -121,7 +128,7 @@ impl ConfigFile {
 }
 
 /// Makes a directory and its parents, closed to others. One that is there keeps its mode.
-fn private_directory(directory: &Path) -> Result<(), CliError> {
+pub(crate) fn private_directory(directory: &Path) -> Result<(), CliError> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

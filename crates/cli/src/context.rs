@@ -12,6 +12,8 @@ use crate::input_stream::Input;
 
 /// A Dockerfile is not larger.
 const MAX_DOCKERFILE: u64 = 4 << 20;
+/// So many names of a directory are looked at.
+const MAX_NAMES: usize = 10_000;
 /// The name a Dockerfile from elsewhere has in the archive.
 const FOREIGN: &str = ".dockerfile.outside-context";
 /// So much of standard input tells whether it is an archive.
@@ -105,6 +107,14 @@ fn is_archive(head: &[u8]) -> bool {
     sum == stored
 }
 
+/// What a context directory has, for those who look at it and send nothing.
+pub(crate) struct AboutDirectory {
+    pub(crate) ignore_file: bool,
+    pub(crate) rules: IgnoreRules,
+    /// So many of its names as are looked at.
+    pub(crate) names: Vec<String>,
+}
+
 /// A context directory, and where its Dockerfile is.
 pub(crate) struct Directory {
     root: PathBuf,
@@ -130,6 +140,31 @@ impl Directory {
             root,
             dockerfile,
             foreign,
+        })
+    }
+
+    /// The text of the Dockerfile.
+    pub(crate) fn text(&self) -> io::Result<Vec<u8>> {
+        match &self.foreign {
+            Some(text) => Ok(text.clone()),
+            None => fs::read(self.root.join(&self.dockerfile)),
+        }
+    }
+
+    /// What is in it, and what is left out.
+    pub(crate) fn about(&self) -> Result<AboutDirectory, CliError> {
+        let ignore_files = [
+            format!("{}.dockerignore", self.dockerfile),
+            ".dockerignore".to_owned(),
+        ];
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.root)?.take(MAX_NAMES) {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(AboutDirectory {
+            ignore_file: ignore_files.iter().any(|name| self.root.join(name).is_file()),
+            rules: rules(&self.root, &self.dockerfile)?,
+            names,
         })
     }
 

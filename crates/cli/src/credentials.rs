@@ -1,36 +1,67 @@
 //! Credentials for registries: read from the configuration file or a helper, handed to the engine per request.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config_file::ConfigFile;
+use crate::client::Call;
+use crate::config_file::{AuthEntry, ConfigFile};
+use crate::credential_helper::HELPER;
 use crate::error::CliError;
 use crate::settings::Settings;
 
 /// How configuration files call Docker Hub.
 pub(crate) const HUB_KEY: &str = "https://index.docker.io/v1/";
 
+/// The user name under which helpers keep a token.
+pub(crate) const TOKEN_USER: &str = "<token>";
+
 /// User name with a password, or with a token that stands for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Credentials {
     pub(crate) username: String,
     pub(crate) password: String,
     pub(crate) identity_token: String,
 }
 
-/// The key of a registry in the configuration file.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The key of a registry in the configuration file, or of a part of its repositories: `ghcr.io/team`.
 pub(crate) fn key(registry: &str) -> String {
-    match registry {
-        "" | "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
+    let (is_address, rest) = match registry.split_once("://") {
+        Some((_, rest)) => (true, rest),
+        None => (false, registry),
+    };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let path = path.trim_end_matches('/');
+    let is_whole = is_address || matches!(path, "" | "v1" | "v2");
+    match (host, is_whole) {
+        ("" | "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com", true) => {
             HUB_KEY.to_owned()
         }
-        registry if registry.contains("index.docker.io/v1") => HUB_KEY.to_owned(),
-        registry => host(registry),
+        (_, true) => host.to_owned(),
+        (_, false) => format!("{host}/{path}"),
     }
+}
+
+/// What an image's credentials may be kept under, the nearest first: its repository, what stands above it, its registry.
+fn keys_above(repository: &str) -> Vec<String> {
+    let mut names = vec![repository];
+    while let Some((above, _)) = names.last().and_then(|name| name.rsplit_once('/')) {
+        names.push(above);
+    }
+    names.into_iter().map(key).collect()
 }
 
 /// The host of an address given with a scheme or path.
@@ -42,20 +73,38 @@ pub(crate) fn host(address: &str) -> String {
     address.split('/').next().unwrap_or(address).to_owned()
 }
 
-/// The credentials of a registry, if there are any.
+/// The credentials of a registry or a part of its repositories, if there are any: `ghcr.io/team/app` has those of
+/// `ghcr.io/team`, if it has none of its own, or else those of `ghcr.io`.
 pub(crate) fn get(config: &ConfigFile, registry: &str) -> Result<Option<Credentials>, CliError> {
-    let key = key(registry);
-    if let Some(helper) = config.helper(&key) {
-        return from_helper(helper, &key);
+    for key in keys_above(&key(registry).replace(HUB_KEY, "docker.io")) {
+        if let Some(found) = kept(config, &key)? {
+            return Ok(Some(found));
+        }
     }
-    let entry = config.auths.get(&key).or_else(|| {
+    Ok(None)
+}
+
+/// The credentials under just this key.
+fn kept(config: &ConfigFile, key: &str) -> Result<Option<Credentials>, CliError> {
+    // Helpers know registries. One that is responsible for all is asked about parts that were stored with it.
+    let has_path = key != HUB_KEY && key.contains('/');
+    if let Some(helper) = config.helper(key)
+        && (!has_path || config.auths.contains_key(key))
+    {
+        return from_helper(helper, key);
+    }
+    let entry = config.auths.get_key_value(key).or_else(|| {
         config
             .auths
             .iter()
-            .find(|(name, _)| host(name) == host(&key))
-            .map(|(_, entry)| entry)
+            .find(|(name, _)| !has_path && name.contains("://") && host(name) == host(key))
     });
-    let Some(entry) = entry else { return Ok(None) };
+    let Some((name, entry)) = entry else {
+        return Ok(None);
+    };
+    if *entry == AuthEntry::default() {
+        return config.vault.get(name);
+    }
     if entry.auth.is_empty() && entry.identity_token.is_empty() {
         return Ok(None);
     }
@@ -82,9 +131,25 @@ pub(crate) fn encode(username: &str, password: &str) -> String {
     STANDARD.encode(format!("{username}:{password}"))
 }
 
-/// The value of `X-Registry-Auth` for a registry; `None` without credentials.
+/// The value of `X-Registry-Auth` for a registry or a repository; `None` without credentials.
 pub(crate) fn header(settings: &Settings, registry: &str) -> Result<Option<String>, CliError> {
     Ok(get(settings.config()?, registry)?.map(|credentials| header_of(&credentials, &key(registry))))
+}
+
+/// The call with the credentials of a registry or a repository, if there are any.
+pub(crate) fn sign<'a>(call: Call<'a>, settings: &Settings, registry: &str) -> Result<Call<'a>, CliError> {
+    Ok(match header(settings, registry)? {
+        Some(header) => call.header("x-registry-auth", header),
+        None => call,
+    })
+}
+
+/// The call with all credentials there are, for one that is about several registries.
+pub(crate) fn sign_for_all<'a>(call: Call<'a>, settings: &Settings) -> Result<Call<'a>, CliError> {
+    Ok(match all(settings)? {
+        Some(header) => call.header("x-registry-config", header),
+        None => call,
+    })
 }
 
 /// The header's value for a push without credentials.
@@ -146,7 +211,7 @@ fn from_helper(helper: &str, key: &str) -> Result<Option<Credentials>, CliError>
             })?;
             let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
             let (username, secret) = (text("Username"), text("Secret"));
-            if username == "<token>" {
+            if username == TOKEN_USER {
                 return Ok(Some(Credentials {
                     identity_token: secret,
                     ..Credentials::default()
@@ -170,7 +235,7 @@ pub(crate) fn store_with_helper(helper: &str, key: &str, credentials: &Credentia
     let (username, secret) = if credentials.identity_token.is_empty() {
         (credentials.username.as_str(), &credentials.password)
     } else {
-        ("<token>", &credentials.identity_token)
+        (TOKEN_USER, &credentials.identity_token)
     };
     let input = json!({"ServerURL": key, "Username": username, "Secret": secret}).to_string();
     call_helper(helper, "store", input.as_bytes())?
@@ -199,7 +264,13 @@ fn call_helper(helper: &str, action: &str, input: &[u8]) -> Result<Result<Vec<u8
     let program = format!("docker-credential-{helper}");
     let failed =
         |error: std::io::Error| CliError::Invalid(format!("cannot run credential helper {program}: {error}"));
-    let mut child = Command::new(&program)
+    // This program is one of them, and need not be on the PATH for itself.
+    let mut command = match helper {
+        HELPER => Command::new("/proc/self/exe"),
+        _ => Command::new(&program),
+    };
+    let mut child = command
+        .arg0(&program)
         .arg(action)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -220,7 +291,6 @@ fn call_helper(helper: &str, action: &str, input: &[u8]) -> Result<Result<Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config_file::AuthEntry;
 
     #[test]
     fn keys_of_registries() {
@@ -228,6 +298,35 @@ mod tests {
         assert_eq!(key("https://index.docker.io/v1/"), HUB_KEY);
         assert_eq!(key("localhost:5000"), "localhost:5000");
         assert_eq!(key("https://r.example/v2/"), "r.example");
+        assert_eq!(key("r.example/v2"), "r.example");
+        assert_eq!(key("r.example/team/"), "r.example/team");
+        assert_eq!(
+            key("https://r.example/team"),
+            "r.example",
+            "an address is a registry's"
+        );
+        assert_eq!(
+            keys_above("docker.io/team/app"),
+            ["docker.io/team/app", "docker.io/team", HUB_KEY]
+        );
+    }
+
+    #[test]
+    fn accounts_of_parts_come_before_the_registrys() {
+        let mut config = ConfigFile::default();
+        for (name, user) in [("r.example", "all"), ("r.example/team", "team"), (HUB_KEY, "hub")] {
+            let entry = AuthEntry {
+                auth: encode(user, "x"),
+                ..AuthEntry::default()
+            };
+            config.auths.insert(name.to_owned(), entry);
+        }
+        let user = |name: &str| get(&config, name).unwrap().map(|found| found.username);
+        assert_eq!(user("r.example/team/app").as_deref(), Some("team"));
+        assert_eq!(user("r.example/teams/app").as_deref(), Some("all"));
+        assert_eq!(user("r.example").as_deref(), Some("all"));
+        assert_eq!(user("docker.io/library/busybox").as_deref(), Some("hub"));
+        assert_eq!(user("other.example/team/app"), None);
     }
 
     #[test]

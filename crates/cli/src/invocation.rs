@@ -57,13 +57,21 @@ pub(crate) fn program_name(argv0: &str) -> String {
     }
 }
 
+/// Called by this name, as a link, the program is its command of that name.
+const EXPLORER: &str = "dive";
+
 impl Invocation {
     /// Reads the command line; `argv` starts with the program's name.
     pub(crate) fn read(argv: Vec<String>) -> Result<Self, CliError> {
         let mut argv = argv.into_iter();
-        let program = program_name(&argv.next().unwrap_or_default());
+        let called = argv.next().unwrap_or_default();
+        let program = program_name(&called);
         let mut globals = Globals::default();
-        let mut rest = argv.collect::<Vec<_>>().into_iter().peekable();
+        let mut rest = argv.collect::<Vec<_>>();
+        if called.rsplit('/').next() == Some(EXPLORER) {
+            rest.insert(0, EXPLORER.to_owned());
+        }
+        let mut rest = rest.into_iter().peekable();
         while let Some(word) = rest.next_if(|word| word.len() > 1 && word.starts_with('-')) {
             if word == "--" {
                 break;
@@ -177,6 +185,9 @@ mod tests {
         assert_eq!(read("havre -DHtcp://x ps").unwrap().globals.hosts, ["tcp://x"]);
         assert_eq!(read("havre -H=tcp://x ps").unwrap().globals.hosts, ["tcp://x"]);
         assert_eq!(read("./anything ps").unwrap().program, "havre");
+        let explorer = read("/usr/bin/dive --ci nginx:alpine").unwrap();
+        assert_eq!(explorer.words, ["dive", "--ci", "nginx:alpine"]);
+        assert_eq!(explorer.program, "havre");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The `havre` command: client, daemon and shim in one program; called `docker`, it speaks as `docker`.
+//! The `havre` command: client, daemon and shim in one program; called `docker`, it speaks as `docker`, called
+//! `docker-credential-havre`, as a credential helper.
 //!
 //! ```text
 //! main        which role
@@ -14,6 +15,7 @@ mod activation;
 mod archive;
 mod args;
 mod autostart;
+mod builders;
 mod catalogue;
 mod client;
 mod commands;
@@ -21,14 +23,17 @@ mod completion;
 mod config_file;
 mod context;
 mod contexts;
+mod credential_helper;
 mod credentials;
 mod daemon;
 mod endpoint;
 mod error;
 mod exit_status;
+mod explore;
 mod format;
 mod handover;
 mod help;
+mod image_files;
 mod input_stream;
 mod invocation;
 mod listening;
@@ -47,6 +52,7 @@ mod spec;
 mod template;
 mod terminal;
 mod values;
+mod vault;
 
 use std::env;
 
@@ -78,9 +84,14 @@ fn main() {
 }
 
 fn client() -> Result<ExitStatus, CliError> {
-    let argv = env::args_os()
+    let argv: Vec<String> = env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
+    if let Some((called, words)) = argv.split_first()
+        && called.rsplit('/').next() == Some(credential_helper::NAME)
+    {
+        return Ok(credential_helper::run(words));
+    }
     let Invocation {
         program,
         globals,

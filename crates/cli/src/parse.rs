@@ -4,6 +4,7 @@
 //! `create`, `exec` and `top` flags end at the first operand.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command};
 
 use crate::args::{Declaration, Operands, Shape};
@@ -86,7 +87,8 @@ pub(crate) fn parse<D: Declaration>(path: &str, words: &[String]) -> Result<Pars
     }
     let declaration = D::from_arg_matches(&matches)
         .map_err(|error| usage_error(path, shape, &flag_message(&command, &words, &error)))?;
-    check_operands(path, shape, declaration.operands())?;
+    let given = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
+    check_operands(path, shape, declaration.operands(), given)?;
     Ok(Parsed::Arguments(declaration))
 }
 
@@ -269,13 +271,21 @@ fn both_names(command: &Command, flag: &str) -> String {
     }
 }
 
-fn check_operands(path: &str, shape: &Shape, operands: &[String]) -> Result<(), CliError> {
+fn check_operands(
+    path: &str,
+    shape: &Shape,
+    operands: &[String],
+    given: impl Fn(&str) -> bool,
+) -> Result<(), CliError> {
     let count = operands.len();
     let word = |n: usize| if n == 1 { "argument" } else { "arguments" };
     let (message, lead) = match shape.operands {
         Operands::None if count > 0 => ("accepts no arguments".to_owned(), "Run"),
         Operands::Exactly(n) if count != n => (format!("requires {n} {}", word(n)), "Run"),
-        Operands::AtLeast(n) if count < n => (format!("requires at least {n} {}", word(n)), "See"),
+        Operands::AtLeastUnless(_, flag) if given(flag) => return Ok(()),
+        Operands::AtLeast(n) | Operands::AtLeastUnless(n, _) if count < n => {
+            (format!("requires at least {n} {}", word(n)), "See")
+        }
         Operands::AtMost(n) if count > n => (format!("requires at most {n} {}", word(n)), "Run"),
         Operands::Between(min, max) if count < min || count > max => (
             format!("requires at least {min} and at most {max} {}", word(max)),

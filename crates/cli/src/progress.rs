@@ -48,6 +48,8 @@ pub(crate) struct Progress {
     terminal: bool,
     /// Rows of the identifiers on the terminal.
     rows: HashMap<String, usize>,
+    /// What is only shown if it fails.
+    kept: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,12 @@ enum To {
     Nowhere,
     Output,
     Errors,
+    /// To standard error, if it fails.
+    Kept,
 }
+
+/// So much is kept for the case of a failure.
+const MOST_KEPT: usize = 1 << 20;
 
 impl Progress {
     fn new(to: To, terminal: bool) -> Self {
@@ -63,12 +70,18 @@ impl Progress {
             to,
             terminal,
             rows: HashMap::new(),
+            kept: String::new(),
         }
     }
 
     /// Only errors count.
     pub(crate) fn silent() -> Self {
         Self::new(To::Nowhere, false)
+    }
+
+    /// Nothing, but everything on standard error if it fails.
+    pub(crate) fn on_failure() -> Self {
+        Self::new(To::Kept, false)
     }
 
     /// Standard output.
@@ -85,6 +98,28 @@ impl Progress {
     pub(crate) fn plain(mut self) -> Self {
         self.terminal = false;
         self
+    }
+
+    /// Shows how much of something is done.
+    pub(crate) fn bar(&mut self, printer: &Printer, id: &str, status: &str, current: i64, total: i64) {
+        let message = Message {
+            id: Some(id.to_owned()),
+            status: Some(status.to_owned()),
+            detail: Some(Detail { current, total }),
+            ..Message::default()
+        };
+        let text = self.render(&message);
+        self.write(printer, &text);
+    }
+
+    fn write(&mut self, printer: &Printer, text: &str) {
+        match self.to {
+            To::Nowhere => {}
+            To::Output => printer.out(text),
+            To::Errors => printer.err_bytes(text.as_bytes()),
+            To::Kept if self.kept.len() < MOST_KEPT => self.kept.push_str(text),
+            To::Kept => {}
+        }
     }
 
     /// The text for a message, cursor movement included.
@@ -166,15 +201,12 @@ pub(crate) async fn show(
         };
         let Some(mut message) = next else { return Ok(aux) };
         if let Some(error) = failure(&message) {
+            printer.err_bytes(progress.kept.as_bytes());
             return Err(error);
         }
         aux.extend(message.aux.take());
         let text = progress.render(&message);
-        match progress.to {
-            To::Nowhere => {}
-            To::Output => printer.out(&text),
-            To::Errors => printer.err_bytes(text.as_bytes()),
-        }
+        progress.write(printer, &text);
     }
 }
 

@@ -1,12 +1,13 @@
 //! What every command works with.
 
 use std::cell::OnceCell;
+use std::ops::Deref;
 
 use crate::autostart::Autostart;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{Settings, Target};
 
 /// One invocation: its program name, settings, output, and the engine.
 #[derive(Debug)]
@@ -55,5 +56,37 @@ impl Session {
             .client(autostart)
             .map_err(|error| CliError::Invalid(format!("Failed to initialize: {error}")))?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Another session with the engine of a node of a builder.
+    pub(crate) fn with_engine(&self, target: Target) -> Result<Self, CliError> {
+        let client = target.client(None)?;
+        Ok(Self {
+            program: self.program.clone(),
+            settings: self.settings.clone(),
+            printer: Printer,
+            client: OnceCell::from(client),
+            operation: self.operation.clone(),
+        })
+    }
+}
+
+/// A session with the engine that is wanted: the one there is, or one made for it.
+#[derive(Debug)]
+pub(crate) enum Reaching<'a> {
+    /// The invocation's.
+    Own(&'a Session),
+    /// Another engine's.
+    Other(Box<Session>),
+}
+
+impl Deref for Reaching<'_> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Other(session) => session,
+        }
     }
 }

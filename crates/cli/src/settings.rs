@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::invocation::{Globals, TlsFlags};
 
 /// Resolved settings of one invocation. The configuration file is read when first needed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     directory: PathBuf,
     config: OnceCell<ConfigFile>,
@@ -52,7 +52,7 @@ impl Target {
 }
 
 /// TLS as flags and environment ask for it; the files are not read yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TlsFiles {
     verify: bool,
     ca: PathBuf,
@@ -210,9 +210,14 @@ impl Settings {
                 implied: self.hosts.is_empty() && self.host.is_none() && self.tls.is_none(),
             });
         }
+        self.target_of(&name).map_err(unresolved)
+    }
+
+    /// Where the engine of a context is that a file describes.
+    fn target_of(&self, name: &str) -> Result<Target, CliError> {
         let store = self.contexts();
-        let context = store.get(&name).map_err(unresolved)?;
-        let material = store.material(&name).map_err(unresolved)?;
+        let context = store.get(name)?;
+        let material = store.material(name)?;
         let docker = context.endpoints.docker;
         let endpoint = match docker.host.as_str() {
             "" => Endpoint::local(),
@@ -225,6 +230,18 @@ impl Settings {
                 material,
                 skip_verify: docker.skip_tls_verify,
             }),
+            implied: false,
+        })
+    }
+
+    /// Where the engine is that somebody named by its address or by a context.
+    pub(crate) fn target_named(&self, name: &str) -> Result<Target, CliError> {
+        if self.contexts().exists(name) {
+            return self.target_of(name);
+        }
+        Ok(Target {
+            endpoint: Endpoint::parse(name)?,
+            tls: None,
             implied: false,
         })
     }

@@ -9,6 +9,7 @@ pub(crate) mod host;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod network;
+pub(crate) mod platform;
 pub(crate) mod ports;
 pub(crate) mod trust;
 

@@ -44,12 +44,14 @@ pub(crate) fn columns() -> usize {
 }
 
 /// A line typed without showing it.
-pub(crate) fn read_hidden_line() -> io::Result<String> {
+pub(crate) fn read_hidden_line(ask: impl FnOnce()) -> io::Result<String> {
     use rustix::termios::LocalModes;
     let saved = tcgetattr(rustix::stdio::stdin())?;
     let mut hidden = saved.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &hidden)?;
+    // Who types as soon as asked must not see it either.
+    ask();
     let mut line = String::new();
     let result = io::stdin().read_line(&mut line);
     tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &saved)?;

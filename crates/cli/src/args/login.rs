@@ -25,7 +25,7 @@ impl Declaration for Login {
     const SHAPE: Shape = Shape {
         operands: Operands::AtMost(1),
         usage: "[OPTIONS] [SERVER]",
-        about: "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+        about: "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.\n\nWith a part of its repositories (registry.example/team) the account counts for those alone. Without a credential helper, credentials are kept encrypted: by a key in the kernel's keyring, or by a passphrase (HAVRE_CREDENTIALS_PASSPHRASE).",
         aliases: &[],
         interspersed: true,
         refused: &[],

@@ -31,20 +31,35 @@ impl Kind {
         }
     }
 
-    async fn get(self, client: &Client, name: &str, size: bool) -> Result<Bytes, CliError> {
+    async fn get(self, client: &Client, name: &str, asked: Asked<'_>) -> Result<Bytes, CliError> {
         match self {
             Self::Container => {
                 client
                     .get(format!("/containers/{name}/json"))
-                    .query_if("size", size)
+                    .query_if("size", asked.size)
                     .bytes()
                     .await
             }
-            Self::Image => client.get(format!("/images/{name}/json")).bytes().await,
+            Self::Image => {
+                client
+                    .get(format!("/images/{name}/json"))
+                    .query_some("platform", asked.platform)
+                    .bytes()
+                    .await
+            }
             Self::Network => client.get(format!("/networks/{name}")).bytes().await,
             Self::Volume => client.get(format!("/volumes/{name}")).bytes().await,
         }
     }
+}
+
+/// What is asked besides.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'a> {
+    /// Sizes of containers.
+    pub(crate) size: bool,
+    /// Which platform of images, as JSON.
+    pub(crate) platform: Option<&'a str>,
 }
 
 /// `docker inspect`.
@@ -65,7 +80,11 @@ pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
             .printer
             .warn("WARNING: --size ignored for non-container types");
     }
-    inspect_all(session, &args.operands, &kinds, args.format.as_deref(), args.size).await
+    let asked = Asked {
+        size: args.size,
+        platform: None,
+    };
+    inspect_all(session, &args.operands, &kinds, args.format.as_deref(), asked).await
 }
 
 /// Finds each name among `kinds` in turn and prints all that were found; what was not found is an error at the end.
@@ -74,9 +93,22 @@ pub(crate) async fn inspect_all(
     names: &[String],
     kinds: &[Kind],
     format: Option<&str>,
-    size: bool,
+    asked: Asked<'_>,
 ) -> Done {
     let client = session.client()?;
+    print_all(session, names, format, async |name: &str| {
+        find(client, name, kinds, asked).await
+    })
+    .await
+}
+
+/// Prints what `get` gives for each name, up to the first it has nothing for, which is an error at the end.
+pub(crate) async fn print_all(
+    session: &Session,
+    names: &[String],
+    format: Option<&str>,
+    get: impl AsyncFn(&str) -> Result<Bytes, CliError>,
+) -> Done {
     let template = match format.filter(|format| !format.is_empty() && *format != "json") {
         Some(format) => Some(Template::parse(format).map_err(|error| CliError::Usage {
             text: format!("template parsing error: {error}"),
@@ -87,7 +119,7 @@ pub(crate) async fn inspect_all(
     let mut found = Vec::new();
     let mut failure = None;
     for name in names {
-        match find(client, name, kinds, size).await {
+        match get(name).await {
             Ok(bytes) => found.push(bytes),
             Err(error @ CliError::Unreachable { .. }) => return Err(error),
             Err(error) => {
@@ -128,11 +160,11 @@ pub(crate) async fn inspect_all(
     }
 }
 
-async fn find(client: &Client, name: &str, kinds: &[Kind], size: bool) -> Result<Bytes, CliError> {
+async fn find(client: &Client, name: &str, kinds: &[Kind], asked: Asked<'_>) -> Result<Bytes, CliError> {
     let segment = crate::client::escape(name);
     let mut last = None;
     for kind in kinds {
-        match kind.get(client, &segment, size).await {
+        match kind.get(client, &segment, asked).await {
             Err(error) if error.is_not_found() => last = Some(error),
             // A name that no object of this kind can have is not found either, when others are to be asked.
             Err(error @ CliError::Daemon { status: 400, .. }) if kinds.len() > 1 => last = Some(error),

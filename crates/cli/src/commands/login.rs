@@ -13,6 +13,7 @@ use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::session::Session;
 use crate::terminal::read_hidden_line;
+use crate::vault::PASSPHRASE;
 
 /// No password is longer.
 const MAX_PASSWORD: u64 = 64 << 10;
@@ -132,8 +133,7 @@ fn ask(
     if username.is_empty() {
         return Err(CliError::Invalid("Error: Non-null Username Required".to_owned()));
     }
-    session.printer.out("Password: ");
-    let password = read_hidden_line()?;
+    let password = read_hidden_line(|| session.printer.out("Password: "))?;
     session.printer.out("\n");
     if password.is_empty() {
         return Err(CliError::Invalid("Error: Password Required".to_owned()));
@@ -146,10 +146,15 @@ fn ask(
 }
 
 async fn authenticate(session: &Session, key: &str, credentials: &Credentials) -> Result<Answer, CliError> {
+    // Who an account is for is this machine's affair: the registry is asked.
+    let registry = match key {
+        HUB_KEY => key.to_owned(),
+        key => credentials::host(key),
+    };
     session
         .client()?
         .post("/auth")
-        .json(&json!(credentials::object(credentials, key)))
+        .json(&json!(credentials::object(credentials, &registry)))
         .answer()
         .await
 }
@@ -165,6 +170,15 @@ fn finish(session: &Session, key: &str, mut credentials: Credentials, answer: An
         // The entry says that there are credentials, not which.
         config.auths.insert(key.to_owned(), AuthEntry::default());
         config.write(session.settings.directory())?;
+    } else if config.vault.put(key, &credentials)? {
+        // The same, where nobody but this program has to understand it.
+        if config.auths.insert(key.to_owned(), AuthEntry::default()) != Some(AuthEntry::default()) {
+            config.write(session.settings.directory())?;
+        }
+        session.printer.warn(&format!(
+            "Your credentials are stored encrypted in '{}'. Without a passphrase ({PASSPHRASE}) their key is in the kernel's keyring until the machine restarts.\n",
+            config.vault.path()
+        ));
     } else {
         let auth = credentials::encode(&credentials.username, &credentials.password);
         let entry = AuthEntry {
@@ -176,7 +190,7 @@ fn finish(session: &Session, key: &str, mut credentials: Credentials, answer: An
         config.write(session.settings.directory())?;
         let path = session.settings.directory().join("config.json");
         session.printer.warn(&format!(
-            "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
+            "\nWARNING! Your credentials are stored unencrypted in '{}': there is no kernel keyring here.\nSet {PASSPHRASE}, or configure a credential helper, to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
             path.display()
         ));
     }

@@ -15,7 +15,7 @@ pub(crate) async fn logout(session: &Session, args: Logout) -> Done {
     let names: Vec<String> = config
         .auths
         .keys()
-        .filter(|name| **name == key || credentials::host(name) == credentials::host(&key))
+        .filter(|name| **name == key || credentials::key(name) == key)
         .cloned()
         .collect();
     session
@@ -25,6 +25,7 @@ pub(crate) async fn logout(session: &Session, args: Logout) -> Done {
         credentials::erase_with_helper(&helper, &key)?;
     }
     for name in &names {
+        config.vault.remove(name)?;
         config.auths.remove(name);
     }
     if !names.is_empty() {

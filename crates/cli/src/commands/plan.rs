@@ -1,7 +1,9 @@
 //! What a removal would take: shown before it is asked about and with `--dry-run`, and carried out exactly.
 
 use std::collections::BTreeSet;
+use std::io::{self, IsTerminal};
 
+use havre_oci::Platform;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -25,6 +27,9 @@ pub(crate) struct Request<'a> {
     pub(crate) all: bool,
     pub(crate) no_prune: bool,
     pub(crate) keep_storage: i64,
+    /// Of images just those for these platforms, if there are some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) platforms: Vec<Platform>,
     /// Images can be brought back.
     #[serde(skip)]
     pub(crate) keep: bool,
@@ -147,6 +152,25 @@ pub(crate) async fn prune(
     )))
 }
 
+/// Removes the images that filters mean: exactly what the plan says, which is shown and asked about on a terminal, unless forced.
+pub(crate) async fn remove_filtered(
+    session: &Session,
+    request: &Request<'_>,
+) -> Result<Vec<Removed>, CliError> {
+    let plan = fetch(session, request).await?.ok_or_else(|| {
+        CliError::Invalid("this engine makes no plans: removing by filters needs a Havre engine".to_owned())
+    })?;
+    if plan.items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let at_terminal = session.printer.out_is_terminal() && io::stdin().is_terminal();
+    if at_terminal && !request.force {
+        prompt::confirm(session, &format!("{}\n", plan.text(session)?))?;
+    }
+    let applied = apply(session, request, &plan).await?;
+    Ok(applied.images_deleted)
+}
+
 /// The plan; `None` if the engine makes none.
 async fn fetch(session: &Session, request: &Request<'_>) -> Result<Option<Plan>, CliError> {
     let call = session
@@ -194,7 +218,7 @@ pub(crate) async fn apply(
         .post("/havre/plan/apply")
         .part_of(session.operation())
         .keep_images_if(request.keep)
-        .json(&json!({"Command": request.command, "Items": items}))
+        .json(&json!({"Command": request.command, "Force": request.force, "Items": items}))
         .answer()
         .await?;
     for stays in &applied.skipped {

@@ -48,7 +48,7 @@ pub(crate) async fn search(session: &Session, args: Search) -> Done {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
         _ => "docker.io",
     };
-    let mut call = session
+    let call = session
         .client()?
         .get("/images/search")
         .query("term", term)
@@ -59,9 +59,7 @@ pub(crate) async fn search(session: &Session, args: Search) -> Done {
                 .map(|limit| limit.to_string()),
         )
         .query_some("filters", filters(&args.filter)?);
-    if let Some(header) = credentials::header(&session.settings, registry)? {
-        call = call.header("x-registry-auth", header);
-    }
+    let call = credentials::sign(call, &session.settings, registry)?;
     let mut found: Vec<Found> = call.answer().await?;
     found.sort_by_key(|found| std::cmp::Reverse(found.star_count));
     let rows: Vec<Value> = found.iter().map(|found| found.row(!args.no_trunc)).collect();

@@ -140,6 +140,21 @@ const EVENT_FILTERS: &[&str] = &[
     "type=",
     "volume=",
 ];
+const IMAGE_FILTERS: &[&str] = &[
+    "before=",
+    "dangling=",
+    "keep=",
+    "label!=",
+    "label=",
+    "last-used=",
+    "platform=",
+    "reference=",
+    "since=",
+    "size<",
+    "size>",
+    "until=",
+    "unused=",
+];
 const CONTAINER_FILTERS: &[&str] = &[
     "ancestor=",
     "before=",
@@ -177,7 +192,9 @@ impl Kind {
             ("cp", _) => Self::Live(Names::ContainerPaths),
             ("commit", 1) | ("import", 1) => IMAGES,
             ("rmi" | "save" | "image inspect", _) => IMAGES,
-            ("tag" | "push" | "pull" | "history", 0) => IMAGES,
+            ("tag" | "push" | "pull" | "history" | "image log" | "image restore", 0) => IMAGES,
+            ("image cat" | "image extract" | "image files" | "image squash" | "explore", 0)
+            | ("image diff" | "lint", _) => IMAGES,
             ("tag", 1) => IMAGES,
             ("inspect", _) => Self::Live(Names::Objects),
             ("volume rm" | "volume inspect", _) => VOLUMES,
@@ -230,9 +247,9 @@ impl Kind {
             }
             ("events", "filter") => Self::Words(EVENT_FILTERS),
             ("ps", "filter") => Self::Words(CONTAINER_FILTERS),
-            ("images", "filter") => {
-                Self::Words(&["before=", "dangling=", "label=", "reference=", "since=", "until="])
-            }
+            ("images" | "rmi" | "save" | "image prune", "filter") => Self::Words(IMAGE_FILTERS),
+            ("images", "sort") => Self::Words(&["created", "last-used", "name", "size"]),
+            ("rm" | "container prune", "filter") => Self::Words(CONTAINER_FILTERS),
             ("volume ls", "filter") => Self::Words(&["dangling=", "driver=", "label=", "name="]),
             ("network ls", "filter") => Self::Words(&[
                 "dangling=",
@@ -249,10 +266,14 @@ impl Kind {
             | ("volume inspect" | "network inspect" | "context inspect" | "events", "format") => {
                 Self::Words(&["json"])
             }
+            ("lint", "format") => Self::Words(&["json", "sarif", "text"]),
+            ("lint", "fail-on") => Self::Words(&["error", "info", "never", "warning"]),
+            ("build", "call") => Self::Words(&["build", "check"]),
             (_, "format") => Self::Words(&["json", "table"]),
             ("daemon", "root" | "state") => Self::Directories,
             ("daemon", "log-level") => Self::Words(&["debug", "error", "info", "trace", "warn"]),
             ("daemon", "host") => Self::Words(&["tcp://", "unix://"]),
+            ("explore", "ci-config" | "html" | "json") => Self::Files,
             (_, "cidfile" | "iidfile" | "env-file" | "label-file" | "file" | "output" | "input") => {
                 Self::Files
             }

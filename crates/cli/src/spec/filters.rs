@@ -13,9 +13,8 @@ pub(crate) fn filters(flags: &[String]) -> Result<Option<String>, SpecError> {
 pub(crate) fn with(flags: &[String], more: &[(&str, &str)]) -> Result<Option<String>, SpecError> {
     let mut map: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
     for flag in flags {
-        let (key, value) = flag
-            .split_once('=')
-            .ok_or_else(|| SpecError::value(format!("invalid filter '{flag}': use KEY=value")))?;
+        let (key, value) =
+            pair(flag).ok_or_else(|| SpecError::value(format!("invalid filter '{flag}': use KEY=value")))?;
         map.entry(key.trim().to_ascii_lowercase())
             .or_default()
             .insert(value.trim().to_owned(), true);
@@ -33,9 +32,29 @@ pub(crate) fn with(flags: &[String], more: &[(&str, &str)]) -> Result<Option<Str
         .map_err(|error| SpecError::value(error.to_string()))
 }
 
+/// `KEY=value`, or a comparison, which belongs to the value: `size>1GB`, `size>=1GB`.
+fn pair(flag: &str) -> Option<(&str, &str)> {
+    let at = flag.find(['=', '<', '>'])?;
+    let (key, value) = flag.split_at(at);
+    Some((key, value.strip_prefix('=').unwrap_or(value)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comparisons_are_values() {
+        for (flag, expected) in [
+            ("size>1GB", r#"{"size":{">1GB":true}}"#),
+            ("size <= 1GB", r#"{"size":{"<= 1GB":true}}"#),
+            ("size=>1GB", r#"{"size":{">1GB":true}}"#),
+            ("label=a<b", r#"{"label":{"a<b":true}}"#),
+            ("label!=a", r#"{"label!":{"a":true}}"#),
+        ] {
+            assert_eq!(filters(&[flag.to_owned()]).unwrap().unwrap(), expected);
+        }
+    }
 
     #[test]
     fn filters_are_grouped_by_key() {

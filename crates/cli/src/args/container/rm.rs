@@ -8,6 +8,12 @@ use crate::args::plan::PlanFlags;
 #[derive(Args, Debug)]
 pub(crate) struct Rm {
     #[arg(
+        long,
+        value_name = "filter",
+        help = "Remove the containers that these filters mean, as of 'ps'; running ones only with --force"
+    )]
+    pub(crate) filter: Vec<String>,
+    #[arg(
         short = 'f',
         long,
         help = "Force the removal of a running container (uses SIGKILL)"
@@ -29,7 +35,7 @@ pub(crate) struct Rm {
 
 impl Declaration for Rm {
     const SHAPE: Shape = Shape {
-        operands: Operands::AtLeast(1),
+        operands: Operands::AtLeastUnless(1, "filter"),
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         about: "Remove one or more containers",
         aliases: &["container rm", "container remove", "rm"],

@@ -23,6 +23,14 @@ pub(crate) struct Build {
         help = "Set the parent cgroup for the \"RUN\" instructions during build"
     )]
     pub(crate) cgroup_parent: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Set method for evaluating build (\"build\", \"check\") (default \"build\")"
+    )]
+    pub(crate) call: Option<String>,
+    #[arg(long, help = "Shorthand for \"--call=check\"")]
+    pub(crate) check: bool,
     #[arg(long, help = "Compress the build context using gzip")]
     pub(crate) compress: bool,
     #[arg(long, help = "Always remove intermediate containers")]
@@ -66,12 +74,20 @@ pub(crate) struct Build {
     pub(crate) network: Option<String>,
     #[arg(long, help = "Do not use cache when building the image")]
     pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) outputs: OutputFlags,
     #[arg(
         long,
         value_name = "string",
         help = "Set platform if server is multi-platform capable"
     )]
     pub(crate) platform: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Override the configured builder instance"
+    )]
+    pub(crate) builder: Option<String>,
     #[arg(long, help = "Always attempt to pull a newer version of the image")]
     pub(crate) pull: bool,
     #[arg(
@@ -80,6 +96,8 @@ pub(crate) struct Build {
         help = "Suppress the build output and print image ID on success"
     )]
     pub(crate) quiet: bool,
+    #[arg(long, help = "Squash newly built layers into a single new layer")]
+    pub(crate) squash: bool,
     #[arg(
         short = 't',
         long,
@@ -99,6 +117,39 @@ pub(crate) struct Build {
     pub(crate) operands: Vec<String>,
 }
 
+/// Where the result goes besides the engine's images.
+#[derive(Args, Debug, Default)]
+pub(crate) struct OutputFlags {
+    #[arg(
+        short = 'o',
+        long,
+        value_name = "stringArray",
+        help = "Output destination (format: \"type=local,dest=path\")"
+    )]
+    pub(crate) output: Vec<String>,
+    #[arg(
+        long,
+        help = "Keep the result among the engine's images, whatever --output says"
+    )]
+    pub(crate) load: bool,
+    #[arg(long, help = "Push the result under its names: \"--output=type=registry\"")]
+    pub(crate) push: bool,
+    #[arg(long, value_name = "string", help = "Write build result metadata to a file")]
+    pub(crate) metadata_file: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Provenance attestations are not made: \"false\" only"
+    )]
+    pub(crate) provenance: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "SBOM attestations are not made: \"false\" only"
+    )]
+    pub(crate) sbom: Option<String>,
+}
+
 impl Declaration for Build {
     const SHAPE: Shape = Shape {
         operands: Operands::Exactly(1),
@@ -106,7 +157,7 @@ impl Declaration for Build {
         about: "Build an image from a Dockerfile",
         aliases: &["image build", "build", "builder build"],
         interspersed: true,
-        refused: &["squash"],
+        refused: &[],
     };
 
     fn operands(&self) -> &[String] {

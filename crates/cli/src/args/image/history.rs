@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::{Declaration, Operands, Shape};
+use super::remote::RegistryFlags;
 
 #[derive(Args, Debug)]
 pub(crate) struct History {
@@ -21,8 +22,16 @@ pub(crate) struct History {
     pub(crate) human: bool,
     #[arg(long, help = "Don't truncate output")]
     pub(crate) no_trunc: bool,
+    #[arg(
+        long,
+        value_name = "string",
+        help = "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"
+    )]
+    pub(crate) platform: Option<String>,
     #[arg(short = 'q', long, help = "Only show image IDs")]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }
@@ -31,10 +40,10 @@ impl Declaration for History {
     const SHAPE: Shape = Shape {
         operands: Operands::Exactly(1),
         usage: "[OPTIONS] IMAGE",
-        about: "Show the history of an image",
+        about: "Show the history of an image\n\nWith --remote, or as registry://IMAGE, of an image in its registry, which is not pulled; sizes are those of a download then.",
         aliases: &["image history", "history"],
         interspersed: true,
-        refused: &["platform"],
+        refused: &[],
     };
 
     fn operands(&self) -> &[String] {

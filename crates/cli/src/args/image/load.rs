@@ -13,6 +13,13 @@ pub(crate) struct Load {
         help = "Read from tar archive file, instead of STDIN"
     )]
     pub(crate) input: Option<String>,
+    #[arg(
+        long,
+        value_name = "strings",
+        value_delimiter = ',',
+        help = "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"
+    )]
+    pub(crate) platform: Vec<String>,
     #[arg(short = 'q', long, help = "Suppress the load output")]
     pub(crate) quiet: bool,
     #[arg(hide = true)]
@@ -26,7 +33,7 @@ impl Declaration for Load {
         about: "Load an image from a tar archive or STDIN",
         aliases: &["image load", "load"],
         interspersed: true,
-        refused: &["platform"],
+        refused: &[],
     };
 
     fn operands(&self) -> &[String] {

@@ -9,6 +9,8 @@ use crate::args::trust::TrustFlags;
 pub(crate) struct Pull {
     #[arg(short = 'a', long, help = "Download all tagged images in the repository")]
     pub(crate) all_tags: bool,
+    #[arg(long, help = "Show what would be downloaded, and download nothing")]
+    pub(crate) dry_run: bool,
     #[arg(
         long,
         value_name = "string",

@@ -20,8 +20,8 @@ use crate::session::Session;
 /// What the engine says about a path in a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct Stat {
-    name: String,
+pub(crate) struct Stat {
+    pub(crate) name: String,
     /// Go's file mode.
     mode: u32,
     #[serde(rename = "linkTarget")]
@@ -32,7 +32,7 @@ const GO_DIRECTORY: u32 = 1 << 31;
 const GO_SYMLINK: u32 = 1 << 27;
 
 impl Stat {
-    fn is_directory(&self) -> bool {
+    pub(crate) fn is_directory(&self) -> bool {
         self.mode & GO_DIRECTORY != 0
     }
 }
@@ -100,7 +100,7 @@ async fn stat(client: &Client, container: &str, path: &str) -> Result<Stat, CliE
     stat_of(response.headers())
 }
 
-fn stat_of(headers: &hyper::HeaderMap) -> Result<Stat, CliError> {
+pub(crate) fn stat_of(headers: &hyper::HeaderMap) -> Result<Stat, CliError> {
     let invalid = |reason: &str| CliError::Protocol {
         request: "archive".to_owned(),
         reason: reason.to_owned(),

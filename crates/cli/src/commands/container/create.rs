@@ -93,7 +93,10 @@ pub(super) async fn make(session: &Session, mut request: Request<'_>) -> Result<
     }
     let is_id = request.image.len() == 64 && request.image.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_id && !request.image.starts_with("sha256:") {
-        reference(request.image)?;
+        // An entry of a tag's history, `NAME@{2}`, is the engine's to read.
+        let entry = request.image.strip_suffix('}');
+        let name = entry.and_then(|entry| entry.split_once("@{"));
+        reference(name.map_or(request.image, |(name, _)| name))?;
     }
     if request.pull == Some("always") {
         fetch(session, &request).await?;

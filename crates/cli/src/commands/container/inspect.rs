@@ -2,7 +2,7 @@
 
 use crate::args::container::inspect::Inspect;
 use crate::commands::Done;
-use crate::commands::inspect::{Kind, inspect_all};
+use crate::commands::inspect::{Asked, Kind, inspect_all};
 use crate::session::Session;
 
 /// `docker container inspect`.
@@ -12,7 +12,10 @@ pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
         &args.operands,
         &[Kind::Container],
         args.format.as_deref(),
-        args.size,
+        Asked {
+            size: args.size,
+            platform: None,
+        },
     )
     .await
 }

@@ -1,19 +1,23 @@
 //! `build`.
 
+mod outputs;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 
 use fs_err as fs;
 use futures_util::StreamExt;
+use havre_oci::Platform;
 use havre_oci::compression::{Compression, encoder};
 use serde_json::{Value, json};
 
+use self::outputs::Outputs;
 use super::tag::reference;
 use crate::archive;
 use crate::args::image::build::Build;
 use crate::client::Client;
-use crate::commands::Done;
+use crate::commands::{Done, buildx, lint};
 use crate::context::{self, Directory};
 use crate::credentials;
 use crate::error::CliError;
@@ -23,7 +27,7 @@ use crate::progress::{self, Progress};
 use crate::session::Session;
 use crate::spec::environment::labels;
 use crate::spec::mounts::csv;
-use crate::spec::{limits, trust};
+use crate::spec::{limits, platform, trust};
 use crate::values::Size;
 
 /// The header that describes a context directory to an engine on the same machine.
@@ -53,12 +57,41 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
         }
     };
     trust::check(&args.trust)?;
+    match args.call.as_deref() {
+        None | Some("" | "build") if !args.check => {}
+        None | Some("" | "check") => return lint::check(session, source, args.file.as_deref()),
+        Some("build") => {
+            return Err(CliError::Invalid(
+                "conflicting options: --check means --call=check, not --call=build".to_owned(),
+            ));
+        }
+        Some(other) => {
+            return Err(CliError::Invalid(format!(
+                "--call={other} is not supported: use build or check"
+            )));
+        }
+    }
     if !args.rm && !args.force_rm {
         return Err(CliError::Invalid(
             "--rm=false is not supported: no step leaves a container behind that could be kept".to_owned(),
         ));
     }
     let step = StepFlags::read(&args)?;
+    let mut outputs = Outputs::read(&args.outputs)?;
+    let names = outputs.names(&args.tag)?;
+    outputs.check(session)?;
+    let platforms = platforms(args.platform.as_deref())?;
+    if platforms.len() > 1 {
+        if source == "-" {
+            return Err(CliError::Invalid(
+                "standard input can be read once: give a directory to build for several platforms".to_owned(),
+            ));
+        }
+        outputs.check_several(&names)?;
+    }
+    let reaching = buildx::for_build(session, args.builder.as_deref(), platforms.first())?;
+    let session: &Session = &reaching;
+    let known = outputs.known(session).await?;
     let file = args.file.as_deref();
     let remote = ["http://", "https://", "git://", "github.com/", "git@"]
         .iter()
@@ -79,7 +112,7 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
     let labels = labels(&[], &args.label)?;
     let credentials = credentials::all(&session.settings)?;
     let client = session.client()?;
-    let call = |dockerfile: &str| {
+    let call = |dockerfile: &str, platform: Option<&Platform>| {
         let mut call = client
             .post("/build")
             .query("dockerfile", dockerfile)
@@ -87,10 +120,12 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
             .query_if("forcerm", args.force_rm)
             .query_if("nocache", args.no_cache)
             .query_if("pull", args.pull)
+            .query_if("squash", args.squash)
             .query_some("target", args.target.as_ref())
             .query_some("networkmode", args.network.as_ref())
-            .query_some("platform", args.platform.as_ref());
-        for tag in &args.tag {
+            .query_some("platform", platform.map(ToString::to_string));
+        // Of several platforms all are there before one is called so.
+        for tag in names.iter().filter(|_| platforms.len() < 2) {
             call = call.query("t", tag);
         }
         for (name, value) in &step.0 {
@@ -107,57 +142,117 @@ pub(crate) async fn build(session: &Session, args: Build) -> Done {
             None => call,
         }
     };
-    let send = async |context: context::Context| {
-        let call = call(&context.dockerfile);
+    let send = async |context: context::Context, platform: Option<&Platform>| {
+        let call = call(&context.dockerfile, platform);
         let input = match args.compress {
             true => gzip(context.input),
             false => context.input,
         };
         call.stream("application/x-tar", input).lines().await
     };
-    let lines = if source == "-" {
-        if file == Some("-") {
-            return Err(CliError::Invalid(
-                "invalid argument: can't use stdin for both build context and dockerfile".to_owned(),
-            ));
-        }
-        send(context::from_stdin(file)?).await?
-    } else {
-        let directory = Directory::open(source, file)?;
-        match by_name(client, &directory).await? {
-            None => send(directory.pack()?).await?,
-            Some(claim) => {
-                let mut call = call(&directory.dockerfile).header(LOCAL_CONTEXT, claim);
-                if let Some(text) = &directory.foreign {
-                    call = call.text("text/x-dockerfile", text.clone());
-                }
-                match call.lines().await {
-                    // The engine has found another directory by this name, or none.
-                    Err(CliError::Daemon { status: 412, .. }) => send(directory.pack()?).await?,
-                    other => other?,
+    let build = async |platform: Option<&Platform>| {
+        let lines = if source == "-" {
+            if file == Some("-") {
+                return Err(CliError::Invalid(
+                    "invalid argument: can't use stdin for both build context and dockerfile".to_owned(),
+                ));
+            }
+            send(context::from_stdin(file)?, platform).await?
+        } else {
+            let directory = Directory::open(source, file)?;
+            match by_name(client, &directory).await? {
+                None => send(directory.pack()?, platform).await?,
+                Some(claim) => {
+                    let mut call = call(&directory.dockerfile, platform).header(LOCAL_CONTEXT, claim);
+                    if let Some(text) = &directory.foreign {
+                        call = call.text("text/x-dockerfile", text.clone());
+                    }
+                    match call.lines().await {
+                        // The engine has found another directory by this name, or none.
+                        Err(CliError::Daemon { status: 412, .. }) => {
+                            send(directory.pack()?, platform).await?
+                        }
+                        other => other?,
+                    }
                 }
             }
+        };
+        let mut shown = if args.quiet {
+            Progress::on_failure()
+        } else {
+            Progress::to_output(&session.printer)
+        };
+        if plain {
+            shown = shown.plain();
+        }
+        let aux = progress::show(lines, shown, &session.printer).await?;
+        let id = aux.iter().rev().find_map(|aux| aux["ID"].as_str());
+        let id = id.ok_or_else(|| CliError::Stream("the engine told no image ID".to_owned()))?;
+        Ok::<_, CliError>(id.to_owned())
+    };
+    let id = match platforms.as_slice() {
+        [] => build(None).await?,
+        [platform] => build(Some(platform)).await?,
+        platforms => {
+            let mut ids = Vec::with_capacity(platforms.len());
+            for platform in platforms {
+                if !args.quiet {
+                    session.printer.line(&format!("Building for {platform}"));
+                }
+                ids.push(build(Some(platform)).await?);
+            }
+            join(client, &names, &ids).await?
         }
     };
-    let mut shown = if args.quiet {
-        Progress::silent()
-    } else {
-        Progress::to_output(&session.printer)
-    };
-    if plain {
-        shown = shown.plain();
-    }
-    let aux = progress::show(lines, shown, &session.printer).await?;
-    let id = aux.iter().rev().find_map(|aux| aux["ID"].as_str());
+    let id = id.as_str();
     if let Some(iidfile) = &args.iidfile {
-        let id = id.ok_or_else(|| CliError::Stream("the engine told no image ID".to_owned()))?;
         fs::write(iidfile, id)?;
     }
+    outputs.deliver(session, &args, &names, id, &known).await?;
     if args.quiet {
-        let id = id.ok_or_else(|| CliError::Stream("the engine told no image ID".to_owned()))?;
         session.printer.line(id);
     }
     Ok(ExitStatus::SUCCESS)
+}
+
+/// The platforms that are asked for.
+fn platforms(flag: Option<&str>) -> Result<Vec<Platform>, CliError> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for text in flag
+        .filter(|text| !text.is_empty())
+        .into_iter()
+        .flat_map(|text| text.split(','))
+    {
+        let platform = platform::parse(text.trim())?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
+}
+
+/// Lets names stand for images of different platforms. The ID of the one that is meant when nobody says which.
+async fn join(client: &Client, names: &[String], images: &[String]) -> Result<String, CliError> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Joined {
+        id: String,
+    }
+    let call = client.post("/havre/images/join");
+    let joined: Joined = match call
+        .json(&json!({"Names": names, "Images": images}))
+        .answer()
+        .await
+    {
+        Err(error) if error.is_not_found() => {
+            return Err(CliError::Invalid(
+                "this engine keeps one platform under a name: build one at a time, and join them at a registry with 'manifest create'"
+                    .to_owned(),
+            ));
+        }
+        joined => joined?,
+    };
+    Ok(joined.id)
 }
 
 /// What is asked of the containers of `RUN`, and images that spare them, as parameters of the query.

@@ -7,6 +7,7 @@ use crate::commands::Done;
 use crate::exit_status::ExitStatus;
 use crate::format::listing::Layout;
 use crate::format::{ellipsis, short_id, size, time};
+use crate::image_files::{self, Image};
 use crate::session::Session;
 use crate::template::Value;
 
@@ -41,11 +42,9 @@ const EXACT: Layout = Layout {
 
 /// `docker history`.
 pub(crate) async fn history(session: &Session, args: History) -> Done {
-    let entries: Vec<Entry> = session
-        .client()?
-        .get(format!("/images/{}/history", args.operands[0]))
-        .answer()
-        .await?;
+    let image = Image::docker(&args.operands[0], args.platform.as_deref(), &args.registry)?;
+    let call = image.docker_call(session, "history")?;
+    let entries: Vec<Entry> = call.answer().await.map_err(image_files::explained)?;
     let rows: Vec<Value> = entries
         .iter()
         .map(|entry| entry.row(!args.no_trunc, args.human))

@@ -2,17 +2,21 @@
 
 use crate::args::image::inspect::Inspect;
 use crate::commands::Done;
-use crate::commands::inspect::{Kind, inspect_all};
+use crate::commands::inspect::print_all;
+use crate::image_files::{self, Image};
 use crate::session::Session;
 
 /// `docker image inspect`.
 pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
-    inspect_all(
+    print_all(
         session,
         &args.operands,
-        &[Kind::Image],
         args.format.as_deref(),
-        false,
+        async |name: &str| {
+            let image = Image::docker(name, args.platform.as_deref(), &args.registry)?;
+            let answer = image.docker_call(session, "json")?.bytes().await;
+            answer.map_err(image_files::explained)
+        },
     )
     .await
 }

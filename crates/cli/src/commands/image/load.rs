@@ -7,6 +7,7 @@ use crate::exit_status::ExitStatus;
 use crate::input_stream;
 use crate::progress::{self, Progress};
 use crate::session::Session;
+use crate::spec::platform;
 
 /// `docker load`.
 pub(crate) async fn load(session: &Session, args: Load) -> Done {
@@ -20,13 +21,14 @@ pub(crate) async fn load(session: &Session, args: Load) -> Done {
         None => input_stream::stdin(),
     };
     let quiet = args.quiet || !session.printer.out_is_terminal();
-    let lines = session
+    let mut call = session
         .client()?
         .post("/images/load")
-        .query("quiet", if quiet { "1" } else { "0" })
-        .stream("application/x-tar", input)
-        .lines()
-        .await?;
+        .query("quiet", if quiet { "1" } else { "0" });
+    for wanted in &args.platform {
+        call = call.query("platform", platform::json(wanted)?);
+    }
+    let lines = call.stream("application/x-tar", input).lines().await?;
     progress::show(lines, Progress::to_output(&session.printer), &session.printer).await?;
     Ok(ExitStatus::SUCCESS)
 }

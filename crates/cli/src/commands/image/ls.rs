@@ -1,12 +1,17 @@
 //! `images`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::tree::{Manifest, tree};
 use crate::args::image::ls::Ls;
 use crate::commands::Done;
+use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::format::listing::Layout;
 use crate::format::{short_id, size, time};
@@ -21,10 +26,12 @@ pub(crate) struct Summary {
     pub(crate) id: String,
     repo_tags: Option<Vec<String>>,
     repo_digests: Option<Vec<String>>,
-    created: i64,
+    pub(super) created: i64,
     pub(crate) size: i64,
     pub(crate) shared_size: i64,
     pub(crate) containers: i64,
+    last_used: Option<Timestamp>,
+    pub(super) manifests: Option<Vec<Manifest>>,
     labels: Option<BTreeMap<String, String>>,
 }
 
@@ -38,7 +45,7 @@ struct Name {
 
 const NONE: &str = "<none>";
 
-const HEADERS: [(&str, &str); 11] = [
+const HEADERS: [(&str, &str); 12] = [
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
     ("Digest", "DIGEST"),
@@ -50,6 +57,7 @@ const HEADERS: [(&str, &str); 11] = [
     ("SharedSize", "SHARED SIZE"),
     ("UniqueSize", "UNIQUE SIZE"),
     ("VirtualSize", "SIZE"),
+    ("LastUsed", "LAST USED"),
 ];
 
 const LAYOUT: Layout = Layout {
@@ -65,6 +73,9 @@ const WITH_DIGESTS: Layout = Layout {
 
 /// `docker images`.
 pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
+    if args.tree {
+        return tree(session, &args).await;
+    }
     let pattern = args
         .operands
         .first()
@@ -77,18 +88,38 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
     let layout = if args.digests { &WITH_DIGESTS } else { &LAYOUT };
     let mut list = layout.list(format.as_deref(), args.quiet)?;
     let mut none = true;
+    let sort = args.sort.as_deref().map(str::parse::<Sort>).transpose()?;
+    let uses = sort.is_some_and(Sort::needs_uses)
+        || format
+            .as_deref()
+            .is_some_and(|format| format.contains(".LastUsed"));
+    let mut sorted = Vec::new();
+    let mut unknown = false;
     session
         .client()?
         .get("/images/json")
         .query_if("all", args.all)
+        .query_if("last-used", uses)
         .query_some("filters", with(&args.filter, pattern.as_slice())?)
         .each(|image: Summary| {
             none = false;
-            for row in image.rows(!args.no_trunc, digests) {
-                list.add(&row);
+            unknown |= uses && image.last_used.is_none();
+            let rows = image.sortable_rows(!args.no_trunc, digests);
+            match sort {
+                Some(_) => sorted.extend(rows),
+                None => rows.into_iter().for_each(|row| list.add(&Value::cells(row))),
             }
         })
         .await?;
+    if unknown {
+        return Err(CliError::Invalid(
+            "this engine does not know when images were last used: a Havre engine does".to_owned(),
+        ));
+    }
+    if let Some(sort) = sort {
+        sorted.sort_by(|one, other| sort.compare(one, other));
+        sorted.into_iter().for_each(|row| list.add(&Value::cells(row)));
+    }
     session.printer.out(&list.finish()?);
     if none && pattern.is_some_and(|(_, name)| matches!(name, "build" | "history" | "inspect" | "pull")) {
         session.printer.warn(&format!(
@@ -102,16 +133,25 @@ pub(crate) async fn ls(session: &Session, args: Ls) -> Done {
 impl Summary {
     /// The rows of an image: one per tag, one of its own when it has none.
     pub(crate) fn rows(self, trunc: bool, digests: bool) -> Vec<Value> {
+        let rows = self.sortable_rows(trunc, digests);
+        rows.into_iter().map(Value::cells).collect()
+    }
+
+    fn sortable_rows(self, trunc: bool, digests: bool) -> Vec<Row> {
         let names = self.names(digests);
         let image = Rc::new(self);
-        let row = |name| {
-            Value::cells(Row {
-                image: Rc::clone(&image),
-                name,
-                trunc,
-            })
+        let row = |name| Row {
+            image: Rc::clone(&image),
+            name,
+            trunc,
         };
         names.into_iter().map(row).collect()
+    }
+
+    /// Its names with tag.
+    pub(super) fn tags(&self) -> Vec<String> {
+        let tags = self.repo_tags.iter().flatten();
+        tags.filter(|tag| *tag != "<none>:<none>").cloned().collect()
     }
 
     fn names(&self, digests: bool) -> Vec<Name> {
@@ -167,6 +207,74 @@ impl Summary {
     }
 }
 
+/// `--sort`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    key: SortKey,
+    descending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SortKey {
+    Size,
+    Created,
+    Name,
+    LastUsed,
+}
+
+impl FromStr for Sort {
+    type Err = CliError;
+
+    fn from_str(text: &str) -> Result<Self, CliError> {
+        let (name, order) = text.split_once(':').unwrap_or((text, ""));
+        let key = match name {
+            "size" => Some(SortKey::Size),
+            "created" => Some(SortKey::Created),
+            "name" => Some(SortKey::Name),
+            "last-used" => Some(SortKey::LastUsed),
+            _ => None,
+        };
+        let descending = match order {
+            "" => Some(key != Some(SortKey::Name)),
+            "asc" => Some(false),
+            "desc" => Some(true),
+            _ => None,
+        };
+        match (key, descending) {
+            (Some(key), Some(descending)) if !text.ends_with(':') => Ok(Self { key, descending }),
+            _ => Err(CliError::Invalid(format!(
+                "invalid --sort {text}: use size, created, name or last-used, and ':asc' or ':desc' after it"
+            ))),
+        }
+    }
+}
+
+impl Sort {
+    pub(super) fn needs_uses(self) -> bool {
+        self.key == SortKey::LastUsed
+    }
+
+    /// By the first name, where it is names.
+    pub(super) fn images(self, one: &Summary, other: &Summary) -> Ordering {
+        self.order(one, other, || one.tags().cmp(&other.tags()))
+    }
+
+    fn compare(self, one: &Row, other: &Row) -> Ordering {
+        let name = |row: &Row| (row.name.repository.clone(), row.name.tag.clone());
+        self.order(&one.image, &other.image, || name(one).cmp(&name(other)))
+    }
+
+    fn order(self, one: &Summary, other: &Summary, names: impl Fn() -> Ordering) -> Ordering {
+        let order = match self.key {
+            SortKey::Size => one.size.cmp(&other.size),
+            SortKey::Created => one.created.cmp(&other.created),
+            SortKey::LastUsed => one.last_used.cmp(&other.last_used),
+            SortKey::Name => names(),
+        };
+        if self.descending { order.reverse() } else { order }
+    }
+}
+
 struct Row {
     image: Rc<Summary>,
     name: Name,
@@ -175,7 +283,9 @@ struct Row {
 
 impl Cells for Row {
     fn names(&self) -> Vec<&'static str> {
-        HEADERS.iter().map(|(name, _)| *name).collect()
+        // What Docker's client does not have is shown where it was asked for.
+        let shown = |name: &&str| *name != "LastUsed" || self.image.last_used.is_some();
+        HEADERS.iter().map(|(name, _)| *name).filter(shown).collect()
     }
 
     fn cell(&self, name: &str) -> Option<Value> {
@@ -194,6 +304,9 @@ impl Cells for Row {
             "SharedSize" => known(image.shared_size, size::long(image.shared_size)),
             "UniqueSize" => known(image.shared_size, size::long(image.size - image.shared_size)),
             "VirtualSize" => size::long(image.size),
+            "LastUsed" => {
+                (image.last_used).map_or_else(|| "N/A".to_owned(), |used| time::ago(used.as_second()))
+            }
             _ => return None,
         };
         Some(text.into())
@@ -247,5 +360,40 @@ mod tests {
             text,
             "REPOSITORY   TAG       IMAGE ID       CREATED   SIZE\n<none>       <none>    0123456789ab   N/A       0B\n"
         );
+    }
+
+    #[test]
+    fn rows_are_sorted() {
+        let images = [
+            r#"{"Id":"sha256:1","RepoTags":["b:1","a:2"],"Created":3,"Size":10,"LastUsed":"2024-01-05T00:00:00Z"}"#,
+            r#"{"Id":"sha256:2","RepoTags":["a:1"],"Created":1,"Size":30,"LastUsed":"2024-01-09T00:00:00Z"}"#,
+            r#"{"Id":"sha256:3","RepoTags":[],"Created":2,"Size":20,"LastUsed":"2024-01-07T00:00:00Z"}"#,
+        ];
+        let sorted = |text: &str| -> String {
+            let sort: Sort = text.parse().unwrap();
+            let rows = images
+                .iter()
+                .flat_map(|json| image(json).sortable_rows(true, false));
+            let mut rows: Vec<Row> = rows.collect();
+            rows.sort_by(|one, other| sort.compare(one, other));
+            let names = rows
+                .iter()
+                .map(|row| format!("{}{}", row.name.repository, row.name.tag));
+            names.collect::<Vec<_>>().join(" ")
+        };
+        for (sort, expected) in [
+            ("size", "a1 <none><none> a2 b1"),
+            ("size:asc", "a2 b1 <none><none> a1"),
+            ("created", "a2 b1 <none><none> a1"),
+            ("created:desc", "a2 b1 <none><none> a1"),
+            ("last-used", "a1 <none><none> a2 b1"),
+            ("name", "<none><none> a1 a2 b1"),
+            ("name:desc", "b1 a2 a1 <none><none>"),
+        ] {
+            assert_eq!(sorted(sort), expected, "{sort}");
+        }
+        for bad in ["", "Size", "size:", "size:up", "tag"] {
+            assert!(bad.parse::<Sort>().is_err(), "{bad}");
+        }
     }
 }

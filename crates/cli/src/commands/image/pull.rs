@@ -1,5 +1,7 @@
 //! `pull`, also for `run` and `create`.
 
+mod plan;
+
 use super::tag::reference;
 use crate::args::image::pull::Pull;
 use crate::commands::Done;
@@ -27,6 +29,20 @@ pub(crate) async fn pull(session: &Session, args: Pull) -> Done {
         return Err(CliError::Invalid(
             "tag can't be used with --all-tags/-a".to_owned(),
         ));
+    }
+    if args.dry_run {
+        if args.all_tags {
+            return Err(CliError::Invalid(
+                "conflicting options: --dry-run is for one tag, not for --all-tags".to_owned(),
+            ));
+        }
+        return plan::show(
+            session,
+            &parsed.with_default_tag(),
+            args.platform.as_deref(),
+            args.quiet,
+        )
+        .await;
     }
     let tagless = parsed.tag().is_none() && parsed.digest().is_none();
     if tagless && !args.all_tags && !args.quiet {
@@ -80,14 +96,12 @@ fn request<'a>(
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),
     };
-    let mut call = session
+    let call = session
         .client()?
         .post("/images/create")
         .query("fromImage", parsed.familiar_name())
         .query_some("tag", Some(tag).filter(|tag| !tag.is_empty()))
         .query_some("platform", platform);
-    if let Some(header) = credentials::header(&session.settings, parsed.domain())? {
-        call = call.header("x-registry-auth", header);
-    }
+    let call = credentials::sign(call, &session.settings, &parsed.repository())?;
     Ok(call)
 }

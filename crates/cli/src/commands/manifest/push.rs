@@ -1,26 +1,15 @@
 //! `manifest push`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use havre_oci::{Descriptor, Index, media_type};
-use serde::Deserialize;
-use serde_json::json;
 
-use super::{lists, no_such, reference};
+use super::{lists, no_such, put, reference};
 use crate::args::manifest::push::Push;
 use crate::commands::Done;
 use crate::commands::image::tag;
-use crate::credentials;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::manifest_lists::Listed;
 use crate::session::Session;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Pushed {
-    descriptor: Descriptor,
-}
 
 /// The index of a list's manifests: Docker's kind, or OCI's when the first is of OCI's.
 pub(super) fn index_of(listed: &[Listed]) -> Result<Index, CliError> {
@@ -52,21 +41,16 @@ pub(crate) async fn push(session: &Session, args: Push) -> Done {
         return Err(no_such(&list));
     };
     let index = index_of(&listed)?;
-    let sources: Vec<&str> = listed.iter().map(|one| one.reference.as_str()).collect();
-    let body = json!({
-        "MediaType": index.media_type,
-        "Raw": STANDARD.encode(index.to_bytes()),
-        "Sources": sources,
-    });
-    let header = credentials::header(&session.settings, list.domain())?;
-    let pushed: Pushed = session
-        .client()?
-        .put(format!("/havre/manifests/{}", list.canonical()))
-        .query_if("insecure", args.insecure)
-        .header("x-registry-auth", header.unwrap_or_else(credentials::nobody))
-        .json(&body)
-        .answer()
-        .await?;
+    let sources: Vec<String> = listed.iter().map(|one| one.reference.clone()).collect();
+    let pushed = put(
+        session,
+        &list,
+        &index.media_type,
+        &index.to_bytes(),
+        &sources,
+        args.insecure,
+    )
+    .await?;
     for one in &listed {
         // Those of the list's own repository were there.
         if tag::reference(&one.reference)?.repository() != list.repository() {
@@ -77,7 +61,7 @@ pub(crate) async fn push(session: &Session, args: Push) -> Done {
                 .line(&format!("Pushed ref {} with digest: {digest}", name.canonical()));
         }
     }
-    session.printer.line(pushed.descriptor.digest.as_str());
+    session.printer.line(pushed.digest.as_str());
     if args.purge {
         lists.remove(&list)?;
     }

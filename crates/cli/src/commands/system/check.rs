@@ -249,13 +249,11 @@ pub(crate) async fn check(session: &Session, args: Check) -> Done {
         .iter()
         .map(|problem| json!({"kind": problem.kind, "digest": problem.digest}))
         .collect();
-    let mut call = session
+    let call = session
         .client()?
         .post("/havre/system/repair")
         .json(&json!({"objects": objects}));
-    if let Some(header) = credentials::all(&session.settings)? {
-        call = call.header("x-registry-config", header);
-    }
+    let call = credentials::sign_for_all(call, &session.settings)?;
     let repaired: Vec<Problem> = result(session, call, manner.progress(session), "Repaired").await?;
     let mut shown = repaired.clone();
     if !manner.spoken {

@@ -29,15 +29,18 @@ struct Usage {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Cache {
+pub(crate) struct Cache {
     #[serde(rename = "ID")]
-    id: String,
+    pub(crate) id: String,
     #[serde(rename = "Type")]
-    kind: String,
-    in_use: bool,
-    shared: bool,
-    size: i64,
-    usage_count: i64,
+    pub(crate) kind: String,
+    pub(crate) in_use: bool,
+    pub(crate) shared: bool,
+    pub(crate) size: i64,
+    pub(crate) usage_count: i64,
+    pub(crate) description: String,
+    pub(crate) created_at: String,
+    pub(crate) last_used_at: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::args::volume::inspect::Inspect;
 use crate::commands::Done;
-use crate::commands::inspect::{Kind, inspect_all};
+use crate::commands::inspect::{Asked, Kind, inspect_all};
 use crate::session::Session;
 
 /// `docker volume inspect`.
@@ -12,7 +12,7 @@ pub(crate) async fn inspect(session: &Session, args: Inspect) -> Done {
         &args.operands,
         &[Kind::Volume],
         args.format.as_deref(),
-        false,
+        Asked::default(),
     )
     .await
 }
