@@ -76,6 +76,8 @@ impl Invocation {
             "DOCKER_TLS_VERIFY",
             "DOCKER_CERT_PATH",
             "DOCKER_API_VERSION",
+            "CI",
+            "NO_COLOR",
         ] {
             command.env_remove(name);
         }

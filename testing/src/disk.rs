@@ -68,7 +68,23 @@ impl SmallDisk {
         }
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Takes all the room there is but so many bytes.
+    pub fn leave(&self, bytes: u64) {
+        let free = rustix::fs::statvfs(&self.mount).expect("the file system");
+        let free = (free.f_bavail * free.f_frsize).saturating_sub(bytes);
+        let file = fs::File::create(self.filler()).expect("the filler");
+        let flags = rustix::fs::FallocateFlags::empty();
+        if free > 0 {
+            rustix::fs::fallocate(file.file(), flags, 0, free).expect("the room");
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    /// Gives back what [`SmallDisk::fill`] or [`SmallDisk::leave`] took.
     pub fn clear(&self) {
         fs::remove_file(self.filler()).expect("the filler");
     }

@@ -50,6 +50,8 @@ pub struct Image {
     pub config: Value,
     pub architecture: String,
     pub variant: Option<String>,
+    /// When it was made.
+    pub created: String,
 }
 
 impl Image {
@@ -60,6 +62,7 @@ impl Image {
             config: json!({"Cmd": ["/bin/sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}),
             architecture: host_architecture().to_owned(),
             variant: None,
+            created: "2024-01-01T00:00:00Z".to_owned(),
         }
     }
 
@@ -88,6 +91,12 @@ impl Image {
         self
     }
 
+    #[must_use]
+    pub fn with_created(mut self, created: &str) -> Self {
+        self.created = created.to_owned();
+        self
+    }
+
     /// The configuration blob.
     pub fn config_json(&self) -> Vec<u8> {
         let diff_ids: Vec<_> = self.layers.iter().map(|layer| digest_of(layer)).collect();
@@ -100,7 +109,7 @@ impl Image {
         let mut config = json!({
             "architecture": self.architecture,
             "os": "linux",
-            "created": "2024-01-01T00:00:00Z",
+            "created": self.created,
             "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
             "history": history,

@@ -5,6 +5,7 @@
 //! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves.
 //! - [`Authority`], [`Pair`]: certificates for registries and their clients.
 //! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
+//! - [`installed`]: programs of others, made once and kept.
 //! - [`http`]: as much HTTP as the above need, in the raw.
 //!
 //! The end-to-end suite in `tests/` needs root and the built binary (`HAVRE_BIN`, or beside the test's own target
@@ -20,7 +21,9 @@ mod distribution;
 mod engine;
 pub mod http;
 mod image;
+pub mod installed;
 mod registry;
+mod stored;
 mod sweep;
 
 pub use archive::{Entry, Layer};
@@ -31,6 +34,7 @@ pub use distribution::DockerRegistry;
 pub use engine::{Surroundings, TestEngine};
 pub use image::{Compression, Image};
 pub use registry::{Action, Auth, Registry, two_architectures};
+pub use stored::StoredLayer;
 
 use std::time::{Duration, Instant};
 

@@ -15,6 +15,7 @@ use crate::connection::Connection;
 use crate::digest_of;
 use crate::http::{Request, read_request};
 use crate::image::{Compression, Image, host_architecture};
+use crate::stored::StoredLayer;
 
 /// What a registry does instead of answering.
 #[derive(Clone, Debug)]
@@ -58,6 +59,11 @@ pub enum Auth {
         user: String,
         password: String,
     },
+    /// As on Docker Hub: everybody gets a token to read, this user one to write.
+    Hub {
+        user: String,
+        password: String,
+    },
 }
 
 struct Fault {
@@ -80,6 +86,10 @@ struct Content {
     auth: Option<Auth>,
     seen: Vec<Request>,
     next_upload: u64,
+    /// Bytes of blobs that were answered with.
+    served: u64,
+    /// Whole blobs are sent whatever part is asked for.
+    no_ranges: bool,
 }
 
 /// A registry on a free port of 127.0.0.1, which ends with the test.
@@ -105,13 +115,23 @@ impl Registry {
         Self::listen(Some(pair.server(Some(clients))))
     }
 
+    /// The same registry on another port, or, called on a thread in another network namespace, there.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::serving(self.tls.clone(), Arc::clone(&self.content))
+    }
+
     fn listen(tls: Option<Arc<ServerConfig>>) -> Self {
+        Self::serving(tls, Arc::default())
+    }
+
+    fn serving(tls: Option<Arc<ServerConfig>>, content: Arc<Mutex<Content>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("address");
         let registry = Self {
             address,
             tls,
-            content: Arc::default(),
+            content,
         };
         let serving = registry.clone();
         thread::spawn(move || {
@@ -152,6 +172,16 @@ impl Registry {
         });
     }
 
+    /// Sends whole blobs whatever part is asked for, as simple servers do.
+    pub fn serve_no_ranges(&self) {
+        self.lock().no_ranges = true;
+    }
+
+    /// How many bytes of blobs it answered with, since this was asked last.
+    pub fn served(&self) -> u64 {
+        std::mem::take(&mut self.lock().served)
+    }
+
     pub fn behave(&self) {
         self.lock().faults.clear();
     }
@@ -177,6 +207,27 @@ impl Registry {
             "application/vnd.oci.image.manifest.v1+json",
             manifest,
         )
+    }
+
+    /// Publishes an image whose layers are stored like this; returns the manifest's digest.
+    pub fn publish_stored(
+        &self,
+        repository: &str,
+        tag: &str,
+        image: &Image,
+        layers: &[StoredLayer],
+    ) -> String {
+        let config = image.config_json();
+        let config_of = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(&config), "size": config.len()});
+        let described: Vec<_> = layers.iter().map(StoredLayer::descriptor).collect();
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": kind, "config": config_of, "layers": described});
+        self.put_blobs(
+            repository,
+            layers.iter().map(|layer| layer.bytes.clone()).chain([config]),
+        );
+        self.put_manifest(repository, tag, kind, manifest.to_string().into_bytes())
     }
 
     /// Publishes an image as Docker v2 schema 2 manifest; returns the manifest's digest.
@@ -305,7 +356,7 @@ impl Registry {
         let given = request.header("authorization").unwrap_or_default();
         let (welcome, challenge) = match &auth {
             Auth::Basic { user, password } => (basic(user, password), "Basic realm=\"test\"".to_owned()),
-            Auth::Token { .. } => {
+            Auth::Token { .. } | Auth::Hub { .. } => {
                 let repository = request
                     .path()
                     .trim_start_matches("/v2/")
@@ -325,7 +376,9 @@ impl Registry {
                 ("Bearer good-token".to_owned(), challenge)
             }
         };
-        if given == welcome || request.path() == "/token" {
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        let guest = matches!(auth, Auth::Hub { .. }) && reads && given == "Bearer guest-token";
+        if given == welcome || guest || ["/token", "/v1/search"].contains(&request.path()) {
             return None;
         }
         let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
@@ -339,6 +392,9 @@ impl Registry {
         }
         if path == "/token" {
             return self.token(request);
+        }
+        if path == "/v1/search" {
+            return self.search(&request.query("q").unwrap_or_default());
         }
         let Some(rest) = path.strip_prefix("/v2/") else {
             return not_found("NAME_UNKNOWN");
@@ -359,23 +415,52 @@ impl Registry {
     }
 
     fn token(&self, request: &Request) -> Answer {
-        let welcome = match &self.lock().auth {
-            Some(Auth::Token { user, password }) => basic(user, password),
+        let (welcome, guests) = match &self.lock().auth {
+            Some(Auth::Token { user, password }) => (basic(user, password), false),
+            Some(Auth::Hub { user, password }) => (basic(user, password), true),
             _ => return not_found("UNSUPPORTED"),
         };
-        if request.header("authorization") == Some(welcome.as_str()) {
-            Answer::new(
-                200,
-                json!({"token": "good-token", "expires_in": 300})
-                    .to_string()
-                    .into(),
-            )
+        let given =
+            |token: &str| Answer::new(200, json!({"token": token, "expires_in": 300}).to_string().into());
+        let authorization = request.header("authorization");
+        if authorization == Some(welcome.as_str()) {
+            given("good-token")
+        } else if guests && authorization.is_none() {
+            given("guest-token")
         } else {
             Answer::new(
                 401,
                 r#"{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}"#.into(),
             )
         }
+    }
+
+    /// Docker Hub's search, over the repositories there are.
+    fn search(&self, words: &str) -> Answer {
+        let content = self.lock();
+        let mut names: Vec<&str> = content
+            .manifests
+            .keys()
+            .filter_map(|key| key.rsplit_once('/'))
+            .map(|(repository, _)| repository)
+            .filter(|repository| repository.contains(words))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let results: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                json!({
+                    "name": name.strip_prefix("library/").unwrap_or(name),
+                    "description": format!("What {name} is"),
+                    "star_count": 7,
+                    "is_official": name.starts_with("library/"),
+                    "is_automated": false,
+                })
+            })
+            .collect();
+        let answer = json!({"num_results": results.len(), "results": results});
+        Answer::new(200, answer.to_string().into())
     }
 
     fn tags(&self, repository: &str) -> Answer {
@@ -414,23 +499,26 @@ impl Registry {
         let Some(bytes) = content.blobs.get(digest).filter(|_| linked).cloned() else {
             return not_found("BLOB_UNKNOWN");
         };
+        let ranges = !content.no_ranges;
         drop(content);
-        let start = request.header("range").and_then(|range| {
-            range
-                .strip_prefix("bytes=")?
-                .split('-')
-                .next()?
-                .parse::<usize>()
-                .ok()
-                .filter(|start| *start < bytes.len())
+        let asked = request.header("range").filter(|_| ranges).and_then(|range| {
+            let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+            let start = start.parse::<usize>().ok().filter(|start| *start < bytes.len())?;
+            let last = end
+                .parse()
+                .map_or(bytes.len() - 1, |end: usize| end.min(bytes.len() - 1));
+            (start <= last).then_some(start..last + 1)
         });
-        let answer = match start {
-            Some(start) => Answer::new(206, bytes[start..].to_vec()).with(
+        let answer = match asked {
+            Some(range) => Answer::new(206, bytes[range.clone()].to_vec()).with(
                 "Content-Range",
-                &format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len()),
+                &format!("bytes {}-{}/{}", range.start, range.end - 1, bytes.len()),
             ),
             None => Answer::new(200, bytes.to_vec()),
         };
+        if request.method == "GET" {
+            self.lock().served += answer.body.len() as u64;
+        }
         answer
             .with("Content-Type", "application/octet-stream")
             .with("Docker-Content-Digest", digest)

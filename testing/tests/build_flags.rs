@@ -255,3 +255,16 @@ fn the_engines_socket_in_a_container() {
     assert_eq!(mounts[0]["Destination"], "/var/run/docker.sock");
     let _ = http::over_unix(engine.socket(), "GET", "/_ping", "", b"").expect("the engine is there still");
 }
+
+#[test]
+fn a_quiet_build_that_fails_tells_all() {
+    let engine = TestEngine::with_busybox();
+    let failing = engine.files(
+        "failing",
+        &[("Dockerfile", "FROM busybox\nRUN echo the reason && exit 3\n")],
+    );
+    let failed = engine.cmd(["build", "-q", &failing.to_string_lossy()]).run();
+    assert_eq!(failed.code, 3, "{failed}");
+    assert!(failed.err().contains("the reason"), "{failed}");
+    assert!(failed.stdout.is_empty(), "{failed}");
+}

@@ -45,7 +45,7 @@ fn a_ping_tells_who_answers() {
 #[test]
 fn versions_are_negotiated() {
     let engine = TestEngine::start();
-    for version in ["v1.24", "v1.41"] {
+    for version in ["v1.22", "v1.41"] {
         assert_eq!(
             engine
                 .api("GET", &format!("/{version}/containers/json"))
@@ -68,7 +68,7 @@ fn versions_are_negotiated() {
         assert!(
             older
                 .text()
-                .contains("client version 1.12 is too old. Minimum supported API version is 1.24"),
+                .contains("client version 1.12 is too old. Minimum supported API version is 1.22"),
             "{}",
             older.text()
         );

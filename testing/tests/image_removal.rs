@@ -414,3 +414,26 @@ fn a_daemon_that_is_killed_has_the_image_or_keeps_it() {
         assert_eq!(engine.ok("run --rm two:1 wc -c /two"), "50000 /two");
     }
 }
+
+#[test]
+fn named_images_that_others_were_built_on_are_pruned_with_them() {
+    let engine = TestEngine::with_busybox();
+    for (from, to) in [("busybox", "child:1"), ("child:1", "grandchild:1")] {
+        engine.ok(["create", "--name", "box", from, "true"]);
+        engine.ok(["commit", "box", to]);
+        engine.ok("rm box");
+    }
+    // One that a container needs keeps what it stands on, and its name.
+    engine.ok("create --name user child:1 true");
+    engine.ok("image prune -af");
+    let mut left: Vec<_> = engine
+        .ok("images --format {{.Repository}}")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, ["busybox", "child"]);
+    engine.ok("rm user");
+    engine.ok("image prune -af");
+    assert_eq!(engine.ok("images -aq"), "");
+}

@@ -14,7 +14,7 @@ const ABSENT: [&str; 8] = [
 ];
 
 /// Flags of commands that are there, which would have no effect.
-const REFUSED: [(&str, &str); 2] = [("build", "squash"), ("push", "platform")];
+const REFUSED: [(&str, &str); 1] = [("push", "platform")];
 
 fn havre(words: &[&str]) -> (i32, String) {
     let output = Command::new(havre_binary())

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use havre_testing::{TestEngine, eventually};
 
-use crate::installed;
+use havre_testing::installed;
 
 /// A project of two services on an engine of its own.
 struct Project {
@@ -24,7 +24,7 @@ impl Project {
     fn try_run(&self, words: &[&str]) -> (i32, String, String) {
         let output = Command::new(&self.program)
             .args(["-p", "proj", "-f"])
-            .arg(installed::data("compose/docker-compose.yml"))
+            .arg(installed::data("clients/compose/docker-compose.yml"))
             .args(words)
             .env("DOCKER_HOST", self.engine.host())
             .env("DOCKER_CONFIG", self.engine.client_dir())

@@ -7,11 +7,11 @@ use fs_err as fs;
 use havre_testing::{TestEngine, eventually, havre_binary};
 use serde_json::Value;
 
-use crate::installed;
+use havre_testing::installed;
 
 /// An archive with PostgreSQL on Debian, built by an engine of its own from Debian's packages.
 fn postgres() -> Option<PathBuf> {
-    let sources = installed::data("postgres");
+    let sources = installed::data("clients/postgres");
     let key = ["Dockerfile", "start.sh"].map(|file| fs::read(sources.join(file)).expect("the sources"));
     let dir = installed::once("postgres", &key.concat(), |dir| {
         fs::create_dir_all(dir).map_err(|error| error.to_string())?;
@@ -43,7 +43,7 @@ fn testcontainers_run_a_real_database() {
     engine.ok(["load", "-q", "-i", &archive.to_string_lossy()]);
     let mut program = Command::new(python.join("bin/python"));
     program
-        .arg(installed::data("python/database.py"))
+        .arg(installed::data("clients/python/database.py"))
         .arg("postgres:15")
         .env("DOCKER_HOST", engine.host())
         .env("DOCKER_CONFIG", engine.client_dir())
@@ -59,7 +59,7 @@ fn testcontainers_run_a_real_database() {
 fn development(docker: &Path) {
     let Some(node) = installed::node() else { return };
     let engine = TestEngine::with_busybox();
-    let image = installed::data("devcontainer/Dockerfile");
+    let image = installed::data("clients/devcontainer/Dockerfile");
     let nothing = engine.files("nothing", &[]);
     engine.ok([
         "build",
@@ -70,7 +70,8 @@ fn development(docker: &Path) {
         &image.to_string_lossy(),
         &nothing.to_string_lossy(),
     ]);
-    let config = fs::read_to_string(installed::data("devcontainer/devcontainer.json")).expect("the data");
+    let config =
+        fs::read_to_string(installed::data("clients/devcontainer/devcontainer.json")).expect("the data");
     let workspace = engine.files(
         "workspace",
         &[(".devcontainer/devcontainer.json", &config), ("file", "text")],

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use havre_testing::{DockerRegistry, TestEngine};
 
-use crate::installed;
+use havre_testing::installed;
 
 /// Runs one job of a script; everything it needs to know is in the environment.
 fn job(engine: &TestEngine, mut program: Command, name: &str) {
@@ -23,14 +23,14 @@ fn job(engine: &TestEngine, mut program: Command, name: &str) {
 fn docker_py(name: &str) {
     let Some(python) = installed::python() else { return };
     let mut program = Command::new(python.join("bin/python"));
-    program.arg(installed::data("python/docker_py.py"));
+    program.arg(installed::data("clients/python/docker_py.py"));
     job(&TestEngine::with_busybox(), program, name);
 }
 
 fn dockerode(name: &str) {
     let Some(node) = installed::node() else { return };
     let mut program = Command::new("node");
-    program.arg(installed::data("node/dockerode.js"));
+    program.arg(installed::data("clients/node/dockerode.js"));
     program.env("NODE_PATH", node.join("node_modules"));
     job(&TestEngine::with_busybox(), program, name);
 }

@@ -332,3 +332,75 @@ fn a_file_is_handed_over_to_the_engine() {
     );
     assert_eq!(file.metadata().expect("a status").len(), streamed.len() as u64);
 }
+
+#[test]
+fn an_archive_without_what_its_reader_has() {
+    let engine = TestEngine::start();
+    let base = Image::busybox();
+    let app = base.clone().with_layer(&Layer::noise(7, 300_000));
+    engine.load(&base, "base:1");
+    engine.load(&app, "app:1");
+    let whole = engine.cmd("save app:1").run().stdout;
+    let delta = engine.cmd("save --since base:1 app:1").run();
+    assert_eq!(delta.code, 0, "{}", delta.err());
+    let delta = delta.stdout;
+    assert!(
+        delta.len() < 400_000 && delta.len() + 500_000 < whole.len(),
+        "{}",
+        delta.len()
+    );
+
+    let fresh = TestEngine::start();
+    let refused = fresh.cmd("load").stdin(delta.clone()).run().fails(1);
+    assert!(
+        refused.contains("leaves out layer")
+            && refused.contains("base:1 (sha256:")
+            && refused.contains("first"),
+        "{refused}"
+    );
+    assert_eq!(fresh.ok("images -aq"), "", "nothing of it stays");
+    fresh.load(&base, "base:1");
+    assert_eq!(fresh.cmd("load").stdin(delta).ok(), "Loaded image: app:1");
+    assert_eq!(fresh.inspect("app:1")["Id"], app.id());
+    assert_eq!(fresh.ok("run --rm app:1 echo whole"), "whole");
+    assert_eq!(
+        fresh.cmd("save app:1").run().stdout,
+        whole,
+        "and it can be passed on"
+    );
+    let missing = engine.run("save --since nosuch:1 app:1").fails(1);
+    assert!(missing.contains("No such image: nosuch:1"), "{missing}");
+}
+
+#[test]
+fn an_archive_is_compressed_as_it_is_written() {
+    let engine = TestEngine::start();
+    engine.load(
+        &Image::busybox().with_layer(&Layer::new().file("f", "g".repeat(3_000_000))),
+        "app:1",
+    );
+    let plain = engine.cmd("save app:1").run().stdout;
+    let dir = tempfile::tempdir().expect("a directory");
+    for (format, program) in [("gzip", "gzip"), ("zstd", "zstd")] {
+        let path = dir.path().join(format);
+        engine.ok(format!("save --compress {format} -o {} app:1", path.display()));
+        let packed = fs::read(&path).expect("an archive");
+        assert!(
+            packed.len() + 2_000_000 < plain.len(),
+            "{format}: {}",
+            packed.len()
+        );
+        // The same once more, on standard output; and another program's idea of it.
+        let streamed = engine.cmd(format!("save --compress {format} app:1")).run().stdout;
+        assert!(streamed == packed, "{format}: the same images, the same bytes");
+        let unpacked = std::process::Command::new(program)
+            .args(["-dc", &path.display().to_string()])
+            .output()
+            .expect("the program");
+        assert!(unpacked.status.success() && unpacked.stdout == plain, "{format}");
+        engine.ok("rmi app:1");
+        assert_eq!(engine.cmd("load").stdin(packed).ok(), "Loaded image: app:1");
+    }
+    let refused = engine.run("save --compress lz4 app:1").fails(1);
+    assert!(refused.contains("use gzip or zstd"), "{refused}");
+}

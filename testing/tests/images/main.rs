@@ -1,7 +1,16 @@
 //! Images end to end: pull, push, tag, list, inspect, history, rmi, archives. Needs root.
 
 mod archives;
+mod artifacts;
+mod builders;
+mod explore;
+mod logins;
 mod manifests;
+mod platforms;
+mod registries;
+mod remote;
+mod selection;
+mod tag_history;
 
 use fs_err as fs;
 use havre_testing::{
@@ -111,7 +120,11 @@ fn an_index_is_chosen_from() {
         &format!("linux/{}", images[1].architecture),
         &name,
     ]);
-    assert_eq!(engine.inspect(&name)["Architecture"], images[1].architecture);
+    // The name goes on to stand for the host's, as it has that.
+    assert_eq!(engine.inspect(&name)["Id"], images[0].id());
+    let platform = format!("--platform=linux/{}", images[1].architecture);
+    let id = engine.ok(["image", "inspect", &platform, "--format", "{{.Id}}", &name]);
+    assert_eq!(id, images[1].id());
     let missing = engine.fails(1, ["pull", "--platform", "linux/s390x", &name]);
     assert!(
         missing.contains("no matching manifest for linux/s390x in the manifest list entries"),
@@ -215,7 +228,7 @@ fn strangers_log_in() {
         engine.ok(["pull", &name]);
         let file = engine.client_dir().join("config.json");
         let config: Value = serde_json::from_slice(&fs::read(&file).expect("config.json")).expect("JSON");
-        assert!(config["auths"][&host]["auth"].is_string(), "{config}");
+        assert!(config["auths"][&host].is_object(), "{config}");
         engine.ok(["logout", &host]);
         let config: Value = serde_json::from_slice(&fs::read(&file).expect("config.json")).expect("JSON");
         assert!(config["auths"].get(&host).is_none(), "{config}");

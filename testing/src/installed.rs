@@ -1,4 +1,4 @@
-//! The clients, installed once per list of versions: `$XDG_CACHE_HOME/havre-ci/clients` (or `~/.cache/…`).
+//! What others made, installed or built once per list of versions: `$XDG_CACHE_HOME/havre-ci/clients` (or `~/.cache/…`).
 //!
 //! The lists stand in `testing/data/clients/{python/requirements.txt, node/package-lock.json}`. Where no registry can be
 //! reached and nothing is installed yet, the tests say so and pass, unless `CI` is set.
@@ -9,15 +9,13 @@ use std::process::Command;
 
 use fs_err as fs;
 
-/// Where everything of `testing/data/clients` is.
-pub(crate) fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data/clients")
-        .join(path)
+/// Where everything of `testing/data` is.
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
 }
 
 /// Where things are kept between runs.
-pub(crate) fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(dir) => PathBuf::from(dir),
         None => PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache"),
@@ -28,8 +26,8 @@ pub(crate) fn cache() -> PathBuf {
 }
 
 /// Python's environment with the packages of `requirements.txt`; `None` if it cannot be made.
-pub(crate) fn python() -> Option<PathBuf> {
-    let list = data("python/requirements.txt");
+pub fn python() -> Option<PathBuf> {
+    let list = data("clients/python/requirements.txt");
     once("python", &fs::read(&list).expect("the list"), |dir| {
         run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
         let mut install = Command::new(dir.join("bin/pip"));
@@ -45,12 +43,12 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 /// A directory with `node_modules` of `package-lock.json`; `None` if it cannot be made.
-pub(crate) fn node() -> Option<PathBuf> {
-    let lock = fs::read(data("node/package-lock.json")).expect("the list");
+pub fn node() -> Option<PathBuf> {
+    let lock = fs::read(data("clients/node/package-lock.json")).expect("the list");
     once("node", &lock, |dir| {
         fs::create_dir_all(dir).map_err(|error| error.to_string())?;
         for file in ["package.json", "package-lock.json"] {
-            fs::copy(data("node").join(file), dir.join(file)).map_err(|error| error.to_string())?;
+            fs::copy(data("clients/node").join(file), dir.join(file)).map_err(|error| error.to_string())?;
         }
         // No script of a package runs: what they would build is optional.
         let words = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
@@ -59,12 +57,8 @@ pub(crate) fn node() -> Option<PathBuf> {
 }
 
 /// The directory of a thing that `make` made, now or in an earlier run with the same `key`.
-pub(crate) fn once(
-    kind: &str,
-    key: &[u8],
-    make: impl FnOnce(&Path) -> Result<(), String>,
-) -> Option<PathBuf> {
-    let digest = havre_testing::digest_of(key);
+pub fn once(kind: &str, key: &[u8], make: impl FnOnce(&Path) -> Result<(), String>) -> Option<PathBuf> {
+    let digest = crate::digest_of(key);
     let dir = cache().join(format!("{kind}-{}", &digest["sha256:".len()..][..12]));
     let lock = fs::File::create(dir.with_extension("lock")).expect("a lock");
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
@@ -100,7 +94,7 @@ fn skipped(kind: &str, error: &str) {
 }
 
 /// Runs a program, which must succeed.
-pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+pub fn run(command: &mut Command) -> Result<(), String> {
     let output = command
         .output()
         .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
