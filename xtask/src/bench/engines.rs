@@ -231,6 +231,11 @@ impl Engine {
         }
     }
 
+    /// What its client finds the daemon by.
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
+        self.environment.clone()
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }

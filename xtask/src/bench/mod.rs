@@ -11,6 +11,7 @@
 mod archive;
 mod containers;
 mod context;
+mod dive;
 mod engines;
 mod environment;
 mod images;
@@ -64,7 +65,7 @@ impl Scale {
 }
 
 const USAGE: &str = "usage: xtask bench [--havre PATH] [--rounds N] [--engines havre,docker,podman] \
-                     [--only pull,run,exec,starts,build,context,save,rmi,lists,memory,containers] [--scale full|small] [--scratch DIR]";
+                     [--only pull,remote,run,exec,starts,build,context,save,images,rmi,lists,memory,containers] [--scale full|small] [--scratch DIR]";
 
 pub(crate) fn run(args: Vec<String>) -> Outcome {
     let options = parse(args)?;
@@ -80,12 +81,19 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
     for round in 1..=options.rounds {
         for name in &order {
             eprintln!("round {round}/{}: {name}", options.rounds);
-            if wanted("pull") || wanted("save") {
+            if wanted("pull") || wanted("remote") || wanted("save") || wanted("images") {
                 environment::read_all(registry.storage())?;
             }
             let volume = volume::Volume::create(&options.scratch, name)?;
             let engine = engines::Engine::start(name, &options.havre, &volume)?;
-            work::all(&engine, &images, &wanted, options.scale, &mut results)?;
+            work::all(
+                &engine,
+                &images,
+                &wanted,
+                options.scale,
+                &options.scratch,
+                &mut results,
+            )?;
             if wanted("context") {
                 context::rows(&engine, &options.scratch, options.scale.files, &mut results)?;
             }
