@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
 # What the binary is built with and runs on, and what only the tests and the benchmark compare with.
 RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static erofs-utils docker-registry curl
-TEST_PACKAGES := skopeo umoci e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini
+TEST_PACKAGES := jq less skopeo umoci podman buildah e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini
 BENCH_PACKAGES := docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs
@@ -67,9 +67,10 @@ fuzz: ## every parser under the fuzzer, or one: make fuzz TARGET=layer SECONDS_E
 	    -max_total_time=$(or $(SECONDS_EACH),60) -timeout=10 || exit 1; \
 	done
 
-install: build ## into /usr/local/bin, with `docker` as a link to it if that name is free
+install: build ## into /usr/local/bin, with `docker` and `docker-credential-havre` as links to it if these names are free
 	$(SUDO) install -m 755 target/release/havre /usr/local/bin/havre
-	@[ -e /usr/local/bin/docker ] || $(SUDO) ln -s havre /usr/local/bin/docker
+	@for name in docker docker-credential-havre; do \
+	  [ -e /usr/local/bin/$$name ] || $(SUDO) ln -s havre /usr/local/bin/$$name; done
 
 deps: ; @dev/packages.sh $(RUN_PACKAGES)
 deps-test: ; @dev/packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES) $$(command -v npm >/dev/null || echo nodejs npm)
