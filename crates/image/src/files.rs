@@ -2,6 +2,7 @@
 //! in the store, or in a registry ([`remote`]).
 
 mod archive;
+mod descent;
 mod remote;
 mod view;
 
@@ -17,6 +18,7 @@ use havre_oci::{Digest, Digester};
 use havre_store::{LayerTree, TreeEntry, TreeFile, TreeKind};
 use jiff::Timestamp;
 
+use self::descent::Descent;
 use self::remote::{Aim, Contents, RemoteLayer};
 
 use crate::{ImageError, ImageService};
@@ -235,20 +237,7 @@ impl ImageFiles {
 
     /// Reads so much of `layers`, the uppermost first, that it is known what is at `path`: of a directory all that is in it.
     fn prepare(&self, layers: &[usize], path: &[u8], keep: bool) -> Result<(), ImageError> {
-        for layer in layers {
-            if let LayerSource::Remote(remote) = self.source(*layer)? {
-                let aim = Aim {
-                    path: Some(path),
-                    digests: false,
-                    keep: keep.then_some(path),
-                };
-                lock(remote).advance(&aim, &mut |_, _| Ok(()))?;
-            }
-            if self.with_tree(*layer, |tree| hides(tree, path))? {
-                break;
-            }
-        }
-        Ok(())
+        Descent::new(self, layers, path, keep).run()
     }
 
     fn no_such_file(&self, path: &[u8]) -> ImageError {

@@ -501,6 +501,42 @@ fn what_is_not_what_it_should_be_is_named() {
     }
 }
 
+/// Layers are read two at a time; what comes of one matters only if those above leave the question open.
+#[test]
+fn what_is_found_in_an_upper_layer_needs_nothing_of_those_below() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let (engine, registry) = (TestEngine::start(), Registry::start());
+    let large = |seed: u64, name: &str| {
+        let layer = Layer::noise(seed, 6 << 20).file(name, format!("in {name}\n"));
+        StoredLayer::new(&layer.tar(), Compression::Gzip)
+    };
+    let layers = [large(1, "low"), large(2, "middle"), large(3, "high")];
+    let digests = layers.each_ref().map(|layer| digest_of(&layer.bytes));
+    let mut image = Image::from_layers([]);
+    image.layers = layers.iter().map(|layer| layer.plain.clone()).collect();
+    registry.publish_stored("high", "1", &image, &layers);
+    let name = registry.name("high:1");
+    for file in ["low", "middle", "high"] {
+        assert_eq!(
+            engine.ok(["image", "cat", "--remote", &name, file]),
+            format!("in {file}")
+        );
+    }
+    for wrong in [Action::Corrupt, Action::Stall, Action::CutAfter(3 << 20)] {
+        registry.fail("GET", &digests[1], None, wrong);
+        assert_eq!(engine.ok(["image", "cat", "--remote", &name, "high"]), "in high");
+        registry.behave();
+    }
+    registry.fail("GET", &digests[1], None, Action::Corrupt);
+    // The lowest has it, but whether it is seen only the one between can tell.
+    let error = engine.fails(1, ["image", "cat", "--remote", &name, "low"]);
+    assert!(error.contains(&digests[1]), "{error}");
+    registry.behave();
+    assert_eq!(engine.ok(["image", "cat", "--remote", &name, "low"]), "in low");
+}
+
 #[test]
 fn platforms_are_chosen_and_credentials_used() {
     if TestEngine::is_dockerd() {

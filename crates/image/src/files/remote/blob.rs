@@ -3,8 +3,10 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -19,6 +21,9 @@ const FIRST: u64 = 32 << 10;
 /// Bytes that are asked for at once of what is read in order.
 const MOST: u64 = 2 << 20;
 
+/// How long a registry is waited for before it is asked again whether anybody still does.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// A blob of a registry, or one that is kept here.
 #[derive(Clone)]
 pub(super) struct Blob {
@@ -26,6 +31,8 @@ pub(super) struct Blob {
     origin: Origin,
     /// Set when nobody waits for what is read any more.
     left: Arc<AtomicBool>,
+    /// Set while nobody needs this blob, and others may be.
+    unwanted: Arc<AtomicBool>,
     /// Bytes that came.
     read: Arc<AtomicU64>,
 }
@@ -66,6 +73,7 @@ impl Blob {
             descriptor,
             origin: Origin::Registry { repository, runtime },
             left,
+            unwanted: Arc::default(),
             read: Arc::default(),
         }
     }
@@ -76,6 +84,7 @@ impl Blob {
             descriptor,
             origin: Origin::Kept(Arc::new(file)),
             left: Arc::default(),
+            unwanted: Arc::default(),
             read: Arc::default(),
         }
     }
@@ -111,14 +120,13 @@ impl Blob {
             }
             Origin::Registry { repository, runtime } => (repository, runtime),
         };
-        self.check()?;
-        let came = runtime.block_on(async {
+        let came = self.wait(runtime, async {
             let mut stream = repository.fetch_range(&self.descriptor, range).await?;
             while let Some(piece) = stream.next().await? {
                 bytes.extend_from_slice(&piece);
             }
             Ok(())
-        });
+        })?;
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         match came {
             Ok(()) => Ok(Some(bytes)),
@@ -127,11 +135,28 @@ impl Blob {
         }
     }
 
-    fn check(&self) -> io::Result<()> {
-        match self.left.load(Ordering::Relaxed) {
-            true => Err(wrapped(ImageError::Interrupted)),
-            false => Ok(()),
-        }
+    /// What ends the reading of this blob while it is set.
+    pub(super) fn unwanted(&self) -> &Arc<AtomicBool> {
+        &self.unwanted
+    }
+
+    /// Waits for what the registry sends, as long as somebody wants it.
+    fn wait<T>(
+        &self,
+        runtime: &Handle,
+        coming: impl Future<Output = Result<T, RegistryError>>,
+    ) -> io::Result<Result<T, RegistryError>> {
+        runtime.block_on(async {
+            let mut coming = pin!(coming);
+            loop {
+                if self.left.load(Ordering::Relaxed) || self.unwanted.load(Ordering::Relaxed) {
+                    return Err(wrapped(ImageError::Interrupted));
+                }
+                if let Ok(came) = tokio::time::timeout(PATIENCE, &mut coming).await {
+                    return Ok(came);
+                }
+            }
+        })
     }
 }
 
@@ -174,8 +199,7 @@ impl Read for Ordered {
             }
             Origin::Registry { repository, runtime } => {
                 if piece.is_empty() && left > 0 {
-                    blob.check()?;
-                    let came = runtime.block_on(async {
+                    let came = blob.wait(runtime, async {
                         let stream = match stream {
                             Some(stream) => stream,
                             none => {
@@ -183,7 +207,7 @@ impl Read for Ordered {
                             }
                         };
                         stream.next().await
-                    });
+                    })?;
                     *piece = came.map_err(wrapped)?.unwrap_or_default();
                     blob.read.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 }

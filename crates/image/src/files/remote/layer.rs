@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use fs_err as fs;
@@ -182,6 +183,11 @@ impl RemoteLayer {
             digests: HashMap::new(),
             kept: None,
         }
+    }
+
+    /// What ends its reading while it is set, without the lock that a reader holds.
+    pub(crate) fn unwanted(&self) -> Arc<AtomicBool> {
+        Arc::clone(self.blob.unwanted())
     }
 
     /// Begins anew.
