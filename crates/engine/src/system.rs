@@ -209,12 +209,11 @@ struct LayerUsage {
 impl LayerUsage {
     fn read(store: &Store, containers: &[ContainerSummary]) -> Result<Self> {
         let used: HashSet<&Digest> = containers.iter().map(|container| &container.image_id).collect();
-        let (mut in_images, mut in_use) = (HashSet::new(), HashSet::new());
-        for image in store.meta().images()? {
-            if used.contains(&image.id) {
-                in_use.extend(image.layers.iter().cloned());
-            }
-            in_images.extend(image.layers);
+        let in_images: HashSet<Digest> = store.meta().layers_of_images()?.into_iter().collect();
+        let mut in_use = HashSet::new();
+        for image in used {
+            let image = store.meta().find_image(image)?;
+            in_use.extend(image.into_iter().flat_map(|image| image.layers));
         }
         let sizes: HashMap<Digest, u64> = store
             .layers()

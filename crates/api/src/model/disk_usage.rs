@@ -20,6 +20,17 @@ pub(crate) struct Kinds {
     pub(crate) build_cache: bool,
 }
 
+/// How much is told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Not Docker's: nothing but sums.
+    Sums,
+    /// The objects, and sums since 1.52.
+    Objects,
+    /// The objects within the sums as well.
+    Verbose,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DiskUsageView {
@@ -115,7 +126,7 @@ impl DiskUsageView {
         usage: DiskUsage,
         images: Vec<Summary>,
         kinds: Kinds,
-        verbose: bool,
+        detail: Detail,
         version: ApiVersion,
     ) -> serde_json::Result<Self> {
         let uses = |image: &Summary| usage.containers.iter().filter(|c| c.image_id == image.id).count();
@@ -125,7 +136,8 @@ impl DiskUsageView {
             reclaimable: usage.layers_reclaimable,
             ..self::usage(&images, |image| uses(image) > 0, |_| 0)
         };
-        let image_views = images.iter().map(|image| {
+        let objects = detail != Detail::Sums;
+        let image_views = images.iter().filter(|_| objects).map(|image| {
             let mut view = ImageSummaryView::new(image.clone(), version);
             view.containers = uses(image) as i64;
             view
@@ -153,21 +165,36 @@ impl DiskUsageView {
             |entry| entry.in_use,
             |entry: &BuildCacheEntry| entry.size,
         );
-        let container_views = values(containers.iter().map(ContainerSummaryView::from))?;
-        let volume_views = values(volumes.into_iter().map(VolumeView::from))?;
-        let cache_views = values(build_cache.into_iter().map(CacheView::from))?;
+        let builder_size = cache_usage.total_size;
+        // What images have too is counted there.
+        let own_cache = build_cache.iter().filter(|entry| !entry.shared);
+        let cache_usage = Usage {
+            total_size: own_cache.clone().map(|entry| entry.size).sum(),
+            reclaimable: own_cache
+                .filter(|entry| !entry.in_use)
+                .map(|entry| entry.size)
+                .sum(),
+            ..cache_usage
+        };
+        let shown = |wanted: bool| wanted && objects;
+        let container_views = containers.iter().filter(|_| shown(kinds.containers));
+        let container_views = values(container_views.map(ContainerSummaryView::from))?;
+        let volume_views = volumes.into_iter().filter(|_| shown(kinds.volumes));
+        let volume_views = values(volume_views.map(VolumeView::from))?;
+        let cache_views = build_cache.into_iter().filter(|_| shown(kinds.build_cache));
+        let cache_views = values(cache_views.map(CacheView::from))?;
 
-        let sums = version >= ApiVersion::new(52);
+        let sums = version >= ApiVersion::new(52) || detail == Detail::Sums;
         let sum = |wanted: bool, usage: Usage, items: &[Value]| {
             (sums && wanted).then(|| Usage {
-                items: verbose.then(|| items.to_vec()),
+                items: (detail == Detail::Verbose).then(|| items.to_vec()),
                 ..usage
             })
         };
         Ok(Self {
             layers_size: if kinds.images { layers_size } else { 0 },
             compressed_size: if kinds.images { compressed_size } else { 0 },
-            builder_size: (version < ApiVersion::new(42)).then_some(cache_usage.total_size),
+            builder_size: (version < ApiVersion::new(42)).then_some(builder_size),
             image_usage: sum(kinds.images, image_usage, &image_views),
             container_usage: sum(kinds.containers, container_usage, &container_views),
             volume_usage: sum(kinds.volumes, volume_usage, &volume_views),
@@ -179,10 +206,10 @@ impl DiskUsageView {
                 total_size: removed.1,
                 items: None,
             }),
-            images: kinds.images.then_some(image_views),
-            containers: kinds.containers.then_some(container_views),
-            volumes: kinds.volumes.then_some(volume_views),
-            build_cache: kinds.build_cache.then_some(cache_views),
+            images: shown(kinds.images).then_some(image_views),
+            containers: shown(kinds.containers).then_some(container_views),
+            volumes: shown(kinds.volumes).then_some(volume_views),
+            build_cache: shown(kinds.build_cache).then_some(cache_views),
         })
     }
 }

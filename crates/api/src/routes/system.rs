@@ -17,7 +17,7 @@ use super::build::LOCAL_CONTEXT;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::model::disk_usage::{DiskUsageView, Kinds};
+use crate::model::disk_usage::{Detail, DiskUsageView, Kinds};
 use crate::model::event::EventView;
 use crate::model::system::{self, BuilderView, VersionView};
 use crate::query::Query;
@@ -95,17 +95,22 @@ pub(super) async fn disk_usage(
         volumes: of("volume"),
         build_cache: of("build-cache"),
     };
+    let detail = match (query.flag("verbose"), query.get("objects")) {
+        (true, _) => Detail::Verbose,
+        (false, Some("0" | "false")) => Detail::Sums,
+        (false, _) => Detail::Objects,
+    };
     let usage = engine.system().disk_usage().await?;
     let images = if kinds.images {
         let options = ListOptions {
-            shared_size: true,
+            shared_size: detail != Detail::Sums,
             ..ListOptions::default()
         };
         engine.images().list(&options).await?
     } else {
         Vec::new()
     };
-    let view = DiskUsageView::new(usage, images, kinds, query.flag("verbose"), version);
+    let view = DiskUsageView::new(usage, images, kinds, detail, version);
     Ok(Json(view.map_err(|error| ApiError::internal(error.to_string()))?))
 }
 

@@ -249,6 +249,16 @@ impl Meta {
         Ok(images)
     }
 
+    /// The diff IDs of all layers that some image has, each once.
+    pub fn layers_of_images(&self) -> Result<Vec<Digest>> {
+        self.read("list layers of images", |connection| {
+            connection
+                .prepare_cached("SELECT DISTINCT diff_id FROM image_layers")?
+                .query_map([], |row| digest(row, 0))?
+                .collect()
+        })
+    }
+
     /// All images as lists show them, in no particular order: a fraction of the work of [`Meta::images`].
     pub fn image_rows(&self) -> Result<Vec<ImageRow>> {
         self.read("list images", |connection| {

@@ -20,6 +20,9 @@ struct Usage {
     layers_size: i64,
     compressed_size: i64,
     image_usage: Option<Sums>,
+    container_usage: Option<Sums>,
+    volume_usage: Option<Sums>,
+    build_cache_usage: Option<Sums>,
     removed_usage: Option<Sums>,
     images: Option<Vec<Image>>,
     containers: Option<Vec<Container>>,
@@ -43,9 +46,10 @@ pub(crate) struct Cache {
     pub(crate) last_used_at: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Sums {
+    active_count: usize,
     total_count: usize,
     total_size: i64,
     reclaimable: i64,
@@ -113,7 +117,13 @@ const CACHES: Layout = Layout {
 
 /// `docker system df`.
 pub(crate) async fn df(session: &Session, args: Df) -> Done {
-    let usage: Usage = session.client()?.get("/system/df").answer().await?;
+    let request = session.client()?.get("/system/df");
+    // Of the objects of a thousand images the summary needs nothing.
+    let request = match args.verbose {
+        true => request,
+        false => request.query("objects", "0"),
+    };
+    let usage: Usage = request.answer().await?;
     let text = if args.verbose {
         if args
             .format
@@ -132,14 +142,15 @@ pub(crate) async fn df(session: &Session, args: Df) -> Done {
     Ok(ExitStatus::SUCCESS)
 }
 
-fn row(kind: &str, total: usize, active: usize, bytes: i64, reclaimable: i64, percent: bool) -> Value {
+fn row(kind: &str, sums: Sums, percent: bool) -> Value {
+    let (bytes, reclaimable) = (sums.total_size, sums.reclaimable);
     let share = (bytes > 0 && percent).then(|| (reclaimable as f64 / bytes as f64 * 100.0) as i64);
     let freed = size::long(reclaimable);
     Value::row(
         vec![
             ("Type", kind.into()),
-            ("TotalCount", total.to_string().into()),
-            ("Active", active.to_string().into()),
+            ("TotalCount", sums.total_count.to_string().into()),
+            ("Active", sums.active_count.to_string().into()),
             ("Size", size::long(bytes).into()),
             (
                 "Reclaimable",
@@ -153,95 +164,92 @@ fn row(kind: &str, total: usize, active: usize, bytes: i64, reclaimable: i64, pe
 }
 
 fn summary(usage: &Usage) -> Vec<Value> {
-    let images: Vec<_> = usage.images.iter().flatten().collect();
-    let containers: Vec<_> = usage.containers.iter().flatten().collect();
-    let volumes: Vec<_> = usage.volumes.iter().flatten().collect();
-    let caches: Vec<_> = usage.build_cache.iter().flatten().collect();
-
-    let used: Vec<_> = images.iter().filter(|image| image.containers > 0).collect();
-    let in_use: i64 = used
-        .iter()
-        .map(|image| image.size - image.shared_size.max(0))
-        .sum();
-    let images_free = if images.is_empty() {
-        0
-    } else {
-        (usage.layers_size - in_use).max(0)
-    };
-    // The engine knows better, if it says so.
-    let images_free = match &usage.image_usage {
-        Some(sums) => sums.reclaimable,
-        None if used.len() == images.len() => 0,
-        None => images_free,
-    };
-
-    let running =
-        |container: &&&Container| matches!(container.state.as_str(), "running" | "paused" | "restarting");
-    let bytes = |containers: &mut dyn Iterator<Item = &&Container>| -> i64 {
-        containers.map(|container| container.size_rw.unwrap_or(0)).sum()
-    };
-    let active = containers.iter().filter(running).count();
-    let containers_size = bytes(&mut containers.iter());
-    let containers_free = bytes(&mut containers.iter().filter(|container| !running(container)));
-
-    let volume_size = |used: Option<bool>| -> i64 {
-        volumes
-            .iter()
-            .filter_map(|volume| volume.usage_data.as_ref())
-            .filter(|data| data.size >= 0 && used.is_none_or(|used| (data.ref_count > 0) == used))
-            .map(|data| data.size)
-            .sum()
-    };
-    let mounted = volumes
-        .iter()
-        .filter(|volume| volume.usage_data.as_ref().is_some_and(|data| data.ref_count > 0));
-
-    let cache_size = own_size(&caches);
-    let cache_free: i64 = caches
-        .iter()
-        .filter(|cache| !cache.in_use && !cache.shared)
-        .map(|cache| cache.size)
-        .sum();
     let mut rows = vec![
         row(
             "Images",
-            images.len(),
-            used.len(),
-            usage.layers_size,
-            images_free,
+            usage.image_usage.unwrap_or_else(|| usage.of_images()),
             true,
         ),
         row(
             "Containers",
-            containers.len(),
-            active,
-            containers_size,
-            containers_free,
+            usage.container_usage.unwrap_or_else(|| usage.of_containers()),
             true,
         ),
         row(
             "Local Volumes",
-            volumes.len(),
-            mounted.count(),
-            volume_size(None),
-            volume_size(Some(false)),
+            usage.volume_usage.unwrap_or_else(|| usage.of_volumes()),
             true,
         ),
         row(
             "Build Cache",
-            caches.len(),
-            caches.iter().filter(|cache| cache.in_use).count(),
-            cache_size,
-            cache_free,
+            usage.build_cache_usage.unwrap_or_else(|| usage.of_build_cache()),
             false,
         ),
     ];
     // Only where there is something that `undo` can bring back.
     if let Some(removed) = &usage.removed_usage {
-        let (count, bytes) = (removed.total_count, removed.total_size);
-        rows.push(row("Removed", count, 0, bytes, removed.reclaimable, true));
+        rows.push(row("Removed", *removed, true));
     }
     rows
+}
+
+/// For engines that do not say sums: Docker's before 29.
+impl Usage {
+    fn of_images(&self) -> Sums {
+        let images: Vec<_> = self.images.iter().flatten().collect();
+        let used: Vec<_> = images.iter().filter(|image| image.containers > 0).collect();
+        let in_use: i64 = used
+            .iter()
+            .map(|image| image.size - image.shared_size.max(0))
+            .sum();
+        Sums {
+            active_count: used.len(),
+            total_count: images.len(),
+            total_size: self.layers_size,
+            reclaimable: match used.len() == images.len() {
+                true => 0,
+                false => (self.layers_size - in_use).max(0),
+            },
+        }
+    }
+
+    fn of_containers(&self) -> Sums {
+        let containers: Vec<_> = self.containers.iter().flatten().collect();
+        let running =
+            |container: &Container| matches!(container.state.as_str(), "running" | "paused" | "restarting");
+        let bytes = |container: &&Container| container.size_rw.unwrap_or(0);
+        let ended = containers.iter().filter(|container| !running(container));
+        Sums {
+            active_count: containers.len() - ended.clone().count(),
+            total_count: containers.len(),
+            total_size: containers.iter().map(bytes).sum(),
+            reclaimable: ended.map(bytes).sum(),
+        }
+    }
+
+    fn of_volumes(&self) -> Sums {
+        let volumes: Vec<_> = self.volumes.iter().flatten().collect();
+        let known = volumes.iter().filter_map(|volume| volume.usage_data.as_ref());
+        let sized = known.clone().filter(|data| data.size >= 0);
+        let unused = sized.clone().filter(|data| data.ref_count <= 0);
+        Sums {
+            active_count: known.filter(|data| data.ref_count > 0).count(),
+            total_count: volumes.len(),
+            total_size: sized.map(|data| data.size).sum(),
+            reclaimable: unused.map(|data| data.size).sum(),
+        }
+    }
+
+    fn of_build_cache(&self) -> Sums {
+        let caches: Vec<_> = self.build_cache.iter().flatten().collect();
+        let free = caches.iter().filter(|cache| !cache.in_use && !cache.shared);
+        Sums {
+            active_count: caches.iter().filter(|cache| cache.in_use).count(),
+            total_count: caches.len(),
+            total_size: own_size(&caches),
+            reclaimable: free.map(|cache| cache.size).sum(),
+        }
+    }
 }
 
 /// Without what images have too, which is counted there.
