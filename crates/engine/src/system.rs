@@ -108,6 +108,8 @@ pub struct DiskUsage {
     pub layers_reclaimable: u64,
     /// How much of it are compressed forms.
     pub compressed_size: u64,
+    /// How many images there are, as lists count them, and how many of them containers use.
+    pub images: (u64, u64),
     pub containers: Vec<ContainerSummary>,
     pub volumes: Vec<VolumeUsage>,
     pub build_cache: Vec<BuildCacheEntry>,
@@ -184,6 +186,7 @@ impl System {
                 layers_size: layers.in_images + layers.compressed,
                 layers_reclaimable: layers.unused + layers.compressed,
                 compressed_size: layers.compressed,
+                images: (layers.images, layers.images_in_use),
                 containers,
                 volumes: inner.volumes.usage(),
                 build_cache: layers.build_cache,
@@ -202,6 +205,8 @@ struct LayerUsage {
     unused: u64,
     /// Compressed forms.
     compressed: u64,
+    images: u64,
+    images_in_use: u64,
     /// An entry that is not shared has the layers that no image and no entry before it has.
     build_cache: Vec<BuildCacheEntry>,
 }
@@ -210,6 +215,8 @@ impl LayerUsage {
     fn read(store: &Store, containers: &[ContainerSummary]) -> Result<Self> {
         let used: HashSet<&Digest> = containers.iter().map(|container| &container.image_id).collect();
         let in_images: HashSet<Digest> = store.meta().layers_of_images()?.into_iter().collect();
+        let listed = store.meta().listed_images()?;
+        let images_in_use = listed.iter().filter(|image| used.contains(image)).count() as u64;
         let mut in_use = HashSet::new();
         for image in used {
             let image = store.meta().find_image(image)?;
@@ -261,7 +268,9 @@ impl LayerUsage {
         Ok(Self {
             in_images: sum(&|layer| !elsewhere(layer)),
             unused: sum(&|layer| in_images.contains(layer) && !in_use.contains(layer)),
-            compressed: store.usage()?.compressed,
+            images: listed.len() as u64,
+            images_in_use,
+            compressed: store.compressed_size()?,
             build_cache,
         })
     }

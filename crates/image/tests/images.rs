@@ -402,6 +402,11 @@ async fn parents_go_with_their_last_child_and_shared_layers_stay() {
         !rows.iter().any(|row| row.id == middle),
         "intermediate images are hidden"
     );
+    let mut counted = bench.store.meta().listed_images().unwrap();
+    let mut listed: Vec<Digest> = rows.into_iter().map(|row| row.id).collect();
+    counted.sort();
+    listed.sort();
+    assert_eq!(counted, listed, "what is counted is what is listed");
     let all = ListOptions {
         all: true,
         ..ListOptions::default()

@@ -25,19 +25,6 @@ pub struct Freed {
     pub ingests: Vec<Digest>,
 }
 
-/// Bytes by kind of object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Blobs.
-    pub content: u64,
-    /// Those of them that are compressed forms of layers, which can be had again ([`Store::evict_compressed`]).
-    pub compressed: u64,
-    /// Partial downloads.
-    pub ingest: u64,
-    /// Unpacked layers, each counted once ([`Layer::disk_size`](crate::Layer::disk_size)).
-    pub layers: u64,
-}
-
 impl Layer {
     /// Bytes it takes up on the disk: its file's size; of a directory the size its archive would have, which counts heads and
     /// pads contents much as a file system does.
@@ -66,18 +53,11 @@ impl Store {
         self.sweep_unreachable(false)
     }
 
-    /// Bytes on disk by kind.
-    pub fn usage(&self) -> Result<Usage> {
-        let content = self.content().list()?;
+    /// Bytes of the blobs that are compressed forms of layers, which can be had again ([`Store::evict_compressed`]).
+    pub fn compressed_size(&self) -> Result<u64> {
         let forms = self.meta().all_layer_blobs()?;
-        let compressed: HashSet<Digest> = forms.into_iter().map(|(_, blob)| blob).collect();
-        let kept = content.iter().filter(|(digest, _)| compressed.contains(digest));
-        Ok(Usage {
-            content: content.iter().map(|(_, size)| size).sum(),
-            compressed: kept.map(|(_, size)| size).sum(),
-            ingest: self.content().ingests()?.iter().map(|(_, size)| size).sum(),
-            layers: self.layers().list()?.iter().map(Layer::disk_size).sum(),
-        })
+        let blobs: HashSet<Digest> = forms.into_iter().map(|(_, blob)| blob).collect();
+        Ok(blobs.iter().filter_map(|blob| self.content().size(blob)).sum())
     }
 
     fn sweep_unreachable(&self, remove: bool) -> Result<Freed> {

@@ -31,7 +31,7 @@ mod store;
 mod sync;
 mod trash;
 
-pub use collect::{Freed, Usage};
+pub use collect::Freed;
 pub use compressed::CompressedBlob;
 pub use content::{ContentStore, ContentWriter, Ingest, IngestReader, VerifiedIngest};
 pub use error::{ApplyError, Result, StoreError};

@@ -118,6 +118,8 @@ fn a_name_stands_for_several_platforms() {
     );
     let rows = engine.ok("images -q --no-trunc");
     assert_eq!(rows, ids[1]);
+    let counts = engine.ok("system df --format {{.TotalCount}}");
+    assert_eq!(counts.lines().next(), Some("1"), "{counts}");
     assert_eq!(engine.ok("images -q --no-trunc --filter dangling=true"), "");
     let other = engine.ok(format!("images -q --no-trunc --filter platform=linux/{foreign}"));
     assert_eq!(other, ids[0]);

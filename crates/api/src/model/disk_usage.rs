@@ -121,7 +121,7 @@ impl From<BuildCacheEntry> for CacheView {
 }
 
 impl DiskUsageView {
-    /// `images` come with their shared size.
+    /// `images` come with their shared size, unless only sums are told.
     pub(crate) fn new(
         usage: DiskUsage,
         images: Vec<Summary>,
@@ -131,13 +131,15 @@ impl DiskUsageView {
     ) -> serde_json::Result<Self> {
         let uses = |image: &Summary| usage.containers.iter().filter(|c| c.image_id == image.id).count();
         let image_usage = Usage {
+            total_count: usage.images.0,
+            active_count: usage.images.1,
             // Layers are shared: each counts once.
             total_size: usage.layers_size,
             reclaimable: usage.layers_reclaimable,
-            ..self::usage(&images, |image| uses(image) > 0, |_| 0)
+            items: None,
         };
         let objects = detail != Detail::Sums;
-        let image_views = images.iter().filter(|_| objects).map(|image| {
+        let image_views = images.iter().map(|image| {
             let mut view = ImageSummaryView::new(image.clone(), version);
             view.containers = uses(image) as i64;
             view
@@ -148,6 +150,7 @@ impl DiskUsageView {
             layers_size,
             layers_reclaimable: _,
             compressed_size,
+            images: _,
             containers,
             volumes,
             build_cache,

@@ -101,9 +101,9 @@ pub(super) async fn disk_usage(
         (false, _) => Detail::Objects,
     };
     let usage = engine.system().disk_usage().await?;
-    let images = if kinds.images {
+    let images = if kinds.images && detail != Detail::Sums {
         let options = ListOptions {
-            shared_size: detail != Detail::Sums,
+            shared_size: true,
             ..ListOptions::default()
         };
         engine.images().list(&options).await?

@@ -249,6 +249,22 @@ impl Meta {
         Ok(images)
     }
 
+    /// The images that lists show when nothing is asked for: with a tag, or with a digest or without children if no name means
+    /// them for another platform only.
+    pub fn listed_images(&self) -> Result<Vec<Digest>> {
+        self.read("list images", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id FROM images WHERE id IN (SELECT image FROM refs)
+                     OR id NOT IN (SELECT image FROM ref_platforms)
+                        AND (id IN (SELECT image FROM repo_digests)
+                             OR NOT EXISTS (SELECT 1 FROM images AS child WHERE child.parent = images.id))",
+                )?
+                .query_map([], |row| digest(row, 0))?
+                .collect()
+        })
+    }
+
     /// The diff IDs of all layers that some image has, each once.
     pub fn layers_of_images(&self) -> Result<Vec<Digest>> {
         self.read("list layers of images", |connection| {
