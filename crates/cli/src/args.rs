@@ -20,6 +20,7 @@ pub(crate) mod logout;
 pub(crate) mod manifest;
 pub(crate) mod network;
 pub(crate) mod plan;
+pub(crate) mod registry;
 pub(crate) mod search;
 pub(crate) mod system;
 pub(crate) mod trust;

@@ -277,16 +277,21 @@ pub(crate) fn group(name: &str) -> Option<&'static str> {
     GROUPS.iter().map(|group| group.name).find(|group| *group == name)
 }
 
+/// Commands that serve instead of asking an engine, with what they do.
+const ROLES: &[(&str, &str)] = &[
+    ("daemon", args::daemon::Daemon::SHAPE.about),
+    ("registry", args::registry::Registry::SHAPE.about),
+];
+
 /// Commands and groups that may stand first, with what they do.
 pub(crate) fn top_commands() -> impl Iterator<Item = (&'static str, &'static str)> {
     let commands = COMMANDS
         .iter()
         .map(|entry| (entry.names[0], summary(entry)))
         .filter(|(name, _)| !name.contains(' '));
-    commands.chain(inner_groups("")).chain([
-        ("daemon", args::daemon::Daemon::SHAPE.about),
-        ("help", "Help about any command"),
-    ])
+    let roles = ROLES.iter().copied();
+    let help = [("help", "Help about any command")];
+    commands.chain(inner_groups("")).chain(roles).chain(help)
 }
 
 /// The commands of a group by all their names, and the groups within it, with what they do.
@@ -447,7 +452,7 @@ pub(crate) fn top_help(program: &str) -> String {
         .map(|entry| (entry.names[0], summary(entry)))
         .filter(|(name, _)| !name.contains(' ') && !COMMON.contains(name))
         .collect();
-    others.push(("daemon", args::daemon::Daemon::SHAPE.about));
+    others.extend(ROLES);
     others.sort_unstable();
     format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\n\

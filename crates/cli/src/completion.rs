@@ -16,6 +16,7 @@ use clap::{Arg, Command};
 
 use crate::args::Declaration;
 use crate::args::daemon::Daemon;
+use crate::args::registry::Registry;
 use crate::catalogue;
 use crate::invocation::Invocation;
 use crate::parse::{declare, takes_next_word};
@@ -164,12 +165,16 @@ fn place(words: &[String]) -> At<'_> {
 
 impl Known {
     fn find(name: &str) -> Option<Self> {
-        if name == "daemon" {
-            let mut declared = declare::<Daemon>();
+        let role = match name {
+            "daemon" => Some(("daemon", &Daemon::SHAPE, declare::<Daemon>())),
+            "registry" => Some(("registry", &Registry::SHAPE, declare::<Registry>())),
+            _ => None,
+        };
+        if let Some((name, shape, mut declared)) = role {
             declared.build();
             return Some(Self {
-                name: "daemon",
-                interspersed: Daemon::SHAPE.interspersed,
+                name,
+                interspersed: shape.interspersed,
                 declared,
             });
         }

@@ -1,6 +1,6 @@
 //! The daemon role: opens the engine, listens, serves until told to end. Containers go on without it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,6 @@ use havre_api::Listener;
 use havre_engine::{ConfigFile, Ending, Engine, EngineOptions};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::activation::{OWN, Passed};
 use crate::args::Declaration;
@@ -21,6 +20,7 @@ use crate::exit_status::ExitStatus;
 use crate::handover::{Handover, Sockets};
 use crate::help;
 use crate::listening::{self, Place};
+use crate::logging;
 use crate::parse::{Parsed, declare, parse};
 use crate::printer::Printer;
 use crate::service;
@@ -56,20 +56,7 @@ pub(crate) fn run(path: &str, words: &[String]) -> Result<ExitStatus, CliError> 
         ));
     }
     let handover = Handover::prepare();
-    let level = args.log_level.as_deref().unwrap_or("info");
-    let filter = match level {
-        "error" | "warn" | "info" | "debug" | "trace" => EnvFilter::new(level),
-        other => {
-            return Err(CliError::Invalid(format!(
-                "unknown log level {other:?}: use error, warn, info, debug or trace"
-            )));
-        }
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
+    logging::begin(args.log_level.as_deref())?;
     if args.notify {
         // Started by a client: out of its session, so that its terminal's signals do not come here.
         if let Err(error) = rustix::process::setsid() {

@@ -1,4 +1,4 @@
-//! The `havre` command: client, daemon and shim in one program; called `docker`, it speaks as `docker`, called
+//! The `havre` command: client, daemon, registry and shim in one program; called `docker`, it speaks as `docker`, called
 //! `docker-credential-havre`, as a credential helper.
 //!
 //! ```text
@@ -37,12 +37,14 @@ mod image_files;
 mod input_stream;
 mod invocation;
 mod listening;
+mod logging;
 mod manifest_lists;
 mod output_file;
 mod parse;
 mod printer;
 mod progress;
 mod reference;
+mod registry;
 mod rest;
 mod service;
 mod session;
@@ -107,6 +109,9 @@ fn client() -> Result<ExitStatus, CliError> {
     }
     if words.first().is_some_and(|word| word == "daemon") {
         return daemon::run(&format!("{program} daemon"), &words[1..]);
+    }
+    if words.first().is_some_and(|word| word == "registry") {
+        return registry::run(&program, &words[1..]);
     }
     if globals.debug {
         tracing_subscriber::fmt()

@@ -197,6 +197,13 @@ impl Digester {
         Self::new(Algorithm::Sha256)
     }
 
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            Hasher::Sha256(_) => Algorithm::Sha256,
+            Hasher::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Hasher::Sha256(hasher) => hasher.update(bytes),

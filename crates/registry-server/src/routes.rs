@@ -1,0 +1,100 @@
+//! Requests to what they are about.
+
+mod blobs;
+mod lists;
+mod manifests;
+mod uploads;
+
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use havre_registry_store::{RegistryStore, StoreError};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use serde_json::json;
+
+use crate::error::ApiError;
+use crate::path::Place;
+use crate::query::Query;
+
+pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Answers a request, whatever it is.
+pub(crate) async fn answer(store: RegistryStore, request: Request<Body>) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = dispatch(&store, request).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    response
+        .headers_mut()
+        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    response
+}
+
+async fn dispatch(store: &RegistryStore, request: Request<Body>) -> Result<Response, ApiError> {
+    let place = Place::read(request.uri().path())?;
+    let query = Query::read(request.uri().query());
+    let (head, body) = request.into_parts();
+    let (method, headers) = (head.method, head.headers);
+    let reads = method == Method::GET || method == Method::HEAD;
+    match place {
+        Place::Base if reads => Ok(Json(json!({})).into_response()),
+        Place::Catalog if reads => lists::catalog(store, &query).await,
+        Place::Tags(name) if reads => lists::tags(store, name, &query).await,
+        Place::Referrers(name, digest) if reads => lists::referrers(store, name, digest, &query).await,
+        Place::Base | Place::Catalog | Place::Tags(_) | Place::Referrers(..) => {
+            Err(ApiError::method("GET, HEAD"))
+        }
+        Place::Manifest(name, wanted) => match method {
+            Method::GET | Method::HEAD => manifests::get(store, name, wanted, &method, &headers).await,
+            Method::PUT => manifests::put(store, name, wanted, &headers, body).await,
+            Method::DELETE => manifests::delete(store, name, wanted).await,
+            _ => Err(ApiError::method("GET, HEAD, PUT, DELETE")),
+        },
+        Place::Blob(name, digest) => match method {
+            Method::GET | Method::HEAD => blobs::get(store, name, digest, &method, &headers).await,
+            Method::DELETE => blobs::delete(store, name, digest).await,
+            _ => Err(ApiError::method("GET, HEAD, DELETE")),
+        },
+        Place::Uploads(name) => match method {
+            Method::POST => uploads::begin(store, name, &query, &headers, body).await,
+            _ => Err(ApiError::method("POST")),
+        },
+        Place::Upload(name, id) => match method {
+            Method::GET | Method::HEAD => uploads::status(store, name, id).await,
+            Method::PATCH => uploads::append(store, name, id, &headers, body).await,
+            Method::PUT => uploads::finish(store, name, id, &query, &headers, body).await,
+            Method::DELETE => uploads::cancel(store, name, id).await,
+            _ => Err(ApiError::method("GET, HEAD, PATCH, PUT, DELETE")),
+        },
+    }
+}
+
+/// Does something with the store on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    store: &RegistryStore,
+    work: impl FnOnce(RegistryStore) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let store = store.clone();
+    match tokio::task::spawn_blocking(move || work(store)).await {
+        Ok(done) => Ok(done?),
+        Err(error) => {
+            tracing::error!(%error, "a request failed");
+            Err(ApiError::internal())
+        }
+    }
+}
+
+/// A header as text.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether the client has just this already.
+fn is_known(headers: &HeaderMap, digest: &havre_oci::Digest) -> bool {
+    text(headers, header::IF_NONE_MATCH).is_some_and(|tags| {
+        tags.split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))
+            .any(|tag| tag == digest.as_str() || tag == "*")
+    })
+}

@@ -1,0 +1,71 @@
+//! Connections in, requests to the routes, a graceful end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use havre_registry_store::RegistryStore;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+
+use crate::routes;
+
+/// How long a client may take for the head of a request, or for the next request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest head of a request in bytes.
+const MAX_HEAD: usize = 64 << 10;
+/// How long requests under way may take after the order to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves a registry until `shutdown` resolves, then lets requests end.
+pub async fn serve(
+    store: RegistryStore,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Of one connection, or no file descriptor is free: the next may do better.
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut shutdown => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let store = store.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answered = routes::answer(store.clone(), request.map(Body::new));
+            async { Ok::<_, Infallible>(answered.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests under way were cut");
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Blobs of repositories.
+
+use fs_err as fs;
+use havre_oci::Digest;
+
+use crate::database::{Connection, now};
+use crate::name::RepositoryName;
+use crate::{RegistryStore, Result, StoreError};
+
+/// The bytes of a blob.
+#[derive(Debug)]
+pub struct Blob {
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+    file: fs::File,
+}
+
+impl Blob {
+    /// The file that holds exactly these bytes.
+    pub fn file(&self) -> &fs::File {
+        &self.file
+    }
+}
+
+impl RegistryStore {
+    /// The size of a repository's blob in bytes, if it has it.
+    pub fn blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+        self.database()
+            .reading(|connection| size_in(connection, name, digest))
+    }
+
+    /// Opens a repository's blob for reading.
+    pub fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Blob> {
+        let unknown = || StoreError::BlobUnknown(digest.clone());
+        let size = self.blob_size(name, digest)?.ok_or_else(unknown)?;
+        Ok(Blob {
+            digest: digest.clone(),
+            size,
+            file: self.files().open_blob(digest)?,
+        })
+    }
+
+    /// Lets a repository have a blob that another has; whether that one has it.
+    pub fn mount(&self, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool> {
+        self.database().writing(|connection| {
+            if size_in(connection, from, digest)?.is_none() {
+                return Ok(false);
+            }
+            self.give(connection, to, digest)?;
+            Ok(true)
+        })
+    }
+
+    /// Lets a repository have a blob that some repository has, whichever; whether one does.
+    pub fn mount_any(&self, to: &RepositoryName, digest: &Digest) -> Result<bool> {
+        self.database().writing(|connection| {
+            let held = "SELECT 1 FROM repository_blobs WHERE digest = $1 LIMIT 1";
+            if connection.query_one(held, &[digest.into()])?.is_none() {
+                return Ok(false);
+            }
+            self.give(connection, to, digest)?;
+            Ok(true)
+        })
+    }
+
+    /// Takes a blob away from a repository. One that a manifest of it needs stays.
+    pub fn delete_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
+        self.database().writing(|connection| {
+            if size_in(connection, name, digest)?.is_none() {
+                return Err(StoreError::BlobUnknown(digest.clone()));
+            }
+            refuse_if_used(connection, name, digest)?;
+            connection.execute(
+                "DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2",
+                &[name.as_str().into(), digest.into()],
+            )?;
+            self.files().unlink_layer(name, digest)
+        })
+    }
+
+    /// Lets a repository have a blob whose bytes are there.
+    pub(crate) fn give(
+        &self,
+        connection: &mut dyn Connection,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<()> {
+        make_repository(connection, name)?;
+        connection.execute(
+            "INSERT INTO repository_blobs (repository, digest, added) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            &[name.as_str().into(), digest.into(), now().into()],
+        )?;
+        self.files().link_layer(name, digest)
+    }
+}
+
+pub(crate) fn make_repository(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
+    connection
+        .execute(
+            "INSERT INTO repositories (name, created) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            &[name.as_str().into(), now().into()],
+        )
+        .map(drop)
+}
+
+/// Tells the database of bytes that are in the files.
+pub(crate) fn insert_blob(connection: &mut dyn Connection, digest: &Digest, size: u64) -> Result<()> {
+    connection
+        .execute(
+            "INSERT INTO blobs (digest, size, added) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            &[digest.into(), (size as i64).into(), now().into()],
+        )
+        .map(drop)
+}
+
+pub(crate) fn size_in(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<u64>> {
+    let row = connection.query_one(
+        "SELECT size FROM repository_blobs JOIN blobs USING (digest) WHERE repository = $1 AND digest = $2",
+        &[name.as_str().into(), digest.into()],
+    )?;
+    row.map(|row| row.size(0)).transpose()
+}
+
+/// An error if a manifest of the repository names the blob or manifest.
+pub(crate) fn refuse_if_used(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<()> {
+    let by = connection.query_one(
+        "SELECT manifest FROM parts WHERE repository = $1 AND digest = $2 LIMIT 1",
+        &[name.as_str().into(), digest.into()],
+    )?;
+    match by {
+        None => Ok(()),
+        Some(row) => Err(StoreError::InUse {
+            digest: digest.clone(),
+            by: row.digest(0)?,
+        }),
+    }
+}

@@ -1,0 +1,145 @@
+//! SQLite: one connection that writes, others that read meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{OpenFlags, ToSql};
+
+use super::{Connection, Database, Row, Value, Work};
+use crate::{Result, StoreError};
+
+/// Connections that are kept for readers.
+const READERS: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    writer: Mutex<rusqlite::Connection>,
+    readers: Mutex<Vec<rusqlite::Connection>>,
+}
+
+fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| StoreError::Database {
+        action,
+        reason: error.to_string(),
+    }
+}
+
+impl Sqlite {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let open = || {
+            let connection = rusqlite::Connection::open(path)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // An acknowledged push is on the disk.
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            connection.busy_timeout(std::time::Duration::from_secs(30))?;
+            connection.set_prepared_statement_cache_capacity(128);
+            Ok(connection)
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(open().map_err(failed("open the registry's database"))?),
+            readers: Mutex::default(),
+        })
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<rusqlite::Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> Result<rusqlite::Connection> {
+        if let Some(reader) = self.readers().pop() {
+            return Ok(reader);
+        }
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = rusqlite::Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(std::time::Duration::from_secs(30))?;
+            connection.set_prepared_statement_cache_capacity(128);
+            Ok(connection)
+        };
+        open().map_err(failed("open the registry's database"))
+    }
+}
+
+impl Database for Sqlite {
+    fn write(&self, work: Work<'_>) -> Result<()> {
+        let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = |sql: &str| connection.prepare_cached(sql)?.execute([]);
+        run("BEGIN IMMEDIATE").map_err(failed("begin a transaction"))?;
+        let mut within = Within(&connection);
+        let outcome = work(&mut within).and_then(|()| {
+            run("COMMIT").map_err(failed("commit a transaction"))?;
+            Ok(())
+        });
+        // SQLite itself has rolled back after some errors.
+        if outcome.is_err() && !connection.is_autocommit() {
+            let _ = run("ROLLBACK");
+        }
+        outcome
+    }
+
+    fn read(&self, work: Work<'_>) -> Result<()> {
+        let connection = self.reader()?;
+        let run = |sql: &str| connection.prepare_cached(sql)?.execute([]);
+        run("BEGIN").map_err(failed("begin a transaction"))?;
+        let outcome = work(&mut Within(&connection));
+        if run("COMMIT").is_ok() {
+            let mut readers = self.readers();
+            if readers.len() < READERS {
+                readers.push(connection);
+            }
+        }
+        outcome
+    }
+}
+
+struct Within<'a>(&'a rusqlite::Connection);
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+fn column(value: ValueRef<'_>) -> rusqlite::Result<Value> {
+    match value {
+        ValueRef::Null => Ok(Value::Null),
+        ValueRef::Integer(number) => Ok(Value::Integer(number)),
+        ValueRef::Text(text) => Ok(Value::Text(String::from_utf8_lossy(text).into_owned())),
+        ValueRef::Real(_) | ValueRef::Blob(_) => Err(rusqlite::Error::InvalidQuery),
+    }
+}
+
+impl Connection for Within<'_> {
+    fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64> {
+        let run = || {
+            let mut statement = self.0.prepare_cached(sql)?;
+            statement.execute(rusqlite::params_from_iter(values))
+        };
+        run()
+            .map(|rows| rows as u64)
+            .map_err(failed("write to the registry's database"))
+    }
+
+    fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
+        let run = || {
+            let mut statement = self.0.prepare_cached(sql)?;
+            let columns = statement.column_count();
+            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|index| column(row.get_ref(index)?));
+                found.push(Row(values.collect::<rusqlite::Result<_>>()?));
+            }
+            Ok(found)
+        };
+        run().map_err(failed("read the registry's database"))
+    }
+}

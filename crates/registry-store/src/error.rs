@@ -1,0 +1,61 @@
+//! What can go wrong with the contents of a registry.
+
+use std::io;
+use std::path::PathBuf;
+
+use havre_oci::Digest;
+
+use crate::name::NameError;
+
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why something was not done. Nothing was changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("repository {0} is not known")]
+    NameUnknown(String),
+    #[error("blob {0} is not known to the repository")]
+    BlobUnknown(Digest),
+    #[error("manifest {0} is not known to the repository")]
+    ManifestUnknown(String),
+    #[error("the upload is not known: it ended, was cancelled, or never began")]
+    UploadUnknown,
+    #[error("another request is writing to this upload")]
+    UploadBusy,
+    /// A piece that does not follow what is there.
+    #[error("the upload has {has} bytes, and the piece begins at {begins}")]
+    UploadOffset { has: u64, begins: u64 },
+    /// Bytes that are not what was said.
+    #[error("the content is {actual}, not {expected}")]
+    DigestMismatch { expected: Digest, actual: Digest },
+    #[error("{0}")]
+    ManifestInvalid(String),
+    /// Something a manifest names isn't there.
+    #[error("the manifest names {0}, which is not in the repository")]
+    PartUnknown(Digest),
+    #[error("a manifest of {size} bytes is larger than the limit of {limit} bytes")]
+    ManifestTooLarge { size: u64, limit: u64 },
+    /// A blob or manifest that others need.
+    #[error("{digest} is used by the manifest {by}: delete that first")]
+    InUse { digest: Digest, by: Digest },
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("cannot {action}: {reason}")]
+    Database { action: &'static str, reason: String },
+    #[error("the registry's database has version {found}, this program knows versions up to {known}")]
+    Version { found: i64, known: i64 },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,91 @@
+//! Tags, and the catalog of repositories.
+
+use havre_oci::Digest;
+
+use crate::database::{Connection, now};
+use crate::name::{RepositoryName, Tag};
+use crate::pages::Page;
+use crate::{RegistryStore, Result, StoreError};
+
+impl RegistryStore {
+    /// What a tag stands for.
+    pub fn tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
+        self.database()
+            .reading(|connection| digest_of(connection, name, tag))
+    }
+
+    /// The tags of a repository behind `last`, sorted by bytes.
+    pub fn tags(&self, name: &RepositoryName, last: &str, limit: usize) -> Result<Page> {
+        self.database().reading(|connection| {
+            let known = "SELECT 1 FROM repositories WHERE name = $1";
+            if connection.query_one(known, &[name.as_str().into()])?.is_none() {
+                return Err(StoreError::NameUnknown(name.to_string()));
+            }
+            let rows = connection.query(
+                "SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3",
+                &[name.as_str().into(), last.into(), Page::rows(limit).into()],
+            )?;
+            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
+            Ok(Page::of(names, limit))
+        })
+    }
+
+    /// The repositories behind `last`, sorted by bytes.
+    pub fn repositories(&self, last: &str, limit: usize) -> Result<Page> {
+        self.database().reading(|connection| {
+            let rows = connection.query(
+                "SELECT name FROM repositories WHERE name > $1 ORDER BY name LIMIT $2",
+                &[last.into(), Page::rows(limit).into()],
+            )?;
+            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
+            Ok(Page::of(names, limit))
+        })
+    }
+
+    /// Takes a tag away; the manifest stays.
+    pub fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<()> {
+        self.database().writing(|connection| {
+            let deleted = connection.execute(
+                "DELETE FROM tags WHERE repository = $1 AND name = $2",
+                &[name.as_str().into(), tag.as_str().into()],
+            )?;
+            if deleted == 0 {
+                return Err(StoreError::ManifestUnknown(tag.to_string()));
+            }
+            self.files().unlink_tag(name, tag)
+        })
+    }
+
+    /// Lets a tag stand for a manifest of its repository.
+    pub(crate) fn set_tag(
+        &self,
+        connection: &mut dyn Connection,
+        name: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<()> {
+        connection.execute(
+            "INSERT INTO tags (repository, name, digest, updated) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (repository, name) DO UPDATE SET digest = excluded.digest, updated = excluded.updated",
+            &[
+                name.as_str().into(),
+                tag.as_str().into(),
+                digest.into(),
+                now().into(),
+            ],
+        )?;
+        self.files().link_tag(name, tag, digest)
+    }
+}
+
+pub(crate) fn digest_of(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    tag: &Tag,
+) -> Result<Option<Digest>> {
+    let row = connection.query_one(
+        "SELECT digest FROM tags WHERE repository = $1 AND name = $2",
+        &[name.as_str().into(), tag.as_str().into()],
+    )?;
+    row.map(|row| row.digest(0)).transpose()
+}
