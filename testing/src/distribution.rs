@@ -1,6 +1,7 @@
 //! Debian's docker-registry (package docker-registry), which behaves.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
@@ -29,7 +30,7 @@ impl DockerRegistry {
             ("server.crt", &pair.certificate),
             ("server.key", &pair.key),
         ];
-        Self::serve(&files, |root| {
+        Self::serve(&files, None, |root| {
             format!(
                 "http:\n  addr: '127.0.0.1:0'\n  tls: {{certificate: {root}/server.crt, key: {root}/server.key}}\n\
                  auth:\n  htpasswd: {{realm: test, path: {root}/htpasswd}}\n"
@@ -42,17 +43,30 @@ impl DockerRegistry {
     /// # Panics
     /// When the package is not installed.
     pub fn open() -> Self {
-        Self::serve(&[], |_| "http: {addr: '127.0.0.1:0'}\n".to_owned())
+        Self::serve(&[], None, |_| "http: {addr: '127.0.0.1:0'}\n".to_owned())
+    }
+
+    /// The same with what is in a folder.
+    ///
+    /// # Panics
+    /// When the package is not installed.
+    pub fn over(data: &Path) -> Self {
+        Self::serve(&[], Some(data), |_| "http: {addr: '127.0.0.1:0'}\n".to_owned())
     }
 
     /// With such files in its directory, whose path makes the rest of its configuration.
-    fn serve(files: &[(&str, &str)], rest: impl Fn(std::path::Display<'_>) -> String) -> Self {
+    fn serve(
+        files: &[(&str, &str)],
+        data: Option<&Path>,
+        rest: impl Fn(std::path::Display<'_>) -> String,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let root = dir.path().display();
+        let own = dir.path().join("data");
+        let data = data.unwrap_or(&own).display();
         let config = format!(
             "version: 0.1\n\
              log: {{level: info, accesslog: {{disabled: true}}}}\n\
-             storage:\n  filesystem: {{rootdirectory: {root}/data}}\n\
+             storage:\n  filesystem: {{rootdirectory: {data}}}\n\
              {}",
             rest(dir.path().display())
         );

@@ -2,7 +2,8 @@
 //!
 //! - [`TestEngine`]: a daemon with its own root, socket, bridge and firewall table, and the command lines that talk to it.
 //! - [`SmallDisk`]: the same on a file system that can be filled.
-//! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves.
+//! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves;
+//!   [`HavreRegistry`]: our own.
 //! - [`Authority`], [`Pair`]: certificates for registries and their clients.
 //! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
 //! - [`installed`]: programs of others, made once and kept.
@@ -22,6 +23,7 @@ mod engine;
 pub mod http;
 mod image;
 pub mod installed;
+mod own_registry;
 mod registry;
 mod stored;
 mod sweep;
@@ -33,6 +35,7 @@ pub use disk::SmallDisk;
 pub use distribution::DockerRegistry;
 pub use engine::{Surroundings, TestEngine};
 pub use image::{Compression, Image};
+pub use own_registry::HavreRegistry;
 pub use registry::{Action, Auth, Registry, two_architectures};
 pub use stored::StoredLayer;
 

@@ -28,6 +28,10 @@ pub struct Upload {
 pub(crate) struct Open(Mutex<HashMap<(RepositoryName, String), Progress>>);
 
 /// An upload that nobody writes to in this moment has its digester here.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are as many as uploads under way, and most are idle"
+)]
 #[derive(Debug)]
 enum Progress {
     Idle { digester: Digester, hashed: u64 },

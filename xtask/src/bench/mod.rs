@@ -1,6 +1,6 @@
 //! The benchmark: the same work on havre, Docker and Podman, in turn, in one run, reported as medians and ratios.
 //!
-//! Each engine of each round works on its own fresh loop-mounted ext4: a mass delete slows ext4 for a minute or two, and
+//! Each engine of each round works on a fresh loop-mounted ext4 of its own: a mass delete slows ext4 for a minute or two, and
 //! a shared file system would carry one engine's litter into the next one's time. What is timed is always the whole
 //! client process, as a person would wait for it. Every round begins with another engine, and what is pulled or copied is
 //! read once before each: nobody finds it in memory because somebody else was first.
@@ -104,6 +104,7 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
         }
         order.rotate_left(1);
     }
+    volume::remove(&options.scratch);
     println!("{}\n", environment::describe(&options.havre, &options.engines));
     println!("{}", results.markdown(&options.engines));
     if !options.only.is_empty() || options.scale.images != Scale::FULL.images {

@@ -193,6 +193,10 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
     settle()?;
     let saved = engine.time(&["save", "-o", &path, &images.pydev])?;
     results.time("save pydev", &engine.name, saved);
+    fs::remove_file(&archive)?;
+    settle()?;
+    let again = engine.time(&["save", "-o", &path, &images.pydev])?;
+    results.time("save pydev again", &engine.name, again);
     engine.run(&["rmi", "-f", &images.pydev])?;
     settle()?;
     let loaded = engine.time(&["load", "-q", "-i", &path])?;
@@ -209,7 +213,6 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
     engine.run(&["rmi", &target]).map(drop)
 }
 
-/// Removes many images of a layer of their own each, and starts a container right behind it.
 /// Many small images; their names.
 fn load_many(engine: &Engine, count: usize) -> Outcome<Vec<String>> {
     let archive = engine.folder().join("images.tar");
@@ -245,6 +248,7 @@ fn many_images(engine: &Engine, count: usize, results: &mut Results) -> Outcome 
     Ok(())
 }
 
+/// Removes many images of a layer of their own each, and starts a container right behind it.
 fn remove_images(engine: &Engine, images: &Images, names: &[String], results: &mut Results) -> Outcome {
     results.time(
         &format!("rmi of {} images", names.len()),

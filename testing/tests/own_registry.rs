@@ -1,0 +1,204 @@
+//! `havre registry`: with clients of others, over folders of the reference registry, and killed. Needs root.
+
+use std::process::Command;
+use std::time::Duration;
+
+use fs_err as fs;
+use havre_testing::{DockerRegistry, HavreRegistry, Image, Layer, TestEngine};
+
+#[track_caller]
+fn tool(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(words)
+        .output()
+        .unwrap_or_else(|error| panic!("{program} must be installed: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {words:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn image(seed: u64) -> Image {
+    Image::busybox()
+        .with_layer(&Layer::new().file("hello", format!("hello {seed}\n")))
+        .with_layer(&Layer::noise(seed, 2 << 20))
+}
+
+#[test]
+fn clients_push_pull_list_and_delete() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::start();
+    let root = engine.dir().join("registry");
+    let registry = HavreRegistry::over(&root);
+    let host = registry.host().to_owned();
+    let name = format!("{host}/team/app:1");
+    engine.load(&image(1), &name);
+    let pushed = engine.ok(["push", &name]);
+    assert!(pushed.contains("1: digest: sha256:"), "{pushed}");
+    let again = engine.ok(["push", &name]);
+    assert!(again.contains("Layer already exists"), "{again}");
+    let id = engine.inspect(&name)["Id"].clone();
+    engine.ok(["rmi", &name]);
+    engine.ok(["pull", &name]);
+    assert_eq!(engine.inspect(&name)["Id"], id);
+    assert_eq!(engine.ok(["run", "--rm", &name, "cat", "/hello"]), "hello 1");
+    // Another repository gets the layers without their being sent.
+    let other = format!("{host}/team/other:1");
+    engine.ok(["tag", &name, &other]);
+    let mounted = engine.ok(["push", &other]);
+    assert!(mounted.contains("Mounted from team/app"), "{mounted}");
+
+    let plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    let copy = |from: &str, to: &str| tool("skopeo", &["copy", plain[0], plain[1], from, to]);
+    let at = |path: &str| format!("docker://{host}/{path}");
+    let layout = engine.dir().join("layout");
+    let layout = format!("dir:{}", layout.display());
+    copy(&at("team/app:1"), &layout);
+    copy(&layout, &at("skopeo/app:2"));
+    let listed = tool("skopeo", &["list-tags", "--tls-verify=false", &at("skopeo/app")]);
+    assert!(listed.contains("\"2\""), "{listed}");
+    let from_skopeo = format!("{host}/skopeo/app:2");
+    engine.ok(["pull", &from_skopeo]);
+    assert_eq!(engine.inspect(&from_skopeo)["Id"], id);
+    let digest = tool(
+        "skopeo",
+        &[
+            "inspect",
+            "--tls-verify=false",
+            "--format",
+            "{{.Digest}}",
+            &at("skopeo/app:2"),
+        ],
+    );
+    tool("skopeo", &["delete", "--tls-verify=false", &at("skopeo/app:2")]);
+    let gone = engine.fails(1, ["pull", &format!("{host}/skopeo/app@{}", digest.trim())]);
+    assert!(
+        gone.contains("not found") || gone.contains("manifest unknown"),
+        "{gone}"
+    );
+
+    let storage = engine.dir().join("podman");
+    let storage = storage.to_string_lossy();
+    let podman = |words: &[&str]| {
+        let mut all = vec!["--root", &storage, "--storage-driver", "vfs"];
+        all.extend_from_slice(words);
+        tool("podman", &all)
+    };
+    podman(&["pull", "-q", "--tls-verify=false", &name]);
+    let third = format!("{host}/podman/app:3");
+    podman(&["tag", &name, &third]);
+    podman(&["push", "-q", "--tls-verify=false", &third]);
+    engine.ok(["pull", &third]);
+    assert_eq!(engine.ok(["run", "--rm", &third, "cat", "/hello"]), "hello 1");
+
+    let tags = engine.ok(["image", "tags", &format!("{host}/team/app")]);
+    assert!(tags.contains('1'), "{tags}");
+    assert_eq!(registry.stop(), Some(0));
+}
+
+#[test]
+fn a_folder_of_the_reference_registry_is_served_and_goes_back() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::start();
+    let root = engine.dir().join("registry");
+    let push = |host: &str, path: &str, seed: u64| {
+        let name = format!("{host}/{path}");
+        engine.load(&image(seed), &name);
+        engine.ok(["push", &name]);
+        let id = engine.inspect(&name)["Id"].clone();
+        engine.ok(["rmi", &name]);
+        id
+    };
+    let pull = |host: &str, path: &str| {
+        let name = format!("{host}/{path}");
+        engine.ok(["pull", &name]);
+        let id = engine.inspect(&name)["Id"].clone();
+        engine.ok(["rmi", &name]);
+        id
+    };
+    let theirs = DockerRegistry::over(&root);
+    let first = push(&theirs.host(), "a/b/c:1", 1);
+    let moved = push(&theirs.host(), "a/b/c:2", 2);
+    drop(theirs);
+
+    let ours = HavreRegistry::over(&root);
+    assert_eq!(pull(ours.host(), "a/b/c:1"), first);
+    assert_eq!(pull(ours.host(), "a/b/c:2"), moved);
+    let moved = push(ours.host(), "a/b/c:2", 3);
+    let new = push(ours.host(), "new:1", 4);
+    ours.stop();
+
+    let theirs = DockerRegistry::over(&root);
+    for (path, id) in [("a/b/c:1", &first), ("a/b/c:2", &moved), ("new:1", &new)] {
+        assert_eq!(pull(&theirs.host(), path), *id, "{path}");
+    }
+}
+
+#[test]
+fn one_that_has_nothing_to_listen_on_or_to_serve_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = |words: &[&str]| {
+        let output = Command::new(havre_testing::havre_binary())
+            .arg("registry")
+            .args(words)
+            .current_dir(dir.path())
+            .output()
+            .expect("the havre binary");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let error = run(&["--listen", &address]);
+    assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
+    fs::write(dir.path().join("file"), "").expect("a file");
+    let error = run(&["--root", "file"]);
+    assert!(error.contains("file"), "{error}");
+}
+
+/// What was acknowledged is there after every kill, and whole.
+#[test]
+fn killed_while_images_come() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::start();
+    let root = engine.dir().join("registry");
+    let (mut acknowledged, mut cut) = (Vec::new(), 0);
+    for round in 0..12_u64 {
+        let registry = HavreRegistry::over(&root);
+        let host = registry.host().to_owned();
+        for (path, id) in &acknowledged {
+            let name = format!("{host}/{path}");
+            engine.ok(["pull", "-q", &name]);
+            assert_eq!(engine.inspect(&name)["Id"], *id, "{path}");
+            engine.ok(["rmi", &name]);
+        }
+        let path = format!("app:{round}");
+        let name = format!("{host}/{path}");
+        let image = Image::busybox().with_layer(&Layer::noise(round, 12 << 20));
+        engine.load(&image, &name);
+        let id = engine.inspect(&name)["Id"].clone();
+        let push = std::thread::scope(|scope| {
+            let push = scope.spawn(|| engine.run(["push", &name]));
+            std::thread::sleep(Duration::from_millis(40 * round));
+            registry.kill();
+            // Nobody answers any more: it would try for a while.
+            push.join().expect("the push")
+        });
+        match push.code {
+            0 => acknowledged.push((path, id)),
+            _ => cut += 1,
+        }
+        engine.ok(["rmi", &name]);
+    }
+    assert!(cut > 0, "no push was cut");
+    assert!(!acknowledged.is_empty(), "no push was acknowledged");
+}
