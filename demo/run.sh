@@ -46,20 +46,17 @@ CONFIG
 "$havre" daemon --root "$work/root" --socket "$work/havre.sock" --config "$work/config.toml" >"$work/daemon.log" 2>&1 &
 daemon=$!
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null || echo 5055)
-cat > "$work/registry.yml" <<CONFIG
-version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $work/registry}}
-http: {addr: "127.0.0.1:$port"}
-CONFIG
-docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+"$havre" registry --listen 127.0.0.1:0 --root "$work/registry" >"$work/registry.log" 2>&1 &
 registry=$!
+port=
 for _ in $(seq 200); do
-  [ -S "$work/havre.sock" ] && curl -fs "http://127.0.0.1:$port/v2/" >/dev/null && break
+  port=$(sed -n 's|.* at http://127\.0\.0\.1:\([0-9]*\)$|\1|p' "$work/registry.log")
+  [ -S "$work/havre.sock" ] && [ -n "$port" ] && break
   kill -0 "$daemon" 2>/dev/null || fail "the daemon ended"
+  kill -0 "$registry" 2>/dev/null || fail "the registry ended: $(cat "$work/registry.log")"
   sleep 0.05
 done
+[ -n "$port" ] || fail "the registry does not say where it listens"
 
 remote=localhost:$port/python_app:version_de_ouf
 said() { grep -q 👎 "$work/output" || fail "the application did not say its sentence"; }

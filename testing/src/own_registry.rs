@@ -18,9 +18,18 @@ impl HavreRegistry {
     /// # Panics
     /// When it does not start.
     pub fn over(root: &Path) -> Self {
+        Self::configured(root, &[])
+    }
+
+    /// The same with variables as Docker's registry takes them.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn configured(root: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(havre_binary())
             .args(["registry", "--listen", "127.0.0.1:0", "--root"])
             .arg(root)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the havre binary");

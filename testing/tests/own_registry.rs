@@ -142,6 +142,47 @@ fn a_folder_of_the_reference_registry_is_served_and_goes_back() {
 }
 
 #[test]
+fn users_of_a_file_log_in() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::start();
+    let users = engine.dir().join("htpasswd");
+    // `htpasswd -nbB me secret`
+    let line = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+    fs::write(&users, line).expect("a file");
+    let path = users.to_string_lossy();
+    let registry = HavreRegistry::configured(
+        &engine.dir().join("registry"),
+        &[
+            ("REGISTRY_AUTH", "htpasswd"),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "Registry Realm"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", &path),
+        ],
+    );
+    let host = registry.host().to_owned();
+    let name = format!("{host}/app:1");
+    engine.load(&image(1), &name);
+    let refused = engine.fails(1, ["push", &name]);
+    assert!(
+        refused.contains("no basic auth credentials") || refused.contains("authentication required"),
+        "{refused}"
+    );
+    let wrong = engine.fails(1, ["login", "-u", "me", "-p", "wrong", &host]);
+    assert!(wrong.contains("401 Unauthorized"), "{wrong}");
+    engine.ok(["login", "-u", "me", "-p", "secret", &host]);
+    engine.ok(["push", &name]);
+    engine.ok(["rmi", &name]);
+    engine.ok(["pull", &name]);
+    let credentials = ["--tls-verify=false", "--creds", "me:secret"];
+    let at = format!("docker://{name}");
+    let inspected = tool("skopeo", &[&["inspect"], &credentials[..], &[&at]].concat());
+    assert!(inspected.contains("Digest"), "{inspected}");
+    engine.ok(["logout", &host]);
+    engine.fails(1, ["pull", &name]);
+}
+
+#[test]
 fn one_that_has_nothing_to_listen_on_or_to_serve_says_so() {
     let dir = tempfile::tempdir().expect("a directory");
     let run = |words: &[&str]| {
@@ -161,6 +202,12 @@ fn one_that_has_nothing_to_listen_on_or_to_serve_says_so() {
     fs::write(dir.path().join("file"), "").expect("a file");
     let error = run(&["--root", "file"]);
     assert!(error.contains("file"), "{error}");
+    let config = dir.path().join("config.yml");
+    fs::write(&config, "version: 0.1\nredis: {addr: there}\n").expect("a file");
+    let error = run(&["--config", "config.yml"]);
+    assert!(error.contains("config.yml") && error.contains("redis"), "{error}");
+    let error = run(&["--config", "nowhere.yml"]);
+    assert!(error.contains("nowhere.yml"), "{error}");
 }
 
 /// What was acknowledged is there after every kill, and whole.

@@ -5,6 +5,8 @@ mod lists;
 mod manifests;
 mod uploads;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +14,7 @@ use havre_registry_store::{RegistryStore, StoreError};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use serde_json::json;
 
+use crate::Server;
 use crate::error::ApiError;
 use crate::path::Place;
 use crate::query::Query;
@@ -20,23 +23,29 @@ pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-di
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// Answers a request, whatever it is.
-pub(crate) async fn answer(store: RegistryStore, request: Request<Body>) -> Response {
+pub(crate) async fn answer(server: Arc<Server>, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answered = dispatch(&store, request).await;
+    let answered = dispatch(&server, request).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
-    response
-        .headers_mut()
-        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    headers.extend(server.headers.iter().cloned());
     tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
     response
 }
 
-async fn dispatch(store: &RegistryStore, request: Request<Body>) -> Result<Response, ApiError> {
+async fn dispatch(server: &Server, request: Request<Body>) -> Result<Response, ApiError> {
+    // Before anything is said of what was asked for.
+    server.access.admit(request.headers()).await?;
+    let store = &server.store;
     let place = Place::read(request.uri().path())?;
     let query = Query::read(request.uri().query());
     let (head, body) = request.into_parts();
     let (method, headers) = (head.method, head.headers);
     let reads = method == Method::GET || method == Method::HEAD;
+    if method == Method::DELETE && !server.deletes && matches!(place, Place::Manifest(..) | Place::Blob(..)) {
+        return Err(ApiError::method("GET, HEAD"));
+    }
     match place {
         Place::Base if reads => Ok(Json(json!({})).into_response()),
         Place::Catalog if reads => lists::catalog(store, &query).await,

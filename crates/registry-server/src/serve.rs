@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use havre_registry_store::RegistryStore;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
-use crate::routes;
+use crate::{Server, routes};
 
 /// How long a client may take for the head of a request, or for the next request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,10 +26,11 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves a registry until `shutdown` resolves, then lets requests end.
 pub async fn serve(
-    store: RegistryStore,
+    server: Server,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    let server = Arc::new(server);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -46,9 +47,9 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         let _ = stream.set_nodelay(true);
-        let store = store.clone();
+        let server = Arc::clone(&server);
         let service = service_fn(move |request: Request<Incoming>| {
-            let answered = routes::answer(store.clone(), request.map(Body::new));
+            let answered = routes::answer(Arc::clone(&server), request.map(Body::new));
             async { Ok::<_, Infallible>(answered.await) }
         });
         let connection = http1::Builder::new()

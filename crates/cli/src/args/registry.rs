@@ -21,6 +21,12 @@ pub(crate) struct Registry {
     #[arg(
         long,
         value_name = "string",
+        help = "Configuration file of Docker's registry, over which its REGISTRY_* variables go"
+    )]
+    pub(crate) config: Option<String>,
+    #[arg(
+        long,
+        value_name = "string",
         help = "Logging level (\"error\", \"warn\", \"info\", \"debug\", \"trace\") (default \"info\")"
     )]
     pub(crate) log_level: Option<String>,

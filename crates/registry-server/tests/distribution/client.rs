@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
+use havre_registry_server::{Config, Server};
 use havre_registry_store::RegistryStore;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -62,11 +63,16 @@ impl Registry {
 
     /// Over what is in a directory.
     pub(crate) async fn over(dir: tempfile::TempDir) -> Self {
+        Self::configured(dir, Config::usual()).await
+    }
+
+    pub(crate) async fn configured(dir: tempfile::TempDir, config: Config) -> Self {
         let store = RegistryStore::open(dir.path()).unwrap();
+        let server = Server::new(store, &config).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(havre_registry_server::serve(
-            store,
+            server,
             listener,
             std::future::pending(),
         ));

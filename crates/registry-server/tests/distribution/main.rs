@@ -1,6 +1,7 @@
 //! The requirements of the OCI distribution specification 1.1, one a test, in the order of its chapters.
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
+mod access;
 mod client;
 mod discovery;
 mod errors;

@@ -1,0 +1,358 @@
+//! The reference registry's configuration: its `config.yml`, and over that its environment variables, `REGISTRY_HTTP_ADDR` for
+//! `http: {addr: …}`. What is not known, or would have no effect that matters, is refused by its name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use http::{HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+const PREFIX: &str = "REGISTRY_";
+
+/// What a registry is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `ADDRESS:PORT`
+    pub address: Option<String>,
+    /// The folder of what it holds.
+    pub root: Option<PathBuf>,
+    /// error, warn, info or debug
+    pub log_level: Option<String>,
+    /// Whether anything may be deleted.
+    pub deletes: bool,
+    /// Sent with every answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Who gets in; without, everybody.
+    pub htpasswd: Option<HtpasswdFile>,
+}
+
+/// A file of users and their passwords.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HtpasswdFile {
+    /// What clients show when they ask for a password.
+    pub realm: String,
+    pub path: PathBuf,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration is not YAML: {0}")]
+    Yaml(String),
+    #[error("the configuration cannot be used: {0}")]
+    Key(serde_json::Error),
+    #[error("the configuration has {key} {value:?}: {hint}")]
+    Value {
+        key: &'static str,
+        value: String,
+        hint: &'static str,
+    },
+    #[error("{name} is within {outer}, which is no mapping")]
+    Variable { name: String, outer: String },
+}
+
+/// As it is written. What is `Value` is accepted without a word on it: it tunes what this registry does not have.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    version: Option<Value>,
+    log: Log,
+    storage: Storage,
+    http: Http,
+    auth: Auth,
+    health: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Log {
+    level: Option<String>,
+    fields: Value,
+    formatter: Option<String>,
+    accesslog: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Storage {
+    filesystem: Filesystem,
+    delete: Delete,
+    cache: Value,
+    redirect: Value,
+    maintenance: Maintenance,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Filesystem {
+    rootdirectory: Option<PathBuf>,
+    maxthreads: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Delete {
+    enabled: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Maintenance {
+    uploadpurging: Value,
+    readonly: Delete,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Http {
+    addr: Option<String>,
+    net: Option<String>,
+    host: Value,
+    secret: Value,
+    relativeurls: Value,
+    draintimeout: Value,
+    headers: BTreeMap<String, Vec<String>>,
+    http2: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Auth {
+    htpasswd: Option<HtpasswdFile>,
+}
+
+impl Config {
+    /// When nothing is said.
+    pub fn usual() -> Self {
+        Self {
+            deletes: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a `config.yml`, if there is one, and variables of the environment. Without either: [`Config::usual`].
+    pub fn read(
+        file: Option<&str>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut tree = match file {
+            Some(text) => {
+                serde_saphyr::from_str::<Value>(text).map_err(|error| ConfigError::Yaml(error.to_string()))?
+            }
+            None => Value::Null,
+        };
+        let own = |(name, value): (String, String)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), value));
+        let mut variables: Vec<(String, String)> = environment.into_iter().filter_map(own).collect();
+        // `REGISTRY_AUTH=htpasswd` before what is within it.
+        variables.sort();
+        if file.is_none() && variables.is_empty() {
+            return Ok(Self::usual());
+        }
+        for (name, value) in variables {
+            set(&mut tree, &name, &value)?;
+        }
+        for section in ["auth", "storage"] {
+            if let Some(node) = tree.get_mut(section) {
+                to_mapping(node);
+            }
+        }
+        let read: File = match tree {
+            Value::Null => File::default(),
+            tree => serde_json::from_value(without_nulls(tree)).map_err(ConfigError::Key)?,
+        };
+        read.checked(file.is_none())
+    }
+}
+
+impl File {
+    /// `deletes`: whether things may be deleted if the file doesn't say.
+    fn checked(self, deletes: bool) -> Result<Config, ConfigError> {
+        let refuse = |key, value: &str, hint| {
+            let value = value.to_owned();
+            Err(ConfigError::Value { key, value, hint })
+        };
+        if let Some(version) = &self.version
+            && !matches!(version.to_string().trim_matches('"'), "0.1")
+        {
+            return refuse("version", &version.to_string(), "only 0.1 is known");
+        }
+        if let Some(formatter) = self.log.formatter.as_deref().filter(|one| *one != "text") {
+            return refuse("log.formatter", formatter, "only text is written");
+        }
+        if let Some(net) = self.http.net.as_deref().filter(|net| *net != "tcp") {
+            return refuse("http.net", net, "only tcp is listened on");
+        }
+        if self.storage.maintenance.readonly.enabled == Some(true) {
+            return refuse(
+                "storage.maintenance.readonly.enabled",
+                "true",
+                "there is no read-only mode",
+            );
+        }
+        let log_level = match self.log.level.as_deref() {
+            None => None,
+            Some("warning") => Some("warn".to_owned()),
+            Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => Some(level.to_owned()),
+            Some(other) => return refuse("log.level", other, "use error, warn, info or debug"),
+        };
+        let mut headers = Vec::new();
+        for (name, values) in &self.http.headers {
+            for value in values {
+                match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+                    (Ok(name), Ok(value)) => headers.push((name, value)),
+                    _ => return refuse("http.headers", name, "that is no header"),
+                }
+            }
+        }
+        // `:5000` is every address, as in Go.
+        let address = self.http.addr.map(|address| match address.strip_prefix(':') {
+            Some(port) => format!("0.0.0.0:{port}"),
+            None => address,
+        });
+        Ok(Config {
+            address,
+            root: self.storage.filesystem.rootdirectory,
+            log_level,
+            deletes: self.storage.delete.enabled.unwrap_or(deletes),
+            headers,
+            htpasswd: self.auth.htpasswd,
+        })
+    }
+}
+
+/// Lets a variable, whose name is in lower case and without its prefix, say what is at its place.
+fn set(tree: &mut Value, name: &str, value: &str) -> Result<(), ConfigError> {
+    let mut node = tree;
+    let mut outer = String::new();
+    for key in name.split('_') {
+        to_mapping(node);
+        let Value::Object(mapping) = node else {
+            let name = format!("{PREFIX}{}", name.to_uppercase());
+            return Err(ConfigError::Variable { name, outer });
+        };
+        if !outer.is_empty() {
+            outer.push('.');
+        }
+        outer.push_str(key);
+        node = mapping.entry(key).or_insert(Value::Null);
+    }
+    *node = serde_saphyr::from_str::<Value>(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok(())
+}
+
+/// `htpasswd` is short for a mapping with nothing in it under that name, and nothing for an empty one.
+fn to_mapping(node: &mut Value) {
+    match node {
+        Value::Null => *node = Value::Object(Map::new()),
+        Value::String(kind) => {
+            let inner = Map::from_iter([(std::mem::take(kind), Value::Null)]);
+            *node = Value::Object(inner);
+        }
+        _ => {}
+    }
+}
+
+/// Keys without a value are keys that are not there.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(mapping) => Value::Object(
+            mapping
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        value => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let file = Some(file).filter(|file| !file.is_empty());
+        Config::read(file, variables.iter().map(pair))
+    }
+
+    #[test]
+    fn nothing_said_is_the_usual() {
+        assert_eq!(read("", &[("PATH", "/bin")]).unwrap(), Config::usual());
+    }
+
+    #[test]
+    fn the_file_of_the_reference_registrys_image() {
+        let config = read(
+            "version: 0.1\nlog:\n  fields:\n    service: registry\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: /var/lib/registry\nhttp:\n  addr: :5000\n  headers:\n    X-Content-Type-Options: [nosniff]\nhealth:\n  storagedriver:\n    enabled: true\n    interval: 10s\n    threshold: 3\n",
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.address.as_deref(), Some("0.0.0.0:5000"));
+        assert_eq!(config.root, Some("/var/lib/registry".into()));
+        assert!(!config.deletes, "as there, nothing is deleted unless it is said");
+        assert_eq!(config.headers.len(), 1);
+        assert_eq!(config.htpasswd, None);
+    }
+
+    #[test]
+    fn variables_alone_and_over_a_file() {
+        let htpasswd = [
+            ("REGISTRY_AUTH", "htpasswd"),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "Registry Realm"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd"),
+        ];
+        let expected = HtpasswdFile {
+            realm: "Registry Realm".into(),
+            path: "/auth/htpasswd".into(),
+        };
+        assert_eq!(read("", &htpasswd).unwrap().htpasswd, Some(expected.clone()));
+        assert_eq!(
+            read("version: 0.1\nauth:\n", &htpasswd).unwrap().htpasswd,
+            Some(expected)
+        );
+        let config = read(
+            "version: 0.1\nhttp: {addr: '127.0.0.1:1'}\nlog: {level: warning}",
+            &[
+                ("REGISTRY_HTTP_ADDR", "127.0.0.1:2"),
+                ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+                ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data"),
+                ("REGISTRY_HTTP_HEADERS_Access-Control-Allow-Origin", "[\"*\"]"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.address.as_deref(), Some("127.0.0.1:2"));
+        assert_eq!(config.log_level.as_deref(), Some("warn"));
+        assert_eq!(config.root, Some("/data".into()));
+        assert!(config.deletes);
+        assert_eq!(config.headers[0].1, "*");
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        for (file, variables, named) in [
+            ("version: 0.2", &[][..], "0.2"),
+            ("redis: {addr: x}", &[], "redis"),
+            ("storage: {s3: {bucket: x}}", &[], "s3"),
+            ("auth: {token: {realm: x}}", &[], "token"),
+            ("auth: {htpasswd: {realm: x}}", &[], "path"),
+            ("http: {tls: {certificate: x}}", &[], "tls"),
+            ("log: {level: loud}", &[], "loud"),
+            ("log: {formatter: json}", &[], "json"),
+            (
+                "storage: {maintenance: {readonly: {enabled: true}}}",
+                &[],
+                "readonly",
+            ),
+            ("http: {headers: {'not a header': [x]}}", &[], "not a header"),
+            ("a: [", &[], "YAML"),
+            ("http: [1]", &[("REGISTRY_HTTP_ADDR", "x")], "REGISTRY_HTTP_ADDR"),
+            ("", &[("REGISTRY_PROXY_REMOTEURL", "x")], "proxy"),
+        ] {
+            let error = read(file, variables).expect_err(file).to_string();
+            assert!(error.contains(named), "{file}: {error}");
+        }
+    }
+}
