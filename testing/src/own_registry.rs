@@ -36,7 +36,7 @@ impl HavreRegistry {
         let mut said = String::new();
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
         lines.read_line(&mut said).expect("a line");
-        let (_, host) = said.trim().split_once("at http://").unwrap_or_else(|| {
+        let (_, host) = said.trim().split_once("://").unwrap_or_else(|| {
             panic!("havre registry did not start: {said:?}");
         });
         let host = host.to_owned();

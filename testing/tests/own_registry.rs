@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use fs_err as fs;
-use havre_testing::{DockerRegistry, HavreRegistry, Image, Layer, TestEngine};
+use havre_testing::{Authority, DockerRegistry, HavreRegistry, Image, Layer, Pair, TestEngine};
 
 #[track_caller]
 fn tool(program: &str, words: &[&str]) -> String {
@@ -180,6 +180,48 @@ fn users_of_a_file_log_in() {
     assert!(inspected.contains("Digest"), "{inspected}");
     engine.ok(["logout", &host]);
     engine.fails(1, ["pull", &name]);
+}
+
+/// A certificate that is renewed counts without a restart.
+#[test]
+fn over_tls_with_a_certificate_that_changes() {
+    if TestEngine::is_dockerd() {
+        return;
+    }
+    let engine = TestEngine::start();
+    let dir = engine.dir();
+    let place = |pair: &Pair| {
+        for (name, text) in [("server.crt", &pair.certificate), ("server.key", &pair.key)] {
+            fs::write(dir.join(name), text).expect("a file");
+        }
+    };
+    let (authority, other) = (Authority::new("one"), Authority::new("other"));
+    place(&authority.issue(&["127.0.0.1"]));
+    let (certificate, key) = (dir.join("server.crt"), dir.join("server.key"));
+    let registry = HavreRegistry::configured(
+        &dir.join("registry"),
+        &[
+            ("REGISTRY_HTTP_TLS_CERTIFICATE", &certificate.to_string_lossy()),
+            ("REGISTRY_HTTP_TLS_KEY", &key.to_string_lossy()),
+        ],
+    );
+    let asks = |authority: &Authority| {
+        let trusted = dir.join("ca.crt");
+        fs::write(&trusted, authority.certificate()).expect("a file");
+        let url = format!("https://{}/v2/", registry.host());
+        let output = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"])
+            .arg(&trusted)
+            .arg(url)
+            .output()
+            .expect("curl");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(asks(&authority), "200");
+    assert_eq!(asks(&other), "000");
+    place(&other.issue(&["127.0.0.1"]));
+    havre_testing::eventually("the new certificate", || asks(&other) == "200");
+    assert_eq!(asks(&authority), "000");
 }
 
 #[test]

@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "havre-sys",
         ],
     ),
-    ("havre-api", &["havre-engine", "havre-sys"]),
+    ("havre-api", &["havre-engine", "havre-sys", "havre-tls"]),
     (
         "havre-engine",
         &[
@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("havre-image", &["havre-registry-client", "havre-store"]),
     ("havre-registry-client", &[]),
-    ("havre-registry-server", &["havre-registry-store"]),
+    ("havre-registry-server", &["havre-registry-store", "havre-tls"]),
     ("havre-registry-store", &[]),
     ("havre-runtime", &["havre-dns", "havre-sys"]),
     ("havre-network", &["havre-sys"]),
@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("havre-explore", &[]),
     ("havre-dns", &[]),
     ("havre-sys", &[]),
+    ("havre-tls", &[]),
     ("havre-oci", &[]),
 ];
 

@@ -28,9 +28,8 @@ mod routes;
 mod server;
 pub mod stdcopy;
 mod time;
-mod tls;
 pub mod version;
 
+pub use havre_tls::{Identity, IdentityError};
 pub use listener::{ListenError, Listener};
 pub use server::serve;
-pub use tls::{Identity, IdentityError};

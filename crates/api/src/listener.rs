@@ -10,7 +10,7 @@ use fs_err as fs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls::{Identity, IdentityError};
+use havre_tls::{Identity, IdentityError};
 
 /// A bound socket.
 pub enum Listener {

@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use crate::leftover::Leftover;
 use crate::listener::Listener;
-use crate::{routes, tls, version};
+use crate::{routes, version};
 
 /// How long requests in flight may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ pub(crate) async fn serve_router(
             let _ = stream.set_nodelay(true);
             let (router, stop) = (router.clone(), stop.clone());
             connected.spawn(async move {
-                let Some(stream) = tls::accept(stream, &acceptor, &stop).await else {
+                let Some(stream) = havre_tls::accept(stream, &acceptor, &stop).await else {
                     return;
                 };
                 converse(stream, None, router, stop).await;

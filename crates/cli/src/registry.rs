@@ -86,8 +86,13 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
         Some(file) => format!("The users of {} may {what}.", file.path.display()),
         None => format!("There is no authentication: whoever reaches this address may {what}."),
     };
+    let scheme = if config.identity.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     Printer.line(&format!(
-        "Serving {} at http://{address}\n{whom}\nTry:  {program} tag IMAGE {address}/IMAGE && {program} push {address}/IMAGE",
+        "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {address}/IMAGE && {program} push {address}/IMAGE",
         root.display(),
     ));
     let shutdown = async {

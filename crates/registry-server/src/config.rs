@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use havre_tls::Identity;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -25,6 +26,8 @@ pub struct Config {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Who gets in; without, everybody.
     pub htpasswd: Option<HtpasswdFile>,
+    /// Who it says it is; without, it speaks in the clear.
+    pub identity: Option<Identity>,
 }
 
 /// A file of users and their passwords.
@@ -115,6 +118,18 @@ struct Http {
     draintimeout: Value,
     headers: BTreeMap<String, Vec<String>>,
     http2: Value,
+    tls: Option<Tls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    #[serde(default)]
+    clientcas: Vec<PathBuf>,
+    #[serde(default)]
+    minimumtls: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -206,6 +221,27 @@ impl File {
                 }
             }
         }
+        let identity = match self.http.tls {
+            None => None,
+            Some(tls) => {
+                if let Some(version) = tls.minimumtls.as_deref().filter(|version| *version != "tls1.2") {
+                    return refuse("http.tls.minimumtls", version, "tls1.2 and newer are spoken");
+                }
+                if tls.clientcas.len() > 1 {
+                    let names: Vec<_> = tls
+                        .clientcas
+                        .iter()
+                        .map(|path| path.display().to_string())
+                        .collect();
+                    return refuse("http.tls.clientcas", &names.join(", "), "put them into one file");
+                }
+                Some(Identity {
+                    certificate: tls.certificate,
+                    key: tls.key,
+                    clients: tls.clientcas.into_iter().next(),
+                })
+            }
+        };
         // `:5000` is every address, as in Go.
         let address = self.http.addr.map(|address| match address.strip_prefix(':') {
             Some(port) => format!("0.0.0.0:{port}"),
@@ -218,6 +254,7 @@ impl File {
             deletes: self.storage.delete.enabled.unwrap_or(deletes),
             headers,
             htpasswd: self.auth.htpasswd,
+            identity,
         })
     }
 }
@@ -338,7 +375,18 @@ mod tests {
             ("storage: {s3: {bucket: x}}", &[], "s3"),
             ("auth: {token: {realm: x}}", &[], "token"),
             ("auth: {htpasswd: {realm: x}}", &[], "path"),
-            ("http: {tls: {certificate: x}}", &[], "tls"),
+            ("http: {tls: {certificate: x}}", &[], "key"),
+            ("http: {tls: {letsencrypt: {email: x}}}", &[], "letsencrypt"),
+            (
+                "http: {tls: {certificate: x, key: y, clientcas: [a, b]}}",
+                &[],
+                "clientcas",
+            ),
+            (
+                "http: {tls: {certificate: x, key: y, minimumtls: tls1.0}}",
+                &[],
+                "minimumtls",
+            ),
             ("log: {level: loud}", &[], "loud"),
             ("log: {formatter: json}", &[], "json"),
             (

@@ -14,6 +14,7 @@ mod routes;
 mod serve;
 
 use havre_registry_store::RegistryStore;
+use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
 pub use config::{Config, ConfigError, HtpasswdFile};
@@ -31,16 +32,28 @@ pub struct Server {
     deletes: bool,
     /// Sent with every answer.
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Who it says it is.
+    identity: Option<Reloading>,
+}
+
+/// Why a registry cannot be what its configuration wants.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Htpasswd(#[from] HtpasswdError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 impl Server {
-    /// Over what a registry holds, as it is configured. Reads the file of users.
-    pub fn new(store: RegistryStore, config: &Config) -> Result<Self, HtpasswdError> {
+    /// Over what a registry holds, as it is configured. Reads the files of users and of TLS.
+    pub fn new(store: RegistryStore, config: &Config) -> Result<Self, SetupError> {
         Ok(Self {
             store,
             access: Access::new(config.htpasswd.clone())?,
             deletes: config.deletes,
             headers: config.headers.clone(),
+            identity: config.identity.clone().map(Reloading::open).transpose()?,
         })
     }
 }

@@ -353,7 +353,8 @@ fn break_with_log(folder: &Path, what: &str) -> Outcome {
     .into())
 }
 
-fn proportional_set(process: &Path) -> u64 {
+/// Memory of a process (its folder in `/proc`) in bytes, what it shares divided among those who share it.
+pub(super) fn proportional_set(process: &Path) -> u64 {
     let rollup = fs::read_to_string(process.join("smaps_rollup")).unwrap_or_default();
     let kilobytes = rollup
         .lines()

@@ -57,6 +57,15 @@ impl Registry {
         Err("docker-registry does not answer".into())
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Of its process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where its blobs are.
     pub(super) fn storage(&self) -> &Path {
         &self.storage

@@ -17,6 +17,7 @@ mod environment;
 mod images;
 mod plot;
 mod pydev;
+mod registry;
 mod table;
 mod volume;
 mod work;
@@ -46,6 +47,8 @@ struct Scale {
     log: u64,
     /// Bytes sent over the network.
     traffic: u64,
+    /// Tags of a repository.
+    tags: usize,
 }
 
 impl Scale {
@@ -54,6 +57,7 @@ impl Scale {
         files: 20_000,
         log: 250_000_000,
         traffic: 4 << 30,
+        tags: 10_000,
     };
     /// To see that everything works.
     const SMALL: Self = Self {
@@ -61,11 +65,12 @@ impl Scale {
         files: 1000,
         log: 10_000_000,
         traffic: 64 << 20,
+        tags: 500,
     };
 }
 
 const USAGE: &str = "usage: xtask bench [--havre PATH] [--rounds N] [--engines havre,docker,podman] \
-                     [--only pull,remote,run,exec,starts,build,context,save,images,rmi,lists,memory,containers] [--scale full|small] [--scratch DIR]";
+                     [--only pull,remote,run,exec,starts,build,context,save,images,rmi,lists,memory,containers,registry] [--scale full|small] [--scratch DIR]";
 
 pub(crate) fn run(args: Vec<String>) -> Outcome {
     let options = parse(args)?;
@@ -103,6 +108,9 @@ pub(crate) fn run(args: Vec<String>) -> Outcome {
             engine.stop();
         }
         order.rotate_left(1);
+    }
+    if wanted("registry") {
+        registry::rows(&options.havre, &options.scratch, options.scale.tags, &mut results)?;
     }
     volume::remove(&options.scratch);
     println!("{}\n", environment::describe(&options.havre, &options.engines));

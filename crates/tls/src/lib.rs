@@ -1,10 +1,14 @@
-//! TLS of the API: who the server says it is, and whose clients it takes. As dockerd: TLS 1.2 and newer, and with an
+//! TLS of servers: who a server says it is, and whose clients it takes. As dockerd: TLS 1.2 and newer, and with an
 //! authority of clients nobody gets in without a certificate it issued.
+
+mod reloading;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use reloading::Reloading;
 
 use fs_err as fs;
 use rustls::pki_types::pem::PemObject as _;
@@ -51,7 +55,8 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    pub(crate) fn server_config(&self) -> Result<Arc<ServerConfig>, IdentityError> {
+    /// What a server needs; reads the files.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, IdentityError> {
         let chain = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
             .map_err(|error| unusable(&self.key, &format!("no private key in PEM form ({error})")))?;
@@ -120,7 +125,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityErr
 
 /// Agrees with a client. `None` if it cannot be, which the log tells; who speaks plain HTTP is told so in HTTP, as Go's
 /// server does.
-pub(crate) async fn accept(
+pub async fn accept(
     mut stream: TcpStream,
     acceptor: &TlsAcceptor,
     stop: &CancellationToken,
