@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use havre_registry_store::Patience;
 use havre_tls::Identity;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -28,6 +30,8 @@ pub struct Config {
     pub htpasswd: Option<HtpasswdFile>,
     /// Who it says it is; without, it speaks in the clear.
     pub identity: Option<Identity>,
+    /// How long what nobody needs is left alone.
+    pub patience: Patience,
 }
 
 /// A file of users and their passwords.
@@ -103,8 +107,18 @@ struct Delete {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Maintenance {
-    uploadpurging: Value,
+    uploadpurging: Purging,
     readonly: Delete,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Purging {
+    enabled: Option<bool>,
+    /// `168h`
+    age: Option<String>,
+    interval: Value,
+    dryrun: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -206,6 +220,25 @@ impl File {
                 "there is no read-only mode",
             );
         }
+        let purging = &self.storage.maintenance.uploadpurging;
+        if purging.dryrun == Some(true) {
+            return refuse(
+                "storage.maintenance.uploadpurging.dryrun",
+                "true",
+                "uploads are purged or not",
+            );
+        }
+        let mut patience = Patience::default();
+        if let Some(age) = &purging.age {
+            let hours = age.strip_suffix('h').and_then(|hours| hours.parse::<u32>().ok());
+            match hours {
+                Some(hours) => patience.uploads = Duration::from_secs(u64::from(hours) * 3600),
+                None => return refuse("storage.maintenance.uploadpurging.age", age, "use hours: 168h"),
+            }
+        }
+        if purging.enabled == Some(false) {
+            patience.uploads = Duration::MAX;
+        }
         let log_level = match self.log.level.as_deref() {
             None => None,
             Some("warning") => Some("warn".to_owned()),
@@ -255,6 +288,7 @@ impl File {
             headers,
             htpasswd: self.auth.htpasswd,
             identity,
+            patience,
         })
     }
 }
@@ -355,6 +389,7 @@ mod tests {
             &[
                 ("REGISTRY_HTTP_ADDR", "127.0.0.1:2"),
                 ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+                ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "2h"),
                 ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/data"),
                 ("REGISTRY_HTTP_HEADERS_Access-Control-Allow-Origin", "[\"*\"]"),
             ],
@@ -364,6 +399,7 @@ mod tests {
         assert_eq!(config.log_level.as_deref(), Some("warn"));
         assert_eq!(config.root, Some("/data".into()));
         assert!(config.deletes);
+        assert_eq!(config.patience.uploads, Duration::from_secs(7200));
         assert_eq!(config.headers[0].1, "*");
     }
 
@@ -378,12 +414,12 @@ mod tests {
             ("http: {tls: {certificate: x}}", &[], "key"),
             ("http: {tls: {letsencrypt: {email: x}}}", &[], "letsencrypt"),
             (
-                "http: {tls: {certificate: x, key: y, clientcas: [a, b]}}",
+                "http: {tls: {certificate: x, key: z, clientcas: [a, b]}}",
                 &[],
                 "clientcas",
             ),
             (
-                "http: {tls: {certificate: x, key: y, minimumtls: tls1.0}}",
+                "http: {tls: {certificate: x, key: z, minimumtls: tls1.0}}",
                 &[],
                 "minimumtls",
             ),
@@ -394,6 +430,12 @@ mod tests {
                 &[],
                 "readonly",
             ),
+            (
+                "storage: {maintenance: {uploadpurging: {dryrun: true}}}",
+                &[],
+                "dryrun",
+            ),
+            ("storage: {maintenance: {uploadpurging: {age: 1w}}}", &[], "1w"),
             ("http: {headers: {'not a header': [x]}}", &[], "not a header"),
             ("a: [", &[], "YAML"),
             ("http: [1]", &[("REGISTRY_HTTP_ADDR", "x")], "REGISTRY_HTTP_ADDR"),

@@ -4,6 +4,7 @@
 //! Requests are read and answered here, asynchronously; everything that touches the store runs on threads that may block.
 
 mod access;
+mod collection;
 mod config;
 mod error;
 mod htpasswd;
@@ -13,7 +14,7 @@ mod range;
 mod routes;
 mod serve;
 
-use havre_registry_store::RegistryStore;
+use havre_registry_store::{Patience, RegistryStore};
 use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
@@ -32,6 +33,8 @@ pub struct Server {
     deletes: bool,
     /// Sent with every answer.
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long what nobody needs is left alone.
+    patience: Patience,
     /// Who it says it is.
     identity: Option<Reloading>,
 }
@@ -53,6 +56,7 @@ impl Server {
             access: Access::new(config.htpasswd.clone())?,
             deletes: config.deletes,
             headers: config.headers.clone(),
+            patience: config.patience,
             identity: config.identity.clone().map(Reloading::open).transpose()?,
         })
     }

@@ -17,7 +17,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Server, routes};
+use crate::{Server, collection, routes};
 
 /// How long a client may take for the head of a request, or for the next request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +35,7 @@ pub async fn serve(
     let server = Arc::new(server);
     let (graceful, stop) = (GracefulShutdown::new(), CancellationToken::new());
     tokio::pin!(shutdown);
+    let collection = tokio::spawn(collection::collect(Arc::clone(&server)));
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -83,6 +84,7 @@ pub async fn serve(
         });
     }
     drop(listener);
+    collection.abort();
     stop.cancel();
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way were cut");

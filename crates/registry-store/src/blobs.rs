@@ -3,9 +3,12 @@
 use fs_err as fs;
 use havre_oci::Digest;
 
-use crate::database::{Connection, now};
+use crate::database::{Connection, Value, now};
 use crate::name::RepositoryName;
 use crate::{RegistryStore, Result, StoreError};
+
+/// What was touched so many milliseconds ago is not touched again.
+const TOUCH_AFTER: i64 = 60 * 60 * 1000;
 
 /// The bytes of a blob.
 #[derive(Debug)]
@@ -24,10 +27,31 @@ impl Blob {
 }
 
 impl RegistryStore {
-    /// The size of a repository's blob in bytes, if it has it.
+    /// The size of a repository's blob in bytes, if it has it. Whoever is told so may count on it for a while.
     pub fn blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
-        self.database()
-            .reading(|connection| size_in(connection, name, digest))
+        let which = [name.as_str().into(), Value::from(digest)];
+        let found = self.database().reading(|connection| {
+            let row = connection.query_one(
+                "SELECT size, held.touched FROM repository_blobs AS held JOIN blobs USING (digest)
+                 WHERE repository = $1 AND digest = $2",
+                &which,
+            )?;
+            row.map(|row| Ok((row.size(0)?, row.integer(1)?))).transpose()
+        })?;
+        let Some((size, touched)) = found else {
+            return Ok(None);
+        };
+        if now() - touched < TOUCH_AFTER {
+            return Ok(Some(size));
+        }
+        // It may have gone meanwhile.
+        let still = self.database().writing(|connection| {
+            connection.execute(
+                "UPDATE repository_blobs SET touched = $1 WHERE repository = $2 AND digest = $3",
+                &[now().into(), name.as_str().into(), digest.into()],
+            )
+        })?;
+        Ok((still > 0).then_some(size))
     }
 
     /// Opens a repository's blob for reading.
@@ -75,6 +99,7 @@ impl RegistryStore {
                 "DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2",
                 &[name.as_str().into(), digest.into()],
             )?;
+            touch_blob(connection, digest)?;
             self.files().unlink_layer(name, digest)
         })
     }
@@ -88,7 +113,8 @@ impl RegistryStore {
     ) -> Result<()> {
         make_repository(connection, name)?;
         connection.execute(
-            "INSERT INTO repository_blobs (repository, digest, added) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            "INSERT INTO repository_blobs (repository, digest, touched) VALUES ($1, $2, $3)
+             ON CONFLICT (repository, digest) DO UPDATE SET touched = excluded.touched",
             &[name.as_str().into(), digest.into(), now().into()],
         )?;
         self.files().link_layer(name, digest)
@@ -108,8 +134,19 @@ pub(crate) fn make_repository(connection: &mut dyn Connection, name: &Repository
 pub(crate) fn insert_blob(connection: &mut dyn Connection, digest: &Digest, size: u64) -> Result<()> {
     connection
         .execute(
-            "INSERT INTO blobs (digest, size, added) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            "INSERT INTO blobs (digest, size, touched) VALUES ($1, $2, $3)
+             ON CONFLICT (digest) DO UPDATE SET touched = excluded.touched",
             &[digest.into(), (size as i64).into(), now().into()],
+        )
+        .map(drop)
+}
+
+/// From now on the bytes are left alone for a while, needed or not.
+pub(crate) fn touch_blob(connection: &mut dyn Connection, digest: &Digest) -> Result<()> {
+    connection
+        .execute(
+            "UPDATE blobs SET touched = $1 WHERE digest = $2",
+            &[now().into(), digest.into()],
         )
         .map(drop)
 }

@@ -67,16 +67,19 @@ impl Files {
         write().map_err(StoreError::io("write a blob to", &folder))
     }
 
-    /// Makes a blob of a file that holds its bytes and lies on the same file system; on the disk when this returns.
+    /// Makes a blob of a file that holds its bytes, is on the disk, and lies on the same file system.
     pub(crate) fn take(&self, digest: &Digest, file: &fs::File) -> Result<()> {
         let folder = self.layout.blob(digest);
         let take = || {
-            file.sync_data()?;
             fs::create_dir_all(&folder)?;
             fs::rename(file.path(), folder.join("data"))?;
             sync_folders(&folder)
         };
         take().map_err(StoreError::io("move an upload to", &folder))
+    }
+
+    pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<()> {
+        remove_folder(&self.layout.blob(digest))
     }
 
     pub(crate) fn link_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {

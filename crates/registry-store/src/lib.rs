@@ -9,6 +9,7 @@
 
 mod adopt;
 mod blobs;
+mod collect;
 mod database;
 mod error;
 mod files;
@@ -25,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use blobs::Blob;
+pub use collect::{Collected, Patience};
 pub use error::{Result, StoreError};
 pub use manifests::{PutManifest, Stored};
 pub use name::{Identifier, NameError, RepositoryName, Tag};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use havre_oci::{Descriptor, Digest, Document, media_type};
 use serde::Deserialize;
 
-use crate::blobs::{insert_blob, make_repository, refuse_if_used, size_in};
+use crate::blobs::{insert_blob, make_repository, refuse_if_used, size_in, touch_blob};
 use crate::database::{Connection, Value, now};
 use crate::name::{Identifier, RepositoryName, Tag};
 use crate::tags::digest_of;
@@ -186,6 +186,8 @@ impl RegistryStore {
         };
         self.database().writing(|connection| {
             complete(connection, name, &facts)?;
+            // They may have been taken away meanwhile (`collect.rs`).
+            self.files().write(&digest, bytes)?;
             insert_blob(connection, &digest, bytes.len() as u64)?;
             self.insert_manifest(connection, name, &digest, bytes.len() as u64, &facts)?;
             tag.map_or(Ok(()), |tag| self.set_tag(connection, name, tag, &digest))
@@ -215,6 +217,7 @@ impl RegistryStore {
             ] {
                 connection.execute(sql, &which)?;
             }
+            touch_blob(connection, digest)?;
             for tag in tags {
                 let tag: Tag = tag.text(0)?.parse()?;
                 self.files().unlink_tag(name, &tag)?;

@@ -12,11 +12,13 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE blobs (
         digest TEXT PRIMARY KEY,
         size   BIGINT NOT NULL,
-        added  BIGINT NOT NULL)",
+        -- When it came, came again, or was deleted somewhere.
+        touched BIGINT NOT NULL)",
     "CREATE TABLE repository_blobs (
         repository TEXT NOT NULL REFERENCES repositories (name),
         digest     TEXT NOT NULL REFERENCES blobs (digest),
-        added      BIGINT NOT NULL,
+        -- When somebody was last told that it is there.
+        touched    BIGINT NOT NULL,
         PRIMARY KEY (repository, digest))",
     "CREATE INDEX repository_blobs_digest ON repository_blobs (digest)",
     "CREATE TABLE manifests (
@@ -49,6 +51,7 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE INDEX tags_digest ON tags (repository, digest)",
     // What was done once.
     "CREATE TABLE milestones (name TEXT PRIMARY KEY, reached BIGINT NOT NULL)",
+    "CREATE INDEX repository_blobs_touched ON repository_blobs (touched)",
 ]];
 
 /// Makes the tables, or makes them of older ones.

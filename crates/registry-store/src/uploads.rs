@@ -181,12 +181,14 @@ impl Appending {
                 actual,
             });
         }
-        let store = self.store.clone();
-        if store.files().size(digest)? != Some(self.size) {
-            store.files().take(digest, &self.file)?;
-        }
-        let (name, size) = (self.key.0.clone(), self.size);
+        let failed = StoreError::io("write", self.file.path());
+        self.file.sync_data().map_err(failed)?;
+        let (store, name, size) = (self.store.clone(), self.key.0.clone(), self.size);
         store.database().writing(|connection| {
+            // Within the transaction: what is there now is not taken away before it is said to be needed (`collect.rs`).
+            if store.files().size(digest)? != Some(size) {
+                store.files().take(digest, &self.file)?;
+            }
             insert_blob(connection, digest, size)?;
             store.give(connection, &name, digest)
         })?;

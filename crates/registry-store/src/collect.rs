@@ -1,0 +1,210 @@
+//! What nobody needs goes, while the registry serves: blobs that no manifest of their repository names, bytes that no repository
+//! has, uploads nobody goes on with. Each only after it was left alone for some time.
+//!
+//! Whoever is told that a blob is there has that time to push the manifest that names it: asking [touches](RegistryStore::blob_size)
+//! it. Bytes are looked at, given away and taken back within the database's write transactions only, which exclude each other in
+//! all processes: what a transaction sees unused nobody begins to use before its bytes are gone. A crash in between leaves a row
+//! whose bytes are gone and which no repository has; the next upload of the bytes puts them there again.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+use havre_oci::Digest;
+
+use crate::database::{Connection, now};
+use crate::name::RepositoryName;
+use crate::{RegistryStore, Result, StoreError};
+
+/// Objects that are taken away in one transaction, while which nobody else writes.
+const AT_ONCE: i64 = 100;
+
+/// What went, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Blobs that a repository had and none of its manifests needs.
+    pub unused: Vec<(RepositoryName, Digest)>,
+    /// Bytes that no repository has any more, with their size.
+    pub blobs: Vec<(Digest, u64)>,
+    /// Uploads: repository, id, bytes.
+    pub uploads: Vec<(RepositoryName, String, u64)>,
+}
+
+impl Collected {
+    /// Bytes that come back.
+    pub fn bytes(&self) -> u64 {
+        let blobs = self.blobs.iter().map(|(_, size)| size);
+        blobs.chain(self.uploads.iter().map(|(.., size)| size)).sum()
+    }
+}
+
+/// How long things must have been left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    pub blobs: Duration,
+    pub uploads: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            blobs: Duration::from_secs(24 * 3600),
+            uploads: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// Milliseconds since 1970 before which something was last touched.
+fn before(patience: Duration) -> i64 {
+    now().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX))
+}
+
+const UNUSED: &str =
+    "SELECT repository, digest FROM repository_blobs AS held WHERE touched <= $1 AND NOT EXISTS
+    (SELECT 1 FROM parts WHERE parts.repository = held.repository AND parts.digest = held.digest)
+    ORDER BY repository, digest LIMIT $2";
+const BARE: &str = "SELECT digest, size FROM blobs WHERE touched <= $1
+    AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE repository_blobs.digest = blobs.digest)
+    AND NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest)
+    ORDER BY digest LIMIT $2";
+
+impl RegistryStore {
+    /// Takes away what was not needed for so long.
+    pub fn collect(&self, patience: Patience) -> Result<Collected> {
+        let mut collected = Collected::default();
+        loop {
+            let unused = self.database().writing(|connection| {
+                let unused = unused(connection, before(patience.blobs), AT_ONCE)?;
+                for (name, digest) in &unused {
+                    connection.execute(
+                        "DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2",
+                        &[name.as_str().into(), digest.into()],
+                    )?;
+                    self.files().unlink_layer(name, digest)?;
+                }
+                Ok(unused)
+            })?;
+            let done = (unused.len() as i64) < AT_ONCE;
+            collected.unused.extend(unused);
+            if done {
+                break;
+            }
+        }
+        loop {
+            let bare = self.database().writing(|connection| {
+                let bare = bare(connection, before(patience.blobs), AT_ONCE)?;
+                for (digest, _) in &bare {
+                    self.files().remove_blob(digest)?;
+                    connection.execute("DELETE FROM blobs WHERE digest = $1", &[digest.into()])?;
+                }
+                Ok(bare)
+            })?;
+            let done = (bare.len() as i64) < AT_ONCE;
+            collected.blobs.extend(bare);
+            if done {
+                break;
+            }
+        }
+        for (name, id, size) in self.abandoned(patience.uploads)? {
+            match self.cancel_upload(&name, &id) {
+                Ok(()) => collected.uploads.push((name, id, size)),
+                // Somebody went on with it, or ended it.
+                Err(StoreError::UploadBusy | StoreError::UploadUnknown) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(collected)
+    }
+
+    /// What [`RegistryStore::collect`] would take away now: also the bytes that nobody would have any more.
+    pub fn collectable(&self, patience: Patience) -> Result<Collected> {
+        let limit = before(patience.blobs);
+        let mut collected = self.database().reading(|connection| {
+            let unused = unused(connection, limit, i64::MAX)?;
+            let mut blobs = bare(connection, limit, i64::MAX)?;
+            let mut left: std::collections::HashMap<&Digest, usize> = std::collections::HashMap::new();
+            for (_, digest) in &unused {
+                *left.entry(digest).or_default() += 1;
+            }
+            for (digest, going) in left {
+                let row = connection.query_one(
+                    "SELECT size, touched <= $1, (SELECT count(*) FROM repository_blobs WHERE repository_blobs.digest = blobs.digest),
+                         (SELECT count(*) FROM manifests WHERE manifests.digest = blobs.digest)
+                     FROM blobs WHERE digest = $2",
+                    &[limit.into(), digest.into()],
+                )?;
+                if let Some(row) = row
+                    && row.integer(1)? != 0
+                    && row.size(2)? == going as u64
+                    && row.integer(3)? == 0
+                {
+                    blobs.push((digest.clone(), row.size(0)?));
+                }
+            }
+            blobs.sort();
+            Ok(Collected {
+                unused,
+                blobs,
+                uploads: Vec::new(),
+            })
+        })?;
+        collected.uploads = self.abandoned(patience.uploads)?;
+        Ok(collected)
+    }
+
+    fn abandoned(&self, patience: Duration) -> Result<Vec<(RepositoryName, String, u64)>> {
+        let Some(limit) = SystemTime::now().checked_sub(patience) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        self.each_upload(&self.files().layout.repositories(), "", &mut |name, id, data| {
+            let Ok(status) = fs::metadata(data) else {
+                return;
+            };
+            if status.modified().is_ok_and(|modified| modified <= limit) {
+                found.push((name.clone(), id.to_owned(), status.len()));
+            }
+        })?;
+        Ok(found)
+    }
+
+    fn each_upload(
+        &self,
+        folder: &Path,
+        name: &str,
+        each: &mut dyn FnMut(&RepositoryName, &str, &Path),
+    ) -> Result<()> {
+        for entry in crate::adopt::names(folder)? {
+            let inner = folder.join(&entry);
+            if entry == "_uploads" {
+                let Ok(name) = name.parse::<RepositoryName>() else {
+                    continue;
+                };
+                for id in crate::adopt::names(&inner)? {
+                    each(&name, &id, &inner.join(&id).join("data"));
+                }
+            } else if !entry.starts_with('_') && inner.is_dir() {
+                let name = match name {
+                    "" => entry,
+                    name => format!("{name}/{entry}"),
+                };
+                self.each_upload(&inner, &name, each)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unused(connection: &mut dyn Connection, limit: i64, most: i64) -> Result<Vec<(RepositoryName, Digest)>> {
+    let rows = connection.query(UNUSED, &[limit.into(), most.into()])?;
+    rows.iter()
+        .map(|row| Ok((row.text(0)?.parse()?, row.digest(1)?)))
+        .collect()
+}
+
+fn bare(connection: &mut dyn Connection, limit: i64, most: i64) -> Result<Vec<(Digest, u64)>> {
+    let rows = connection.query(BARE, &[limit.into(), most.into()])?;
+    rows.iter()
+        .map(|row| Ok((row.digest(0)?, row.size(1)?)))
+        .collect()
+}

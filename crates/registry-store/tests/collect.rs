@@ -1,0 +1,187 @@
+//! What is taken away, and what never is.
+#![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
+use havre_registry_store::{Identifier, Patience, RegistryStore, RepositoryName, StoreError};
+
+const NONE: Patience = Patience {
+    blobs: Duration::ZERO,
+    uploads: Duration::ZERO,
+};
+
+fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+fn push_blob(store: &RegistryStore, name: &RepositoryName, bytes: &[u8]) -> Digest {
+    let digest = Digest::sha256_of(bytes);
+    let upload = store.begin_upload(name, Algorithm::Sha256).unwrap();
+    let mut appending = store.append(name, &upload.id, Some(0)).unwrap();
+    appending.write(bytes).unwrap();
+    appending.finish(&digest).unwrap();
+    digest
+}
+
+/// One that nobody else has.
+fn manifest(tag: &str, layer: &[u8]) -> Vec<u8> {
+    let layer = Descriptor::of(media_type::OCI_LAYER, layer);
+    let mut manifest = Manifest::oci(Descriptor::of(media_type::OCI_CONFIG, b"{}"), vec![layer]);
+    manifest.annotations.insert("for".to_owned(), tag.to_owned());
+    manifest.to_bytes()
+}
+
+fn push(store: &RegistryStore, name: &RepositoryName, tag: &str, layer: &[u8]) -> Result<Digest, StoreError> {
+    let wanted = Identifier::Tag(tag.parse().unwrap());
+    let put = store.put_manifest(
+        name,
+        &wanted,
+        Some(media_type::OCI_MANIFEST),
+        &manifest(tag, layer),
+    )?;
+    Ok(put.digest)
+}
+
+/// Files of the registry that hold bytes.
+fn files(dir: &tempfile::TempDir) -> usize {
+    let found = std::process::Command::new("find")
+        .arg(dir.path().join("docker"))
+        .args(["-name", "data", "-type", "f"])
+        .output()
+        .unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().count()
+}
+
+#[test]
+fn what_nobody_needs_goes_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RegistryStore::open(dir.path()).unwrap();
+    let (a, b) = (name("a"), name("b/c"));
+    for repository in [&a, &b] {
+        push_blob(&store, repository, b"{}");
+        push_blob(&store, repository, b"layer");
+        push(&store, repository, "1", b"layer").unwrap();
+    }
+    let stray = push_blob(&store, &a, b"stray");
+    let both = push_blob(&store, &a, b"both");
+    store.mount(&a, &b, &both).unwrap();
+    let begun = store.begin_upload(&b, Algorithm::Sha256).unwrap();
+    store.append(&b, &begun.id, None).unwrap().write(b"some").unwrap();
+
+    // Not as long as they may be needed.
+    let early = store.collect(Patience::default()).unwrap();
+    assert_eq!(early, store.collectable(Patience::default()).unwrap());
+    assert_eq!(early.bytes(), 0);
+    std::thread::sleep(Duration::from_millis(5));
+
+    let planned = store.collectable(NONE).unwrap();
+    let mut unused = vec![
+        (a.clone(), stray.clone()),
+        (a.clone(), both.clone()),
+        (b.clone(), both.clone()),
+    ];
+    unused.sort_by(|one, other| (&one.0, one.1.as_str()).cmp(&(&other.0, other.1.as_str())));
+    assert_eq!(planned.unused, unused);
+    let mut blobs = vec![(stray.clone(), 5), (both.clone(), 4)];
+    blobs.sort();
+    assert_eq!(planned.blobs, blobs);
+    assert_eq!(planned.uploads, [(b.clone(), begun.id.clone(), 4)]);
+    assert_eq!(planned.bytes(), 13);
+    assert_eq!(files(&dir), 6, "a plan takes nothing away");
+    let mut done = store.collect(NONE).unwrap();
+    done.blobs.sort();
+    assert_eq!(done, planned);
+    assert_eq!(files(&dir), 3);
+    assert_eq!(store.collect(NONE).unwrap().bytes(), 0);
+    assert!(matches!(
+        store.upload(&b, &begun.id),
+        Err(StoreError::UploadUnknown)
+    ));
+    assert_eq!(store.blob_size(&a, &stray).unwrap(), None);
+    assert_eq!(
+        store.blob_size(&a, &Digest::sha256_of(b"layer")).unwrap(),
+        Some(5)
+    );
+
+    // With its manifest a blob goes when no repository needs it, and can come back.
+    for (repository, left) in [(&a, 3), (&b, 0)] {
+        let digest = store.tag(repository, &"1".parse().unwrap()).unwrap().unwrap();
+        store.delete_manifest(repository, &digest).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        store.collect(NONE).unwrap();
+        assert_eq!(files(&dir), left);
+    }
+    push_blob(&store, &a, b"{}");
+    push_blob(&store, &a, b"layer");
+    push(&store, &a, "1", b"layer").unwrap();
+    assert_eq!(files(&dir), 3);
+}
+
+/// Whoever pushed, and was not told that something is missing, has an image that can be pulled.
+#[test]
+fn pushes_and_collections_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RegistryStore::open(dir.path()).unwrap();
+    let ends = AtomicBool::new(false);
+    let (mut pushed, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        let collector = scope.spawn(|| {
+            let mut rounds = 0;
+            while !ends.load(Ordering::Relaxed) {
+                let patience = Patience {
+                    blobs: Duration::from_millis(rounds % 30),
+                    ..Patience::default()
+                };
+                store.collect(patience).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        let pushers: Vec<_> = (0..3_u8)
+            .map(|thread| {
+                let store = store.clone();
+                scope.spawn(move || {
+                    let (mut pushed, mut refused) = (0, 0);
+                    for round in 0..60_u8 {
+                        // The same bytes again and again, in the same and in other repositories.
+                        let repository = name(["x", "y"][usize::from((thread + round) % 2)]);
+                        let layer = [round % 4];
+                        push_blob(&store, &repository, b"{}");
+                        push_blob(&store, &repository, &layer);
+                        let tag = format!("{thread}-{round}");
+                        match push(&store, &repository, &tag, &layer) {
+                            Err(StoreError::PartUnknown(_)) => refused += 1,
+                            Err(error) => panic!("{error}"),
+                            Ok(digest) => {
+                                let wanted = Identifier::Tag(tag.parse().unwrap());
+                                let (_, bytes) = store.manifest(&repository, &wanted).unwrap();
+                                assert_eq!(bytes, manifest(&tag, &layer));
+                                for part in [&b"{}"[..], &layer] {
+                                    let blob = store.blob(&repository, &Digest::sha256_of(part)).unwrap();
+                                    assert_eq!(blob.size, part.len() as u64);
+                                }
+                                pushed += 1;
+                                if round % 3 == 0 {
+                                    store.delete_manifest(&repository, &digest).unwrap();
+                                }
+                            }
+                        }
+                    }
+                    (pushed, refused)
+                })
+            })
+            .collect();
+        let ended: Vec<_> = pushers.into_iter().map(|pusher| pusher.join()).collect();
+        ends.store(true, Ordering::Relaxed);
+        for counts in ended {
+            let counts = counts.unwrap();
+            pushed += counts.0;
+            refused += counts.1;
+        }
+        assert!(collector.join().unwrap() > 0);
+    });
+    assert_eq!(pushed + refused, 180);
+    assert!(pushed > 0);
+}
