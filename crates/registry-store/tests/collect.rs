@@ -135,6 +135,8 @@ fn pushes_and_collections_at_once() {
                     ..Patience::default()
                 };
                 store.collect(patience).unwrap();
+                // Long enough, now and then, for a push on a slow disk to come between.
+                std::thread::sleep(Duration::from_millis(1 << (rounds % 10)));
                 rounds += 1;
             }
             rounds
