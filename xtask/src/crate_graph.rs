@@ -44,7 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("havre-image", &["havre-registry-client", "havre-store"]),
     ("havre-registry-client", &[]),
     ("havre-registry-server", &["havre-registry-store", "havre-tls"]),
-    ("havre-registry-store", &[]),
+    ("havre-registry-store", &["havre-database"]),
+    ("havre-database", &[]),
     ("havre-runtime", &["havre-dns", "havre-sys"]),
     ("havre-network", &["havre-sys"]),
     ("havre-store", &["havre-erofs", "havre-sys"]),
@@ -60,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates with no async runtime beneath them.
 const BLOCKING: &[&str] = &[
+    "havre-database",
     "havre-dns",
     "havre-dockerfile",
     "havre-erofs",

@@ -7,36 +7,37 @@ use fs_err as fs;
 use havre_oci::{Algorithm, Digest};
 
 use crate::blobs::insert_blob;
-use crate::database::{Connection, now};
 use crate::files::read_link;
 use crate::manifests::Facts;
 use crate::name::{RepositoryName, Tag};
 use crate::{MAX_MANIFEST, RegistryStore, Result, StoreError};
+use havre_database::{Connection, now};
 
 const MILESTONE: &str = "adopted";
 
 impl RegistryStore {
     /// Tells the database what is in the files, once in its life. What is damaged there is left out, and said.
     pub(crate) fn adopt(&self) -> Result<()> {
-        let reached = self.database().reading(|connection| {
-            connection.query_one(
+        let reached = self.reading(|connection| {
+            Ok(connection.query_one(
                 "SELECT reached FROM milestones WHERE name = $1",
                 &[MILESTONE.into()],
-            )
+            )?)
         })?;
         if reached.is_some() {
             return Ok(());
         }
         let mut repositories = Vec::new();
         find_repositories(&self.files().layout.repositories(), "", &mut repositories)?;
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             for name in &repositories {
                 self.adopt_repository(connection, name)?;
             }
             connection.execute(
                 "INSERT INTO milestones (name, reached) VALUES ($1, $2)",
                 &[MILESTONE.into(), now().into()],
-            )
+            )?;
+            Ok(())
         })?;
         if !repositories.is_empty() {
             tracing::info!(

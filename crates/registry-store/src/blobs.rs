@@ -3,9 +3,9 @@
 use fs_err as fs;
 use havre_oci::Digest;
 
-use crate::database::{Connection, Value, now};
 use crate::name::RepositoryName;
 use crate::{RegistryStore, Result, StoreError};
+use havre_database::{Connection, Value, now};
 
 /// What was touched so many milliseconds ago is not touched again.
 const TOUCH_AFTER: i64 = 60 * 60 * 1000;
@@ -30,7 +30,7 @@ impl RegistryStore {
     /// The size of a repository's blob in bytes, if it has it. Whoever is told so may count on it for a while.
     pub fn blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
         let which = [name.as_str().into(), Value::from(digest)];
-        let found = self.database().reading(|connection| {
+        let found = self.reading(|connection| {
             let row = connection.query_one(
                 "SELECT size, held.touched FROM repository_blobs AS held JOIN blobs USING (digest)
                  WHERE repository = $1 AND digest = $2",
@@ -45,11 +45,11 @@ impl RegistryStore {
             return Ok(Some(size));
         }
         // It may have gone meanwhile.
-        let still = self.database().writing(|connection| {
-            connection.execute(
+        let still = self.writing(|connection| {
+            Ok(connection.execute(
                 "UPDATE repository_blobs SET touched = $1 WHERE repository = $2 AND digest = $3",
                 &[now().into(), name.as_str().into(), digest.into()],
-            )
+            )?)
         })?;
         Ok((still > 0).then_some(size))
     }
@@ -67,7 +67,7 @@ impl RegistryStore {
 
     /// Lets a repository have a blob that another has; whether that one has it.
     pub fn mount(&self, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool> {
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             if size_in(connection, from, digest)?.is_none() {
                 return Ok(false);
             }
@@ -78,7 +78,7 @@ impl RegistryStore {
 
     /// Lets a repository have a blob that some repository has, whichever; whether one does.
     pub fn mount_any(&self, to: &RepositoryName, digest: &Digest) -> Result<bool> {
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             let held = "SELECT 1 FROM repository_blobs WHERE digest = $1 LIMIT 1";
             if connection.query_one(held, &[digest.into()])?.is_none() {
                 return Ok(false);
@@ -90,7 +90,7 @@ impl RegistryStore {
 
     /// Takes a blob away from a repository. One that a manifest of it needs stays.
     pub fn delete_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             if size_in(connection, name, digest)?.is_none() {
                 return Err(StoreError::BlobUnknown(digest.clone()));
             }
@@ -122,33 +122,30 @@ impl RegistryStore {
 }
 
 pub(crate) fn make_repository(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
-    connection
-        .execute(
-            "INSERT INTO repositories (name, created) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            &[name.as_str().into(), now().into()],
-        )
-        .map(drop)
+    connection.execute(
+        "INSERT INTO repositories (name, created) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        &[name.as_str().into(), now().into()],
+    )?;
+    Ok(())
 }
 
 /// Tells the database of bytes that are in the files.
 pub(crate) fn insert_blob(connection: &mut dyn Connection, digest: &Digest, size: u64) -> Result<()> {
-    connection
-        .execute(
-            "INSERT INTO blobs (digest, size, touched) VALUES ($1, $2, $3)
+    connection.execute(
+        "INSERT INTO blobs (digest, size, touched) VALUES ($1, $2, $3)
              ON CONFLICT (digest) DO UPDATE SET touched = excluded.touched",
-            &[digest.into(), (size as i64).into(), now().into()],
-        )
-        .map(drop)
+        &[digest.into(), (size as i64).into(), now().into()],
+    )?;
+    Ok(())
 }
 
 /// From now on the bytes are left alone for a while, needed or not.
 pub(crate) fn touch_blob(connection: &mut dyn Connection, digest: &Digest) -> Result<()> {
-    connection
-        .execute(
-            "UPDATE blobs SET touched = $1 WHERE digest = $2",
-            &[now().into(), digest.into()],
-        )
-        .map(drop)
+    connection.execute(
+        "UPDATE blobs SET touched = $1 WHERE digest = $2",
+        &[now().into(), digest.into()],
+    )?;
+    Ok(())
 }
 
 pub(crate) fn size_in(
@@ -160,7 +157,7 @@ pub(crate) fn size_in(
         "SELECT size FROM repository_blobs JOIN blobs USING (digest) WHERE repository = $1 AND digest = $2",
         &[name.as_str().into(), digest.into()],
     )?;
-    row.map(|row| row.size(0)).transpose()
+    Ok(row.map(|row| row.size(0)).transpose()?)
 }
 
 /// An error if a manifest of the repository names the blob or manifest.
@@ -177,7 +174,7 @@ pub(crate) fn refuse_if_used(
         None => Ok(()),
         Some(row) => Err(StoreError::InUse {
             digest: digest.clone(),
-            by: row.digest(0)?,
+            by: row.parsed(0)?,
         }),
     }
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 use havre_oci::Digest;
 
-use crate::database::{Connection, now};
 use crate::name::RepositoryName;
 use crate::{RegistryStore, Result, StoreError};
+use havre_database::{Connection, now};
 
 /// Objects that are taken away in one transaction, while which nobody else writes.
 const AT_ONCE: i64 = 100;
@@ -73,7 +73,7 @@ impl RegistryStore {
     pub fn collect(&self, patience: Patience) -> Result<Collected> {
         let mut collected = Collected::default();
         loop {
-            let unused = self.database().writing(|connection| {
+            let unused = self.writing(|connection| {
                 let unused = unused(connection, before(patience.blobs), AT_ONCE)?;
                 for (name, digest) in &unused {
                     connection.execute(
@@ -91,7 +91,7 @@ impl RegistryStore {
             }
         }
         loop {
-            let bare = self.database().writing(|connection| {
+            let bare = self.writing(|connection| {
                 let bare = bare(connection, before(patience.blobs), AT_ONCE)?;
                 for (digest, _) in &bare {
                     self.files().remove_blob(digest)?;
@@ -119,7 +119,7 @@ impl RegistryStore {
     /// What [`RegistryStore::collect`] would take away now: also the bytes that nobody would have any more.
     pub fn collectable(&self, patience: Patience) -> Result<Collected> {
         let limit = before(patience.blobs);
-        let mut collected = self.database().reading(|connection| {
+        let mut collected = self.reading(|connection| {
             let unused = unused(connection, limit, i64::MAX)?;
             let mut blobs = bare(connection, limit, i64::MAX)?;
             let mut left: std::collections::HashMap<&Digest, usize> = std::collections::HashMap::new();
@@ -198,13 +198,13 @@ impl RegistryStore {
 fn unused(connection: &mut dyn Connection, limit: i64, most: i64) -> Result<Vec<(RepositoryName, Digest)>> {
     let rows = connection.query(UNUSED, &[limit.into(), most.into()])?;
     rows.iter()
-        .map(|row| Ok((row.text(0)?.parse()?, row.digest(1)?)))
+        .map(|row| Ok((row.parsed(0)?, row.parsed(1)?)))
         .collect()
 }
 
 fn bare(connection: &mut dyn Connection, limit: i64, most: i64) -> Result<Vec<(Digest, u64)>> {
     let rows = connection.query(BARE, &[limit.into(), most.into()])?;
     rows.iter()
-        .map(|row| Ok((row.digest(0)?, row.size(1)?)))
+        .map(|row| Ok((row.parsed(0)?, row.size(1)?)))
         .collect()
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use havre_database::DatabaseError;
 use havre_oci::Digest;
 
 use crate::name::NameError;
@@ -47,10 +48,8 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("cannot {action}: {reason}")]
-    Database { action: &'static str, reason: String },
-    #[error("the registry's database has version {found}, this program knows versions up to {known}")]
-    Version { found: i64, known: i64 },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
 }
 
 impl StoreError {

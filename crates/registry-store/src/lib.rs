@@ -10,7 +10,6 @@
 mod adopt;
 mod blobs;
 mod collect;
-mod database;
 mod error;
 mod files;
 mod layout;
@@ -34,7 +33,8 @@ pub use pages::Page;
 pub use referrers::Referrer;
 pub use uploads::{Appending, Upload};
 
-use crate::database::{Database, sqlite::Sqlite};
+use havre_database::{Connection, Database, Sqlite};
+
 use crate::files::Files;
 use crate::uploads::Open;
 
@@ -56,8 +56,8 @@ impl RegistryStore {
     /// Opens or makes the registry in a folder. One of the reference registry is taken over as it is.
     pub fn open(root: &Path) -> Result<Self> {
         let files = Files::open(root)?;
-        let database = Box::new(Sqlite::open(&files.database())?);
-        schema::prepare(&*database)?;
+        let database: Box<dyn Database> = Box::new(Sqlite::open(&files.database())?);
+        schema::SCHEMA.prepare(&*database)?;
         let store = Self(Arc::new(Inner {
             files,
             database,
@@ -71,7 +71,13 @@ impl RegistryStore {
         &self.0.files
     }
 
-    fn database(&self) -> &dyn Database {
-        &*self.0.database
+    /// Runs a transaction that changes something, and nothing if it fails.
+    fn writing<T>(&self, work: impl FnMut(&mut dyn Connection) -> Result<T>) -> Result<T> {
+        self.0.database.writing(work)
+    }
+
+    /// Runs a transaction that changes nothing.
+    fn reading<T>(&self, work: impl FnMut(&mut dyn Connection) -> Result<T>) -> Result<T> {
+        self.0.database.reading(work)
     }
 }

@@ -6,10 +6,10 @@ use havre_oci::{Descriptor, Digest, Document, media_type};
 use serde::Deserialize;
 
 use crate::blobs::{insert_blob, make_repository, refuse_if_used, size_in, touch_blob};
-use crate::database::{Connection, Value, now};
 use crate::name::{Identifier, RepositoryName, Tag};
 use crate::tags::digest_of;
 use crate::{MAX_MANIFEST, RegistryStore, Result, StoreError};
+use havre_database::{Connection, Value, now};
 
 /// A manifest that is there, by what is known without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Facts {
 impl RegistryStore {
     /// What a tag or digest of a repository stands for.
     pub fn find_manifest(&self, name: &RepositoryName, wanted: &Identifier) -> Result<Stored> {
-        self.database().reading(|connection| {
+        self.reading(|connection| {
             let digest = match wanted {
                 Identifier::Digest(digest) => Some(digest.clone()),
                 Identifier::Tag(tag) => digest_of(connection, name, tag)?,
@@ -177,14 +177,13 @@ impl RegistryStore {
             }
         };
         // Before bytes are written for nothing; they count within the transaction only.
-        self.database()
-            .reading(|connection| complete(connection, name, &facts))?;
+        self.reading(|connection| complete(connection, name, &facts))?;
         self.files().write(&digest, bytes)?;
         let tag = match wanted {
             Identifier::Tag(tag) => Some(tag),
             Identifier::Digest(_) => None,
         };
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             complete(connection, name, &facts)?;
             // They may have been taken away meanwhile (`collect.rs`).
             self.files().write(&digest, bytes)?;
@@ -200,7 +199,7 @@ impl RegistryStore {
 
     /// Takes a manifest away, with the tags that stand for it. One that an index of the repository names stays.
     pub fn delete_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             if stored(connection, name, digest)?.is_none() {
                 return Err(StoreError::ManifestUnknown(digest.to_string()));
             }
@@ -219,7 +218,7 @@ impl RegistryStore {
             }
             touch_blob(connection, digest)?;
             for tag in tags {
-                let tag: Tag = tag.text(0)?.parse()?;
+                let tag: Tag = tag.parsed(0)?;
                 self.files().unlink_tag(name, &tag)?;
             }
             self.files().unlink_revision(name, digest)

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use havre_database::DatabaseError;
 use havre_oci::Digest;
 use serde::Serialize;
 
 use crate::name::RepositoryName;
-use crate::{RegistryStore, Result, StoreError};
+use crate::{RegistryStore, Result};
 
 /// The descriptor of a manifest whose subject was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,26 +30,23 @@ impl RegistryStore {
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Referrer>> {
-        let rows = self.database().reading(|connection| {
-            connection.query(
+        let rows = self.reading(|connection| {
+            Ok(connection.query(
                 "SELECT media_type, digest, size, artifact_type, annotations FROM manifests
                  WHERE repository = $1 AND subject = $2 ORDER BY added, digest",
                 &[name.as_str().into(), digest.into()],
-            )
+            )?)
         })?;
         let referrers = rows.iter().map(|row| {
             let annotations = row.text_or_null(4)?;
             let annotations = annotations.map(|text| serde_json::from_str(&text)).transpose();
             Ok(Referrer {
                 media_type: row.text(0)?,
-                digest: row.digest(1)?,
+                digest: row.parsed(1)?,
                 size: row.size(2)?,
                 artifact_type: row.text_or_null(3)?,
                 annotations: annotations
-                    .map_err(|error| StoreError::Database {
-                        action: "understand the annotations of a manifest",
-                        reason: error.to_string(),
-                    })?
+                    .map_err(|_| DatabaseError::not_a("a manifest's annotations"))?
                     .unwrap_or_default(),
             })
         });

@@ -1,9 +1,13 @@
 //! The tables, and how older ones become these. Times are milliseconds since 1970.
 
-use crate::database::{Connection, Database, Value};
-use crate::{Result, StoreError};
+use havre_database::Schema;
 
-/// Each step leads from one version to the next.
+pub(crate) const SCHEMA: Schema = Schema {
+    tables: "registry",
+    steps: STEPS,
+};
+
+/// Each leads from one version to the next.
 const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE repositories (
         name    TEXT PRIMARY KEY,
@@ -53,37 +57,3 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE milestones (name TEXT PRIMARY KEY, reached BIGINT NOT NULL)",
     "CREATE INDEX repository_blobs_touched ON repository_blobs (touched)",
 ]];
-
-/// Makes the tables, or makes them of older ones.
-pub(crate) fn prepare(database: &dyn Database) -> Result<()> {
-    database.writing(|connection| {
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)",
-            &[],
-        )?;
-        let row = connection.query_one("SELECT version FROM schema_version", &[])?;
-        let found = row.map(|row| row.integer(0)).transpose()?;
-        let known = STEPS.len() as i64;
-        let from = found.unwrap_or(0);
-        if from > known || from < 0 {
-            return Err(StoreError::Version { found: from, known });
-        }
-        for statement in STEPS.iter().skip(from as usize).copied().flatten() {
-            connection.execute(statement, &[])?;
-        }
-        set_version(connection, found, known)
-    })
-}
-
-fn set_version(connection: &mut dyn Connection, found: Option<i64>, version: i64) -> Result<()> {
-    let values = [Value::from(version)];
-    match found {
-        Some(found) if found == version => Ok(()),
-        Some(_) => connection
-            .execute("UPDATE schema_version SET version = $1", &values)
-            .map(drop),
-        None => connection
-            .execute("INSERT INTO schema_version (version) VALUES ($1)", &values)
-            .map(drop),
-    }
-}

@@ -2,21 +2,20 @@
 
 use havre_oci::Digest;
 
-use crate::database::{Connection, now};
 use crate::name::{RepositoryName, Tag};
 use crate::pages::Page;
 use crate::{RegistryStore, Result, StoreError};
+use havre_database::{Connection, now};
 
 impl RegistryStore {
     /// What a tag stands for.
     pub fn tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
-        self.database()
-            .reading(|connection| digest_of(connection, name, tag))
+        self.reading(|connection| digest_of(connection, name, tag))
     }
 
     /// The tags of a repository behind `last`, sorted by bytes.
     pub fn tags(&self, name: &RepositoryName, last: &str, limit: usize) -> Result<Page> {
-        self.database().reading(|connection| {
+        self.reading(|connection| {
             let known = "SELECT 1 FROM repositories WHERE name = $1";
             if connection.query_one(known, &[name.as_str().into()])?.is_none() {
                 return Err(StoreError::NameUnknown(name.to_string()));
@@ -25,26 +24,26 @@ impl RegistryStore {
                 "SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3",
                 &[name.as_str().into(), last.into(), Page::rows(limit).into()],
             )?;
-            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
+            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
             Ok(Page::of(names, limit))
         })
     }
 
     /// The repositories behind `last`, sorted by bytes.
     pub fn repositories(&self, last: &str, limit: usize) -> Result<Page> {
-        self.database().reading(|connection| {
+        self.reading(|connection| {
             let rows = connection.query(
                 "SELECT name FROM repositories WHERE name > $1 ORDER BY name LIMIT $2",
                 &[last.into(), Page::rows(limit).into()],
             )?;
-            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
+            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
             Ok(Page::of(names, limit))
         })
     }
 
     /// Takes a tag away; the manifest stays.
     pub fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<()> {
-        self.database().writing(|connection| {
+        self.writing(|connection| {
             let deleted = connection.execute(
                 "DELETE FROM tags WHERE repository = $1 AND name = $2",
                 &[name.as_str().into(), tag.as_str().into()],
@@ -87,5 +86,5 @@ pub(crate) fn digest_of(
         "SELECT digest FROM tags WHERE repository = $1 AND name = $2",
         &[name.as_str().into(), tag.as_str().into()],
     )?;
-    row.map(|row| row.digest(0)).transpose()
+    Ok(row.map(|row| row.parsed(0)).transpose()?)
 }

@@ -184,7 +184,7 @@ impl Appending {
         let failed = StoreError::io("write", self.file.path());
         self.file.sync_data().map_err(failed)?;
         let (store, name, size) = (self.store.clone(), self.key.0.clone(), self.size);
-        store.database().writing(|connection| {
+        store.writing(|connection| {
             // Within the transaction: what is there now is not taken away before it is said to be needed (`collect.rs`).
             if store.files().size(digest)? != Some(size) {
                 store.files().take(digest, &self.file)?;

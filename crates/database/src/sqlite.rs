@@ -6,28 +6,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OpenFlags, ToSql};
 
-use super::{Connection, Database, Row, Value, Work};
-use crate::{Result, StoreError};
+use crate::{Connection, Database, DatabaseError, End, Result, Row, Value, Work};
 
 /// Connections that are kept for readers.
 const READERS: usize = 8;
 
+/// A file.
 #[derive(Debug)]
-pub(crate) struct Sqlite {
+pub struct Sqlite {
     path: PathBuf,
     writer: Mutex<rusqlite::Connection>,
     readers: Mutex<Vec<rusqlite::Connection>>,
 }
 
-fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
-    move |error| StoreError::Database {
+fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> DatabaseError {
+    move |error| DatabaseError::Failed {
         action,
         reason: error.to_string(),
     }
 }
 
 impl Sqlite {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    /// Opens or makes it.
+    pub fn open(path: &Path) -> Result<Self> {
         let open = || {
             let connection = rusqlite::Connection::open(path)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -40,7 +41,7 @@ impl Sqlite {
         };
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(open().map_err(failed("open the registry's database"))?),
+            writer: Mutex::new(open().map_err(failed("open the database"))?),
             readers: Mutex::default(),
         })
     }
@@ -60,7 +61,7 @@ impl Sqlite {
             connection.set_prepared_statement_cache_capacity(128);
             Ok(connection)
         };
-        open().map_err(failed("open the registry's database"))
+        open().map_err(failed("open the database"))
     }
 }
 
@@ -70,29 +71,29 @@ impl Database for Sqlite {
         let run = |sql: &str| connection.prepare_cached(sql)?.execute([]);
         run("BEGIN IMMEDIATE").map_err(failed("begin a transaction"))?;
         let mut within = Within(&connection);
-        let outcome = work(&mut within).and_then(|()| {
-            run("COMMIT").map_err(failed("commit a transaction"))?;
-            Ok(())
-        });
-        // SQLite itself has rolled back after some errors.
-        if outcome.is_err() && !connection.is_autocommit() {
+        let committed = match work(&mut within) {
+            End::Commit => run("COMMIT").map(drop).map_err(failed("commit a transaction")),
+            End::RollBack => Ok(()),
+        };
+        // What was not committed; SQLite itself has rolled back after some errors.
+        if !connection.is_autocommit() {
             let _ = run("ROLLBACK");
         }
-        outcome
+        committed
     }
 
     fn read(&self, work: Work<'_>) -> Result<()> {
         let connection = self.reader()?;
         let run = |sql: &str| connection.prepare_cached(sql)?.execute([]);
         run("BEGIN").map_err(failed("begin a transaction"))?;
-        let outcome = work(&mut Within(&connection));
+        work(&mut Within(&connection));
         if run("COMMIT").is_ok() {
             let mut readers = self.readers();
             if readers.len() < READERS {
                 readers.push(connection);
             }
         }
-        outcome
+        Ok(())
     }
 }
 
@@ -125,7 +126,7 @@ impl Connection for Within<'_> {
         };
         run()
             .map(|rows| rows as u64)
-            .map_err(failed("write to the registry's database"))
+            .map_err(failed("write to the database"))
     }
 
     fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
@@ -140,6 +141,6 @@ impl Connection for Within<'_> {
             }
             Ok(found)
         };
-        run().map_err(failed("read the registry's database"))
+        run().map_err(failed("read the database"))
     }
 }
