@@ -22,6 +22,9 @@ pub trait Connection {
     /// All rows of the answer.
     fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>>;
 
+    /// Waits until no other transaction holds this name, in any process, and holds it until this one ends.
+    fn lock(&mut self, name: &str) -> Result<()>;
+
     /// The first row of the answer.
     fn query_one(&mut self, sql: &str, values: &[Value]) -> Result<Option<Row>> {
         Ok(self.query(sql, values)?.into_iter().next())
@@ -38,7 +41,7 @@ pub enum End {
 /// What a transaction does.
 pub type Work<'a> = &'a mut dyn FnMut(&mut dyn Connection) -> End;
 
-/// A database. Transactions that write exclude each other, in all processes.
+/// A database. Transactions that write may run beside each other: what must not happen at once is [locked](Connection::lock).
 pub trait Database: fmt::Debug + Send + Sync {
     /// Runs a transaction that changes something; all of it or nothing. It may run more than once.
     fn write(&self, work: Work<'_>) -> Result<()>;

@@ -15,6 +15,7 @@ impl Schema {
     /// Makes the tables, or makes them of older ones.
     pub fn prepare(&self, database: &dyn Database) -> Result<()> {
         database.writing(|connection| {
+            connection.lock("schema")?;
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS schema_versions (tables TEXT PRIMARY KEY, version BIGINT NOT NULL)",
                 &[],

@@ -1,13 +1,9 @@
-//! Takes over what a folder of the reference registry holds: the database of what its links say.
+//! Takes over what storage of the reference registry holds: the database of what its links say.
 
-use std::io;
-use std::path::{Path, PathBuf};
-
-use fs_err as fs;
-use havre_oci::{Algorithm, Digest};
+use havre_oci::Digest;
 
 use crate::blobs::insert_blob;
-use crate::files::read_link;
+use crate::layout;
 use crate::manifests::Facts;
 use crate::name::{RepositoryName, Tag};
 use crate::{MAX_MANIFEST, RegistryStore, Result, StoreError};
@@ -18,18 +14,24 @@ const MILESTONE: &str = "adopted";
 impl RegistryStore {
     /// Tells the database what is in the files, once in its life. What is damaged there is left out, and said.
     pub(crate) fn adopt(&self) -> Result<()> {
-        let reached = self.reading(|connection| {
-            Ok(connection.query_one(
-                "SELECT reached FROM milestones WHERE name = $1",
-                &[MILESTONE.into()],
-            )?)
-        })?;
-        if reached.is_some() {
+        if self.reading(|connection| is_adopted(connection))? {
             return Ok(());
         }
         let mut repositories = Vec::new();
-        find_repositories(&self.files().layout.repositories(), "", &mut repositories)?;
+        self.files().each_repository(&mut |name, names| {
+            if names
+                .iter()
+                .any(|name| matches!(name.as_str(), "_manifests" | "_layers"))
+            {
+                repositories.push(name);
+            }
+            Ok(())
+        })?;
         self.writing(|connection| {
+            connection.lock(MILESTONE)?;
+            if is_adopted(connection)? {
+                return Ok(());
+            }
             for name in &repositories {
                 self.adopt_repository(connection, name)?;
             }
@@ -42,7 +44,7 @@ impl RegistryStore {
         if !repositories.is_empty() {
             tracing::info!(
                 repositories = repositories.len(),
-                "took over a folder of the reference registry"
+                "took over what the reference registry left"
             );
         }
         Ok(())
@@ -50,8 +52,7 @@ impl RegistryStore {
 
     fn adopt_repository(&self, connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
         crate::blobs::make_repository(connection, name)?;
-        let folder = self.files().layout.repository(name);
-        for digest in linked(&folder.join("_layers"))? {
+        for digest in self.files().linked(&layout::layers(name))? {
             match self.files().size(&digest)? {
                 Some(size) => {
                     insert_blob(connection, &digest, size)?;
@@ -60,7 +61,7 @@ impl RegistryStore {
                 None => tracing::warn!(repository = %name, %digest, "a blob is missing"),
             }
         }
-        for digest in linked(&folder.join("_manifests/revisions"))? {
+        for digest in self.files().linked(&layout::revisions(name))? {
             match self.read_revision(&digest) {
                 Ok((size, facts)) => {
                     insert_blob(connection, &digest, size)?;
@@ -71,9 +72,9 @@ impl RegistryStore {
                 }
             }
         }
-        for tag in names(&folder.join("_manifests/tags"))? {
+        for tag in self.files().storage.names(&layout::tags(name))? {
             let Ok(tag) = tag.parse::<Tag>() else { continue };
-            let Some(digest) = read_link(&self.files().layout.current_link(name, &tag))? else {
+            let Some(digest) = self.files().tag_link(name, &tag)? else {
                 continue;
             };
             let known = connection.query_one(
@@ -107,57 +108,10 @@ impl RegistryStore {
     }
 }
 
-/// The names in a folder, sorted; none if there is no folder.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("list", folder)(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(StoreError::io("list", folder))?;
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// The digests that have a folder with a link to them.
-fn linked(folder: &Path) -> Result<Vec<Digest>> {
-    let mut digests = Vec::new();
-    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-        let folder = folder.join(algorithm.name());
-        for hex in names(&folder)? {
-            let named = format!("{algorithm}:{hex}").parse::<Digest>();
-            if let (Ok(named), Some(linked)) = (named, read_link(&folder.join(&hex).join("link"))?)
-                && named == linked
-            {
-                digests.push(linked);
-            }
-        }
-    }
-    Ok(digests)
-}
-
-/// Folders that have what repositories have, however deep; `name` is the way to `folder`.
-fn find_repositories(folder: &Path, name: &str, found: &mut Vec<RepositoryName>) -> Result<()> {
-    for entry in names(folder)? {
-        let inner: PathBuf = folder.join(&entry);
-        if entry.starts_with('_') || !inner.is_dir() {
-            continue;
-        }
-        let name = match name {
-            "" => entry,
-            name => format!("{name}/{entry}"),
-        };
-        let Ok(valid) = name.parse::<RepositoryName>() else {
-            continue;
-        };
-        if inner.join("_manifests").is_dir() || inner.join("_layers").is_dir() {
-            found.push(valid);
-        }
-        find_repositories(&inner, &name, found)?;
-    }
-    Ok(())
+fn is_adopted(connection: &mut dyn Connection) -> Result<bool> {
+    let reached = connection.query_one(
+        "SELECT reached FROM milestones WHERE name = $1",
+        &[MILESTONE.into()],
+    )?;
+    Ok(reached.is_some())
 }

@@ -1,9 +1,12 @@
 //! Blobs of repositories.
 
-use fs_err as fs;
+use std::io::Read as _;
+use std::ops::Range;
+
 use havre_oci::Digest;
 
 use crate::name::RepositoryName;
+use crate::storage::Contents;
 use crate::{RegistryStore, Result, StoreError};
 use havre_database::{Connection, Value, now};
 
@@ -16,13 +19,30 @@ pub struct Blob {
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
-    file: fs::File,
+    store: RegistryStore,
 }
 
 impl Blob {
-    /// The file that holds exactly these bytes.
-    pub fn file(&self) -> &fs::File {
-        &self.file
+    /// A part of the bytes, as they come.
+    pub fn open(&self, range: Range<u64>) -> Result<Contents> {
+        self.store.files().open(&self.digest, range)
+    }
+
+    /// A small part of the bytes.
+    pub fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let size = range.end - range.start;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let read = self.open(range)?.read_to_end(&mut bytes);
+        match read {
+            Ok(read) if read as u64 == size => Ok(bytes),
+            Ok(_) => Err(StoreError::BytesMissing(self.digest.clone())),
+            Err(source) => Err(StoreError::io("read", self.digest.to_string())(source)),
+        }
+    }
+
+    /// Where a client can read all the bytes itself for a while, if it may.
+    pub fn url(&self) -> Result<Option<String>> {
+        self.store.files().url(&self.digest)
     }
 }
 
@@ -61,13 +81,14 @@ impl RegistryStore {
         Ok(Blob {
             digest: digest.clone(),
             size,
-            file: self.files().open_blob(digest)?,
+            store: self.clone(),
         })
     }
 
     /// Lets a repository have a blob that another has; whether that one has it.
     pub fn mount(&self, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool> {
         self.writing(|connection| {
+            lock_bytes(connection, digest)?;
             if size_in(connection, from, digest)?.is_none() {
                 return Ok(false);
             }
@@ -79,6 +100,7 @@ impl RegistryStore {
     /// Lets a repository have a blob that some repository has, whichever; whether one does.
     pub fn mount_any(&self, to: &RepositoryName, digest: &Digest) -> Result<bool> {
         self.writing(|connection| {
+            lock_bytes(connection, digest)?;
             let held = "SELECT 1 FROM repository_blobs WHERE digest = $1 LIMIT 1";
             if connection.query_one(held, &[digest.into()])?.is_none() {
                 return Ok(false);
@@ -91,6 +113,7 @@ impl RegistryStore {
     /// Takes a blob away from a repository. One that a manifest of it needs stays.
     pub fn delete_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
         self.writing(|connection| {
+            lock_repository(connection, name)?;
             if size_in(connection, name, digest)?.is_none() {
                 return Err(StoreError::BlobUnknown(digest.clone()));
             }
@@ -119,6 +142,16 @@ impl RegistryStore {
         )?;
         self.files().link_layer(name, digest)
     }
+}
+
+/// While bytes are given to a repository or taken away. After the [repository](lock_repository), if both are locked.
+pub(crate) fn lock_bytes(connection: &mut dyn Connection, digest: &Digest) -> Result<()> {
+    Ok(connection.lock(digest.as_str())?)
+}
+
+/// While manifests of a repository come or go, or what they need.
+pub(crate) fn lock_repository(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
+    Ok(connection.lock(name.as_str())?)
 }
 
 pub(crate) fn make_repository(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {

@@ -2,16 +2,15 @@
 //! has, uploads nobody goes on with. Each only after it was left alone for some time.
 //!
 //! Whoever is told that a blob is there has that time to push the manifest that names it: asking [touches](RegistryStore::blob_size)
-//! it. Bytes are looked at, given away and taken back within the database's write transactions only, which exclude each other in
-//! all processes: what a transaction sees unused nobody begins to use before its bytes are gone. A crash in between leaves a row
+//! it. Bytes are looked at, given away and taken back within write transactions only, which lock the digest, or the repository where
+//! manifests come and go: what a transaction sees unused nobody begins to use before its bytes are gone. A crash in between leaves a row
 //! whose bytes are gone and which no repository has; the next upload of the bytes puts them there again.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use fs_err as fs;
 use havre_oci::Digest;
 
+use crate::blobs::{lock_bytes, lock_repository};
 use crate::name::RepositoryName;
 use crate::{RegistryStore, Result, StoreError};
 use havre_database::{Connection, now};
@@ -73,33 +72,53 @@ impl RegistryStore {
     pub fn collect(&self, patience: Patience) -> Result<Collected> {
         let mut collected = Collected::default();
         loop {
-            let unused = self.writing(|connection| {
-                let unused = unused(connection, before(patience.blobs), AT_ONCE)?;
-                for (name, digest) in &unused {
-                    connection.execute(
-                        "DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2",
-                        &[name.as_str().into(), digest.into()],
+            let (unused, candidates) = self.writing(|connection| {
+                let limit = before(patience.blobs);
+                let candidates = unused(connection, limit, AT_ONCE)?;
+                let mut gone = Vec::new();
+                for (name, digest) in &candidates {
+                    lock_repository(connection, name)?;
+                    // As they were found, or not: manifests may have come meanwhile, or somebody may have asked.
+                    let deleted = connection.execute(
+                        "DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2 AND touched <= $3
+                         AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.repository = repository_blobs.repository
+                            AND parts.digest = repository_blobs.digest)",
+                        &[name.as_str().into(), digest.into(), limit.into()],
                     )?;
-                    self.files().unlink_layer(name, digest)?;
+                    if deleted > 0 {
+                        self.files().unlink_layer(name, digest)?;
+                        gone.push((name.clone(), digest.clone()));
+                    }
                 }
-                Ok(unused)
+                Ok((gone, candidates.len() as i64))
             })?;
-            let done = (unused.len() as i64) < AT_ONCE;
+            let done = candidates < AT_ONCE || unused.is_empty();
             collected.unused.extend(unused);
             if done {
                 break;
             }
         }
         loop {
-            let bare = self.writing(|connection| {
-                let bare = bare(connection, before(patience.blobs), AT_ONCE)?;
-                for (digest, _) in &bare {
-                    self.files().remove_blob(digest)?;
-                    connection.execute("DELETE FROM blobs WHERE digest = $1", &[digest.into()])?;
+            let (bare, candidates) = self.writing(|connection| {
+                let limit = before(patience.blobs);
+                let candidates = bare(connection, limit, AT_ONCE)?;
+                let mut gone = Vec::new();
+                for (digest, size) in &candidates {
+                    lock_bytes(connection, digest)?;
+                    let deleted = connection.execute(
+                        "DELETE FROM blobs WHERE digest = $1 AND touched <= $2
+                         AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE repository_blobs.digest = blobs.digest)
+                         AND NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest)",
+                        &[digest.into(), limit.into()],
+                    )?;
+                    if deleted > 0 {
+                        self.files().remove_blob(digest)?;
+                        gone.push((digest.clone(), *size));
+                    }
                 }
-                Ok(bare)
+                Ok((gone, candidates.len() as i64))
             })?;
-            let done = (bare.len() as i64) < AT_ONCE;
+            let done = candidates < AT_ONCE || bare.is_empty();
             collected.blobs.extend(bare);
             if done {
                 break;
@@ -128,7 +147,7 @@ impl RegistryStore {
             }
             for (digest, going) in left {
                 let row = connection.query_one(
-                    "SELECT size, touched <= $1, (SELECT count(*) FROM repository_blobs WHERE repository_blobs.digest = blobs.digest),
+                    "SELECT size, CASE WHEN touched <= $1 THEN 1 ELSE 0 END, (SELECT count(*) FROM repository_blobs WHERE repository_blobs.digest = blobs.digest),
                          (SELECT count(*) FROM manifests WHERE manifests.digest = blobs.digest)
                      FROM blobs WHERE digest = $2",
                     &[limit.into(), digest.into()],
@@ -153,45 +172,11 @@ impl RegistryStore {
     }
 
     fn abandoned(&self, patience: Duration) -> Result<Vec<(RepositoryName, String, u64)>> {
-        let Some(limit) = SystemTime::now().checked_sub(patience) else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        self.each_upload(&self.files().layout.repositories(), "", &mut |name, id, data| {
-            let Ok(status) = fs::metadata(data) else {
-                return;
-            };
-            if status.modified().is_ok_and(|modified| modified <= limit) {
-                found.push((name.clone(), id.to_owned(), status.len()));
-            }
-        })?;
-        Ok(found)
-    }
-
-    fn each_upload(
-        &self,
-        folder: &Path,
-        name: &str,
-        each: &mut dyn FnMut(&RepositoryName, &str, &Path),
-    ) -> Result<()> {
-        for entry in crate::adopt::names(folder)? {
-            let inner = folder.join(&entry);
-            if entry == "_uploads" {
-                let Ok(name) = name.parse::<RepositoryName>() else {
-                    continue;
-                };
-                for id in crate::adopt::names(&inner)? {
-                    each(&name, &id, &inner.join(&id).join("data"));
-                }
-            } else if !entry.starts_with('_') && inner.is_dir() {
-                let name = match name {
-                    "" => entry,
-                    name => format!("{name}/{entry}"),
-                };
-                self.each_upload(&inner, &name, each)?;
-            }
-        }
-        Ok(())
+        let found = self.0.uploads.abandoned(before(patience))?;
+        Ok(found
+            .into_iter()
+            .map(|(key, size)| (key.name, key.id, size))
+            .collect())
     }
 }
 

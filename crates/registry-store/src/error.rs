@@ -20,6 +20,9 @@ pub enum StoreError {
     NameUnknown(String),
     #[error("blob {0} is not known to the repository")]
     BlobUnknown(Digest),
+    /// The database knows of bytes that the storage doesn't have.
+    #[error("the bytes of {0} are missing: `registry check` says what is damaged")]
+    BytesMissing(Digest),
     #[error("manifest {0} is not known to the repository")]
     ManifestUnknown(String),
     #[error("the upload is not known: it ended, was cancelled, or never began")]
@@ -47,6 +50,13 @@ pub enum StoreError {
         action: &'static str,
         path: PathBuf,
         source: io::Error,
+    },
+    /// Storage that is reached over a network.
+    #[error("cannot {action} {key}: {reason}")]
+    Storage {
+        action: &'static str,
+        key: String,
+        reason: String,
     },
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -1,155 +1,168 @@
-//! Bytes and links on the disk.
+//! Bytes and links in a storage, by what they are.
 
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
-use fs_err as fs;
-use havre_oci::Digest;
+use havre_oci::{Algorithm, Digest};
 
-use crate::layout::Layout;
+use crate::layout;
 use crate::name::{RepositoryName, Tag};
+use crate::storage::{Contents, Storage};
 use crate::{Result, StoreError};
 
-/// The files of a registry.
+/// What is in a storage.
 #[derive(Debug)]
 pub(crate) struct Files {
-    pub(crate) layout: Layout,
+    pub(crate) storage: Arc<dyn Storage>,
 }
 
 impl Files {
-    pub(crate) fn open(root: &Path) -> Result<Self> {
-        let layout = Layout::new(root);
-        for folder in [layout.repositories(), layout.blobs()] {
-            fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
-        }
-        Ok(Self { layout })
-    }
-
-    pub(crate) fn database(&self) -> PathBuf {
-        self.layout.database()
-    }
-
-    /// Bytes of a blob's file, if it is there.
+    /// Bytes of a blob, if they are there.
     pub(crate) fn size(&self, digest: &Digest) -> Result<Option<u64>> {
-        let path = self.layout.blob_data(digest);
-        match fs::metadata(&path) {
-            Ok(status) => Ok(status.is_file().then_some(status.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("look at", path)(error)),
-        }
+        self.storage.size(&layout::blob_data(digest))
     }
 
-    pub(crate) fn open_blob(&self, digest: &Digest) -> Result<fs::File> {
-        let path = self.layout.blob_data(digest);
-        fs::File::open(&path).map_err(StoreError::io("read", path))
+    /// A part of a blob.
+    pub(crate) fn open(&self, digest: &Digest, range: Range<u64>) -> Result<Contents> {
+        self.storage.open(&layout::blob_data(digest), range)
     }
 
+    /// Where a client can read a blob itself for a while, if it may.
+    pub(crate) fn url(&self, digest: &Digest) -> Result<Option<String>> {
+        self.storage.url(&layout::blob_data(digest))
+    }
+
+    /// A small blob.
     pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let path = self.layout.blob_data(digest);
-        fs::read(&path).map_err(StoreError::io("read", path))
+        let bytes = self.storage.read(&layout::blob_data(digest))?;
+        bytes.ok_or_else(|| StoreError::BytesMissing(digest.clone()))
     }
 
-    /// Puts bytes down as a blob; on the disk when this returns.
+    /// Puts bytes down as a blob; they survive a power cut when this returns.
     pub(crate) fn write(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if self.size(digest)? == Some(bytes.len() as u64) {
             return Ok(());
         }
-        let folder = self.layout.blob(digest);
-        let write = || {
-            fs::create_dir_all(&folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_data()?;
-            file.persist(folder.join("data"))?;
-            sync_folders(&folder)
-        };
-        write().map_err(StoreError::io("write a blob to", &folder))
-    }
-
-    /// Makes a blob of a file that holds its bytes, is on the disk, and lies on the same file system.
-    pub(crate) fn take(&self, digest: &Digest, file: &fs::File) -> Result<()> {
-        let folder = self.layout.blob(digest);
-        let take = || {
-            fs::create_dir_all(&folder)?;
-            fs::rename(file.path(), folder.join("data"))?;
-            sync_folders(&folder)
-        };
-        take().map_err(StoreError::io("move an upload to", &folder))
+        self.storage.write(&layout::blob_data(digest), bytes)
     }
 
     pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        remove_folder(&self.layout.blob(digest))
+        self.storage.remove(&layout::blob(digest))
     }
 
     pub(crate) fn link_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        link(&self.layout.layer_link(name, digest), digest)
+        self.link(&layout::layer_link(name, digest), digest)
     }
 
     pub(crate) fn link_revision(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        link(&self.layout.revision_link(name, digest), digest)
+        self.link(&layout::revision_link(name, digest), digest)
     }
 
     pub(crate) fn link_tag(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<()> {
-        link(&self.layout.index_link(name, tag, digest), digest)?;
-        link(&self.layout.current_link(name, tag), digest)
+        self.link(&layout::index_link(name, tag, digest), digest)?;
+        self.link(&layout::current_link(name, tag), digest)
     }
 
     pub(crate) fn unlink_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        unlink(&self.layout.layer_link(name, digest))
+        self.unlink(&layout::layer_link(name, digest))
     }
 
     pub(crate) fn unlink_revision(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
-        unlink(&self.layout.revision_link(name, digest))
+        self.unlink(&layout::revision_link(name, digest))
     }
 
     pub(crate) fn unlink_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<()> {
-        remove_folder(&self.layout.tag(name, tag))
+        self.storage.remove(&layout::tag(name, tag))
     }
-}
 
-/// A link is a file that holds a digest.
-fn link(path: &Path, digest: &Digest) -> Result<()> {
-    let write = || {
-        if fs::read(path).is_ok_and(|there| there == digest.as_str().as_bytes()) {
+    /// What a tag stands for, by its link.
+    pub(crate) fn tag_link(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
+        self.read_link(&layout::current_link(name, tag))
+    }
+
+    /// A link is an object that holds a digest.
+    fn link(&self, key: &str, digest: &Digest) -> Result<()> {
+        if self.read_link(key)?.as_ref() == Some(digest) {
             return Ok(());
         }
-        let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(digest.as_str().as_bytes())?;
-        file.persist(path)?;
+        self.storage.note(key, digest.as_str().as_bytes())
+    }
+
+    /// The digest that a link holds; [`None`] if there is no link, or no digest in it.
+    fn read_link(&self, key: &str) -> Result<Option<Digest>> {
+        let text = self
+            .storage
+            .read(key)?
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(text.and_then(|text| Digest::from_str(text.trim()).ok()))
+    }
+
+    fn unlink(&self, key: &str) -> Result<()> {
+        let alone = key.rsplit_once('/').map_or(key, |(alone, _)| alone);
+        self.storage.remove(alone)
+    }
+
+    /// The digests that have a link beneath a key.
+    pub(crate) fn linked(&self, prefix: &str) -> Result<Vec<Digest>> {
+        let mut digests = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let prefix = format!("{prefix}/{algorithm}");
+            for hex in self.storage.names(&prefix)? {
+                let named = format!("{algorithm}:{hex}").parse::<Digest>();
+                if let (Ok(named), Some(linked)) = (named, self.read_link(&format!("{prefix}/{hex}/link"))?)
+                    && named == linked
+                {
+                    digests.push(linked);
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// All blobs whose bytes are there.
+    pub(crate) fn each_blob(&self, each: &mut dyn FnMut(Digest) -> Result<()>) -> Result<()> {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let prefix = format!("{}/{algorithm}", layout::BLOBS);
+            for start in self.storage.names(&prefix)? {
+                for hex in self.storage.names(&format!("{prefix}/{start}"))? {
+                    if let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>()
+                        && hex.starts_with(&start)
+                    {
+                        each(digest)?;
+                    }
+                }
+            }
+        }
         Ok(())
-    };
-    write().map_err(StoreError::io("write", path))
-}
-
-/// The digest that a link holds; [`None`] if there is no link, or no digest in it.
-pub(crate) fn read_link(path: &Path) -> Result<Option<Digest>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Digest::from_str(text.trim()).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-        Err(error) => Err(StoreError::io("read", path)(error)),
     }
-}
 
-fn unlink(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    remove_folder(folder)
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
-        _ => Ok(()),
+    /// All keys at which repositories can be, with the names of what is there.
+    pub(crate) fn each_repository(
+        &self,
+        each: &mut dyn FnMut(RepositoryName, &[String]) -> Result<()>,
+    ) -> Result<()> {
+        // Names waiting, the next one last.
+        let mut waiting = vec![String::new()];
+        while let Some(name) = waiting.pop() {
+            let prefix = match name.as_str() {
+                "" => layout::REPOSITORIES.to_owned(),
+                name => format!("{}/{name}", layout::REPOSITORIES),
+            };
+            let names = self.storage.names(&prefix)?;
+            for inner in names.iter().rev().filter(|inner| !inner.starts_with('_')) {
+                let inner = match name.as_str() {
+                    "" => inner.clone(),
+                    name => format!("{name}/{inner}"),
+                };
+                if inner.parse::<RepositoryName>().is_ok() {
+                    waiting.push(inner);
+                }
+            }
+            if let Ok(name) = name.parse::<RepositoryName>() {
+                each(name, &names)?;
+            }
+        }
+        Ok(())
     }
-}
-
-/// The folder of a blob, and those above it that may have been made for it.
-fn sync_folders(folder: &Path) -> io::Result<()> {
-    for folder in folder.ancestors().take(2) {
-        fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }

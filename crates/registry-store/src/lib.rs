@@ -1,7 +1,7 @@
 //! What a registry holds: repositories of blobs and manifests, tags, referrers, and uploads under way.
 //!
-//! Bytes lie in files, in the layout of the reference registry (`layout.rs`), so that a folder of that one is served as it is
-//! and can go back. Which repository has what is in a database beside them (`schema.rs`), written in the same order always:
+//! Bytes lie in a storage, in the layout of the reference registry (`layout.rs`), so that a folder or bucket of that one is
+//! served as it is and can go back. Which repository has what is in a database (`schema.rs`), written in the same order always:
 //! bytes, then links as the reference registry has them, then the database's transaction. What the database doesn't know does
 //! not exist; a crash leaves bytes nobody knows, never a name whose bytes are missing.
 //!
@@ -9,6 +9,7 @@
 
 mod adopt;
 mod blobs;
+mod check;
 mod collect;
 mod error;
 mod files;
@@ -18,6 +19,7 @@ mod name;
 mod pages;
 mod referrers;
 mod schema;
+mod storage;
 mod tags;
 mod uploads;
 
@@ -25,21 +27,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use blobs::Blob;
+pub use check::{Checked, Damage, How};
 pub use collect::{Collected, Patience};
 pub use error::{Result, StoreError};
 pub use manifests::{PutManifest, Stored};
 pub use name::{Identifier, NameError, RepositoryName, Tag};
 pub use pages::Page;
 pub use referrers::Referrer;
+pub use storage::{Contents, ObjectStorage, Storage};
 pub use uploads::{Appending, Upload};
 
 use havre_database::{Connection, Database, Sqlite};
 
 use crate::files::Files;
-use crate::uploads::Open;
+use crate::storage::Folder;
+use crate::uploads::{FileUploads, Open, PartUploads, Uploads};
 
 /// The largest manifest that is taken, in bytes: what the distribution specification asks for at least.
 pub const MAX_MANIFEST: u64 = 4 << 20;
+
+/// The file of the database, in the folder of a registry.
+const DATABASE: &str = "havre-registry.db";
 
 /// The contents of a registry.
 #[derive(Clone, Debug)]
@@ -48,19 +56,46 @@ pub struct RegistryStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     files: Files,
-    database: Box<dyn Database>,
+    database: Arc<dyn Database>,
+    uploads: Box<dyn Uploads>,
     open: Open,
 }
 
 impl RegistryStore {
-    /// Opens or makes the registry in a folder. One of the reference registry is taken over as it is.
+    /// Opens or makes the registry in a folder, with its database in there. One of the reference registry is taken over as it is.
     pub fn open(root: &Path) -> Result<Self> {
-        let files = Files::open(root)?;
-        let database: Box<dyn Database> = Box::new(Sqlite::open(&files.database())?);
+        fs_err::create_dir_all(root).map_err(StoreError::io("make", root))?;
+        let database = Sqlite::open(&root.join(DATABASE))?;
+        Self::in_folder(root, Arc::new(database))
+    }
+
+    /// Opens or makes the registry in a folder, with a database elsewhere.
+    pub fn in_folder(root: &Path, database: Arc<dyn Database>) -> Result<Self> {
+        let folder = Folder::new(root);
+        for key in [layout::REPOSITORIES, layout::BLOBS] {
+            let path = folder.path(key);
+            fs_err::create_dir_all(&path).map_err(StoreError::io("make", path))?;
+        }
+        let uploads = Box::new(FileUploads::new(folder.clone()));
+        Self::over(Arc::new(folder), uploads, database)
+    }
+
+    /// Opens or makes the registry in storage that several processes share, as they share the database.
+    pub fn in_objects(storage: Arc<dyn ObjectStorage>, database: Arc<dyn Database>) -> Result<Self> {
+        let uploads = Box::new(PartUploads::new(Arc::clone(&storage), Arc::clone(&database)));
+        Self::over(storage, uploads, database)
+    }
+
+    fn over(
+        storage: Arc<dyn Storage>,
+        uploads: Box<dyn Uploads>,
+        database: Arc<dyn Database>,
+    ) -> Result<Self> {
         schema::SCHEMA.prepare(&*database)?;
         let store = Self(Arc::new(Inner {
-            files,
+            files: Files { storage },
             database,
+            uploads,
             open: Open::default(),
         }));
         store.adopt()?;

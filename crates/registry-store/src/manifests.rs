@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use havre_oci::{Descriptor, Digest, Document, media_type};
 use serde::Deserialize;
 
-use crate::blobs::{insert_blob, make_repository, refuse_if_used, size_in, touch_blob};
+use crate::blobs::{
+    insert_blob, lock_bytes, lock_repository, make_repository, refuse_if_used, size_in, touch_blob,
+};
 use crate::name::{Identifier, RepositoryName, Tag};
 use crate::tags::digest_of;
 use crate::{MAX_MANIFEST, RegistryStore, Result, StoreError};
@@ -184,6 +186,8 @@ impl RegistryStore {
             Identifier::Digest(_) => None,
         };
         self.writing(|connection| {
+            lock_repository(connection, name)?;
+            lock_bytes(connection, &digest)?;
             complete(connection, name, &facts)?;
             // They may have been taken away meanwhile (`collect.rs`).
             self.files().write(&digest, bytes)?;
@@ -200,28 +204,13 @@ impl RegistryStore {
     /// Takes a manifest away, with the tags that stand for it. One that an index of the repository names stays.
     pub fn delete_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
         self.writing(|connection| {
+            lock_repository(connection, name)?;
             if stored(connection, name, digest)?.is_none() {
                 return Err(StoreError::ManifestUnknown(digest.to_string()));
             }
             refuse_if_used(connection, name, digest)?;
-            let which = [name.as_str().into(), Value::from(digest)];
-            let tags = connection.query(
-                "SELECT name FROM tags WHERE repository = $1 AND digest = $2",
-                &which,
-            )?;
-            for sql in [
-                "DELETE FROM tags WHERE repository = $1 AND digest = $2",
-                "DELETE FROM parts WHERE repository = $1 AND manifest = $2",
-                "DELETE FROM manifests WHERE repository = $1 AND digest = $2",
-            ] {
-                connection.execute(sql, &which)?;
-            }
             touch_blob(connection, digest)?;
-            for tag in tags {
-                let tag: Tag = tag.parsed(0)?;
-                self.files().unlink_tag(name, &tag)?;
-            }
-            self.files().unlink_revision(name, digest)
+            forget_manifest(self, connection, name, digest)
         })
     }
 
@@ -261,6 +250,32 @@ impl RegistryStore {
         }
         self.files().link_revision(name, digest)
     }
+}
+
+/// Takes a manifest away from a repository, whoever needs it, with the tags that stand for it.
+pub(crate) fn forget_manifest(
+    store: &RegistryStore,
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<()> {
+    let which = [name.as_str().into(), Value::from(digest)];
+    let tags = connection.query(
+        "SELECT name FROM tags WHERE repository = $1 AND digest = $2",
+        &which,
+    )?;
+    for sql in [
+        "DELETE FROM tags WHERE repository = $1 AND digest = $2",
+        "DELETE FROM parts WHERE repository = $1 AND manifest = $2",
+        "DELETE FROM manifests WHERE repository = $1 AND digest = $2",
+    ] {
+        connection.execute(sql, &which)?;
+    }
+    for tag in tags {
+        let tag: Tag = tag.parsed(0)?;
+        store.files().unlink_tag(name, &tag)?;
+    }
+    store.files().unlink_revision(name, digest)
 }
 
 /// An error unless everything a manifest names is there.

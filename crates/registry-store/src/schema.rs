@@ -56,4 +56,27 @@ const STEPS: &[&[&str]] = &[&[
     // What was done once.
     "CREATE TABLE milestones (name TEXT PRIMARY KEY, reached BIGINT NOT NULL)",
     "CREATE INDEX repository_blobs_touched ON repository_blobs (touched)",
+    // Uploads to storage whose objects are made of parts.
+    "CREATE TABLE uploads (
+        repository TEXT NOT NULL,
+        id         TEXT NOT NULL,
+        touched    BIGINT NOT NULL,
+        -- What the storage calls the object of parts, once there are any.
+        object     TEXT,
+        -- Bytes behind the last part.
+        rest       BIGINT NOT NULL,
+        -- Of all bytes, if it is known.
+        digest     TEXT,
+        -- Who writes to it, and until when that counts.
+        holder     TEXT,
+        held_until BIGINT NOT NULL,
+        PRIMARY KEY (repository, id))",
+    "CREATE TABLE upload_parts (
+        repository TEXT NOT NULL,
+        id         TEXT NOT NULL,
+        number     BIGINT NOT NULL,
+        part       TEXT NOT NULL,
+        size       BIGINT NOT NULL,
+        PRIMARY KEY (repository, id, number),
+        FOREIGN KEY (repository, id) REFERENCES uploads (repository, id))",
 ]];

@@ -1,17 +1,24 @@
 //! Uploads: bytes that become a blob when all are there and their digest is right.
 //!
-//! An upload is a file. How many bytes it has is its length, whoever wrote them, so it goes on after a crash where the disk says
-//! it is. The digest is computed while bytes come; one that this process did not see from the beginning is read once more.
+//! How the bytes are kept until then is the storage's: as [files](files) that grow, or as [parts](parts) of an object. The
+//! digest is computed while bytes come; of what this process did not see from the beginning, it is noted or read once more.
+
+mod files;
+mod parts;
 
 use std::collections::HashMap;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::fmt;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fs_err as fs;
 use havre_oci::{Algorithm, Digest, Digester};
 
-use crate::blobs::insert_blob;
+pub(crate) use files::FileUploads;
+pub(crate) use parts::PartUploads;
+
+use crate::blobs::{insert_blob, lock_bytes};
 use crate::name::RepositoryName;
+use crate::storage::Contents;
 use crate::{RegistryStore, Result, StoreError};
 
 /// An upload under way.
@@ -23,9 +30,60 @@ pub struct Upload {
     pub size: u64,
 }
 
+/// Names an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) name: RepositoryName,
+    pub(crate) id: String,
+}
+
+/// How the bytes of uploads are kept.
+pub(crate) trait Uploads: fmt::Debug + Send + Sync {
+    fn begin(&self, key: &Key) -> Result<()>;
+
+    /// How many bytes are there.
+    fn size(&self, key: &Key) -> Result<u64>;
+
+    /// Opens it for its one writer.
+    fn open(&self, key: &Key) -> Result<Box<dyn Pending>>;
+
+    /// Those that nobody went on with since `limit` (milliseconds since 1970), with their bytes.
+    fn abandoned(&self, limit: i64) -> Result<Vec<(Key, u64)>>;
+}
+
+/// The bytes of an upload in the hands of its writer. What was written stays when it is dropped, or most of it.
+pub(crate) trait Pending: fmt::Debug + Send {
+    /// How many bytes are there.
+    fn size(&self) -> u64;
+
+    /// The digest of all of them, where it was noted.
+    fn noted(&self) -> Option<&Digest>;
+
+    /// Adds bytes. After an error how many are there is not known.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Lets others go on, from here.
+    fn pause(&mut self, digest: Option<&Digest>) -> Result<()>;
+
+    /// Nothing comes any more; the bytes survive a power cut.
+    fn seal(&mut self) -> Result<()>;
+
+    /// All bytes of what is sealed.
+    fn read(&self) -> Result<Contents>;
+
+    /// Makes a blob of what is sealed. With the bytes on their way already it may be called again.
+    fn publish(&mut self, digest: &Digest) -> Result<()>;
+
+    /// Whether publishing takes so long that nobody should wait for it.
+    fn is_slow(&self) -> bool;
+
+    /// Removes what is left.
+    fn discard(&mut self) -> Result<()>;
+}
+
 /// What this process knows of uploads.
 #[derive(Debug, Default)]
-pub(crate) struct Open(Mutex<HashMap<(RepositoryName, String), Progress>>);
+pub(crate) struct Open(Mutex<HashMap<Key, Progress>>);
 
 /// An upload that nobody writes to in this moment has its digester here.
 #[expect(
@@ -34,12 +92,19 @@ pub(crate) struct Open(Mutex<HashMap<(RepositoryName, String), Progress>>);
 )]
 #[derive(Debug)]
 enum Progress {
-    Idle { digester: Digester, hashed: u64 },
+    Idle(Hashed),
     Busy,
 }
 
+/// A digester, and of how many bytes from the first.
+#[derive(Debug)]
+struct Hashed {
+    digester: Digester,
+    bytes: u64,
+}
+
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(RepositoryName, String), Progress>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Progress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -48,81 +113,62 @@ impl Open {
 #[derive(Debug)]
 pub struct Appending {
     store: RegistryStore,
-    key: (RepositoryName, String),
-    file: fs::File,
-    size: u64,
-    /// Of the first so many bytes.
-    digester: Option<Digester>,
-    hashed: u64,
+    key: Key,
+    pending: Box<dyn Pending>,
+    hashed: Option<Hashed>,
+    /// Nothing is left to go on with.
     ended: bool,
+    paused: bool,
 }
 
 impl RegistryStore {
     /// Begins an upload, whose digest will probably be of that algorithm.
     pub fn begin_upload(&self, name: &RepositoryName, algorithm: Algorithm) -> Result<Upload> {
-        let id = new_id();
-        let folder = self.files().layout.upload(name, &id);
-        fs::create_dir_all(&folder).map_err(StoreError::io("make", &folder))?;
-        let data = folder.join("data");
-        fs::File::create_new(&data).map_err(StoreError::io("make", &data))?;
-        // As the reference registry has it, which purges by it.
-        let started = folder.join("startedat");
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        fs::write(&started, now).map_err(StoreError::io("write", &started))?;
-        let progress = Progress::Idle {
-            digester: Digester::new(algorithm),
-            hashed: 0,
+        let key = Key {
+            name: name.clone(),
+            id: new_id(),
         };
-        self.0.open.lock().insert((name.clone(), id.clone()), progress);
+        self.0.uploads.begin(&key)?;
+        let id = key.id.clone();
+        let hashed = Hashed {
+            digester: Digester::new(algorithm),
+            bytes: 0,
+        };
+        self.0.open.lock().insert(key, Progress::Idle(hashed));
         Ok(Upload { id, size: 0 })
     }
 
     /// How far an upload is.
     pub fn upload(&self, name: &RepositoryName, id: &str) -> Result<Upload> {
-        let data = self.upload_file(name, id)?;
-        match fs::metadata(&data) {
-            Ok(status) => Ok(Upload {
-                id: id.to_owned(),
-                size: status.len(),
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::UploadUnknown),
-            Err(error) => Err(StoreError::io("look at", data)(error)),
-        }
+        let key = key(name, id)?;
+        let size = self.0.uploads.size(&key)?;
+        Ok(Upload { id: key.id, size })
     }
 
     /// Goes on with an upload. With `begins`, the next byte must have that place.
     pub fn append(&self, name: &RepositoryName, id: &str, begins: Option<u64>) -> Result<Appending> {
-        let data = self.upload_file(name, id)?;
-        let key = (name.clone(), id.to_owned());
+        let key = key(name, id)?;
         let known = self.0.open.lock().insert(key.clone(), Progress::Busy);
-        let (digester, hashed) = match known {
+        let hashed = match known {
             Some(Progress::Busy) => return Err(StoreError::UploadBusy),
-            Some(Progress::Idle { digester, hashed }) => (Some(digester), hashed),
-            None => (None, 0),
+            Some(Progress::Idle(hashed)) => Some(hashed),
+            None => None,
         };
-        let open = || {
-            let mut file = fs::OpenOptions::new().read(true).write(true).open(&data)?;
-            let size = file.seek(SeekFrom::End(0))?;
-            Ok((file, size))
-        };
-        let (file, size) = match open() {
-            Ok(opened) => opened,
+        let pending = match self.0.uploads.open(&key) {
+            Ok(pending) => pending,
             Err(error) => {
                 self.0.open.lock().remove(&key);
-                return Err(match io::Error::kind(&error) {
-                    io::ErrorKind::NotFound => StoreError::UploadUnknown,
-                    _ => StoreError::io("go on with", &data)(error),
-                });
+                return Err(error);
             }
         };
+        let size = pending.size();
         let appending = Appending {
             store: self.clone(),
             key,
-            file,
-            size,
-            digester,
+            pending,
             hashed,
             ended: false,
+            paused: false,
         };
         match begins {
             Some(begins) if begins != size => Err(StoreError::UploadOffset { has: size, begins }),
@@ -132,105 +178,128 @@ impl RegistryStore {
 
     /// Gives an upload up.
     pub fn cancel_upload(&self, name: &RepositoryName, id: &str) -> Result<()> {
-        self.upload(name, id)?;
-        let mut appending = self.append(name, id, None)?;
-        appending.remove()
+        self.append(name, id, None)?.discard()
     }
+}
 
-    /// The file of an upload, whose id may be anything.
-    fn upload_file(&self, name: &RepositoryName, id: &str) -> Result<std::path::PathBuf> {
-        let is_id = id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        match is_id {
-            true => Ok(self.files().layout.upload(name, id).join("data")),
-            false => Err(StoreError::UploadUnknown),
-        }
+/// The id may be anything.
+fn key(name: &RepositoryName, id: &str) -> Result<Key> {
+    let is_id = id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    match is_id {
+        true => Ok(Key {
+            name: name.clone(),
+            id: id.to_owned(),
+        }),
+        false => Err(StoreError::UploadUnknown),
     }
 }
 
 impl Appending {
     /// Bytes that are there.
     pub fn size(&self) -> u64 {
-        self.size
+        self.pending.size()
     }
 
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.file.write_all(bytes);
-        if let Err(source) = written {
+        let size = self.size();
+        if let Err(error) = self.pending.write(bytes) {
             // Some of them may be there.
-            self.digester = None;
-            return Err(StoreError::io("write to", self.file.path())(source));
+            self.hashed = None;
+            return Err(error);
         }
-        if self.hashed == self.size
-            && let Some(digester) = &mut self.digester
+        if let Some(hashed) = &mut self.hashed
+            && hashed.bytes == size
         {
-            digester.update(bytes);
-            self.hashed += bytes.len() as u64;
+            hashed.digester.update(bytes);
+            hashed.bytes += bytes.len() as u64;
         }
-        self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Lets others go on, from here; how far it is.
+    pub fn pause(mut self) -> Result<Upload> {
+        self.suspend()?;
+        Ok(Upload {
+            id: self.key.id.clone(),
+            size: self.size(),
+        })
+    }
+
+    fn suspend(&mut self) -> Result<()> {
+        self.paused = true;
+        let size = self.size();
+        let hashed = self.hashed.as_ref().filter(|hashed| hashed.bytes == size);
+        let digest = hashed.map(|hashed| hashed.digester.clone().finish());
+        self.pending.pause(digest.as_ref())
     }
 
     /// Makes a blob of the repository of what is there, which must have this digest. What has another is given up.
     pub fn finish(mut self, digest: &Digest) -> Result<()> {
+        self.pending.seal()?;
         let actual = self.digest(digest.algorithm())?;
         if actual != *digest {
-            self.remove()?;
+            self.discard()?;
             return Err(StoreError::DigestMismatch {
                 expected: digest.clone(),
                 actual,
             });
         }
-        let failed = StoreError::io("write", self.file.path());
-        self.file.sync_data().map_err(failed)?;
-        let (store, name, size) = (self.store.clone(), self.key.0.clone(), self.size);
+        let size = self.size();
+        let (store, name) = (self.store.clone(), self.key.name.clone());
+        if self.pending.is_slow() && store.files().size(digest)? != Some(size) {
+            self.pending.publish(digest)?;
+        }
         store.writing(|connection| {
+            lock_bytes(connection, digest)?;
             // Within the transaction: what is there now is not taken away before it is said to be needed (`collect.rs`).
             if store.files().size(digest)? != Some(size) {
-                store.files().take(digest, &self.file)?;
+                self.pending.publish(digest)?;
             }
             insert_blob(connection, digest, size)?;
             store.give(connection, &name, digest)
         })?;
-        self.remove()
+        self.discard()
     }
 
     fn digest(&mut self, algorithm: Algorithm) -> Result<Digest> {
-        if let Some(digester) = self.digester.take()
-            && self.hashed == self.size
-            && digester.algorithm() == algorithm
+        let size = self.size();
+        if let Some(hashed) = self.hashed.take()
+            && hashed.bytes == size
+            && hashed.digester.algorithm() == algorithm
         {
-            return Ok(digester.finish());
+            return Ok(hashed.digester.finish());
+        }
+        if let Some(noted) = self.pending.noted()
+            && noted.algorithm() == algorithm
+        {
+            return Ok(noted.clone());
         }
         let mut digester = Digester::new(algorithm);
-        let mut read = || {
-            self.file.seek(SeekFrom::Start(0))?;
-            io::copy(&mut self.file, &mut digester)
-        };
-        read().map_err(StoreError::io("read", self.file.path()))?;
+        let read = io::copy(&mut self.pending.read()?, &mut digester);
+        read.map_err(StoreError::io("read", format!("the upload {}", self.key.id)))?;
         Ok(digester.finish())
     }
 
     /// Removes the upload; its bytes may be a blob by now.
-    fn remove(&mut self) -> Result<()> {
+    fn discard(&mut self) -> Result<()> {
         self.ended = true;
-        let folder = self.store.files().layout.upload(&self.key.0, &self.key.1);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("remove", folder)(error))
-            }
-            _ => Ok(()),
-        }
+        self.pending.discard()
     }
 }
 
 impl Drop for Appending {
     fn drop(&mut self) {
+        if !self.ended
+            && !self.paused
+            && let Err(error) = self.suspend()
+        {
+            tracing::warn!(upload = self.key.id, %error, "an upload that broke off lost bytes");
+        }
         let mut open = self.store.0.open.lock();
-        match self.digester.take() {
-            Some(digester) if !self.ended => {
-                let hashed = self.hashed;
-                open.insert(self.key.clone(), Progress::Idle { digester, hashed });
+        match self.hashed.take() {
+            Some(hashed) if !self.ended => {
+                open.insert(self.key.clone(), Progress::Idle(hashed));
             }
             _ => {
                 open.remove(&self.key);

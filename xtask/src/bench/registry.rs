@@ -325,7 +325,7 @@ pub(super) fn rows(havre: &Path, scratch: &Path, many: usize, results: &mut Resu
             let row = format!("registry: {REQUESTS} {row}");
             results.time(&row, name, storm(port, method, &path)?);
         }
-        settle()?;
+        settle_memory()?;
         let (up, down) = large(port, &digest)?;
         results.time("registry: a blob of 1 GiB up", name, up);
         results.time("registry: the same down", name, down);

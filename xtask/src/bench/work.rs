@@ -107,7 +107,7 @@ fn pull(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
         ("pull pydev, nine layers", &images.pydev),
         ("pull one file of 1 GiB", &images.big),
     ] {
-        settle()?;
+        settle_memory()?;
         let pulled = engine.time(&engine.pull_args(reference))?;
         results.time(row, &engine.name, pulled);
         if *reference == images.pydev {
@@ -117,6 +117,7 @@ fn pull(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
             results.time("the same until it is on the disk", &engine.name, durable);
         }
     }
+    settle_memory()?;
     engine.run(&["rmi", "-f", &images.pydev])?;
     let again = engine.time(&engine.pull_args(&images.pydev))?;
     results.time("pull pydev right after removing it", &engine.name, again);
@@ -190,15 +191,15 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
     engine.run(&engine.pull_args(&images.pydev))?;
     let archive = engine.folder().join("pydev.tar");
     let path = archive.to_string_lossy().into_owned();
-    settle()?;
+    settle_memory()?;
     let saved = engine.time(&["save", "-o", &path, &images.pydev])?;
     results.time("save pydev", &engine.name, saved);
     fs::remove_file(&archive)?;
-    settle()?;
+    settle_memory()?;
     let again = engine.time(&["save", "-o", &path, &images.pydev])?;
     results.time("save pydev again", &engine.name, again);
     engine.run(&["rmi", "-f", &images.pydev])?;
-    settle()?;
+    settle_memory()?;
     let loaded = engine.time(&["load", "-q", "-i", &path])?;
     results.time("load pydev after removing it", &engine.name, loaded);
     fs::remove_file(archive)?;
@@ -207,7 +208,7 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
     let target = registry.reference("pydev");
     engine.run(&["tag", &images.pydev, &target])?;
     for row in ["push pydev, nothing there yet", "push pydev again"] {
-        settle()?;
+        settle_memory()?;
         results.time(row, &engine.name, engine.time(&engine.push_args(&target))?);
     }
     engine.run(&["rmi", &target]).map(drop)

@@ -1,15 +1,13 @@
 //! Blobs.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use havre_oci::Digest;
-use havre_registry_store::{Blob, RegistryStore, RepositoryName, StoreError};
+use havre_registry_store::{Blob, Contents, RegistryStore, RepositoryName, StoreError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{DIGEST, blocking, is_known, text};
@@ -17,7 +15,7 @@ use crate::error::ApiError;
 use crate::range::{Wanted, wanted};
 
 /// So much is read at once; what is no larger is read before anything is said.
-const PIECE: u64 = 512 << 10;
+const PIECE: usize = 512 << 10;
 
 pub(super) async fn get(
     store: &RegistryStore,
@@ -57,7 +55,7 @@ pub(super) async fn get(
         return Ok(response);
     }
     let range = text(asked, header::RANGE).map(str::to_owned);
-    let (total, part, contents) = blocking(store, move |store| {
+    let (total, part, sent) = blocking(store, move |store| {
         let blob = store.blob(&name, &digest)?;
         let part = wanted(range.as_deref(), blob.size);
         let range = match &part {
@@ -65,11 +63,11 @@ pub(super) async fn get(
             Wanted::Part(range) => range.clone(),
             Wanted::Nothing => 0..0,
         };
-        Ok((blob.size, part, Contents::open(blob, range)?))
+        Ok((blob.size, part, Sent::open(&blob, range)?))
     })
     .await?;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(contents.size()));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent.size()));
     match part {
         Wanted::All => {}
         Wanted::Part(range) => {
@@ -82,7 +80,7 @@ pub(super) async fn get(
             return Err(nothing.with(header::CONTENT_RANGE, format!("bytes */{total}")));
         }
     }
-    *response.body_mut() = contents.into_body();
+    *response.body_mut() = sent.into_body();
     Ok(response)
 }
 
@@ -96,59 +94,61 @@ pub(super) async fn delete(
 }
 
 /// Bytes of a blob that are sent.
-enum Contents {
+enum Sent {
     Small(Vec<u8>),
-    Large(Arc<Blob>, Range<u64>),
+    /// So many bytes.
+    Large(Contents, u64),
 }
 
-impl Contents {
-    fn open(blob: Blob, range: Range<u64>) -> Result<Self, StoreError> {
-        if range.end - range.start > PIECE {
-            return Ok(Self::Large(Arc::new(blob), range));
+impl Sent {
+    fn open(blob: &Blob, range: Range<u64>) -> Result<Self, StoreError> {
+        let size = range.end - range.start;
+        if size > PIECE as u64 {
+            return Ok(Self::Large(blob.open(range)?, size));
         }
-        let failed = |source| StoreError::Io {
-            action: "read",
-            path: blob.file().path().to_owned(),
-            source,
-        };
-        read(&blob, range).map(Self::Small).map_err(failed)
+        blob.read(range).map(Self::Small)
     }
 
     fn size(&self) -> u64 {
         match self {
             Self::Small(bytes) => bytes.len() as u64,
-            Self::Large(_, range) => range.end - range.start,
+            Self::Large(_, size) => *size,
         }
     }
 
     fn into_body(self) -> Body {
-        let (blob, range) = match self {
+        let source = match self {
             Self::Small(bytes) => return Body::from(bytes),
-            Self::Large(blob, range) => (blob, range),
+            Self::Large(contents, size) => (contents, size),
         };
         // A piece is read while the one before is on its way.
-        Body::from_stream(stream::unfold(range, move |left| {
-            let blob = Arc::clone(&blob);
-            async move {
-                if left.is_empty() {
-                    return None;
+        Body::from_stream(stream::unfold(source, |(mut contents, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let read = tokio::task::spawn_blocking(move || {
+                let piece = read(&mut contents, left);
+                (piece, contents)
+            });
+            match read.await {
+                Ok((Ok(piece), contents)) => {
+                    let left = left - piece.len() as u64;
+                    Some((Ok(Bytes::from(piece)), (contents, left)))
                 }
-                let end = left.end.min(left.start + PIECE);
-                let piece = left.start..end;
-                let read = tokio::task::spawn_blocking(move || read(&blob, piece)).await;
-                let piece = read.unwrap_or_else(|error| Err(io::Error::other(error)));
-                if let Err(error) = &piece {
+                Ok((Err(error), contents)) => {
                     tracing::error!(%error, "a blob cannot be read");
+                    Some((Err(error), (contents, 0)))
                 }
-                Some((piece.map(Bytes::from), end..left.end))
+                Err(error) => Some((Err(io::Error::other(error)), (Box::new(io::empty()), 0))),
             }
         }))
     }
 }
 
-fn read(blob: &Blob, range: Range<u64>) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+/// The next piece of so many bytes that are left.
+fn read(contents: &mut Contents, left: u64) -> io::Result<Vec<u8>> {
+    let length = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
     let mut bytes = vec![0; length];
-    blob.file().file().read_exact_at(&mut bytes, range.start)?;
+    contents.read_exact(&mut bytes)?;
     Ok(bytes)
 }

@@ -83,10 +83,8 @@ pub(super) async fn append(
     let range = content_range(headers)?;
     let appending = open(store, &name, &id, range.as_ref().map(|range| range.start)).await?;
     let appending = receive(appending, range.map(|range| range.end), body).await?;
-    let upload = Upload {
-        id,
-        size: appending.size(),
-    };
+    let paused = tokio::task::spawn_blocking(move || appending.pause());
+    let upload = paused.await.map_err(|_| ApiError::internal())??;
     Ok(progress(&name, &upload, StatusCode::ACCEPTED))
 }
 
