@@ -4,6 +4,7 @@
 //! - [`SmallDisk`]: the same on a file system that can be filled.
 //! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves;
 //!   [`HavreRegistry`]: our own.
+//! - [`PostgresServer`], [`S3Server`]: what registries of several processes share.
 //! - [`Authority`], [`Pair`]: certificates for registries and their clients.
 //! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
 //! - [`installed`]: programs of others, made once and kept.
@@ -24,7 +25,9 @@ pub mod http;
 mod image;
 pub mod installed;
 mod own_registry;
+mod postgres;
 mod registry;
+mod s3;
 mod stored;
 mod sweep;
 
@@ -36,7 +39,9 @@ pub use distribution::DockerRegistry;
 pub use engine::{Surroundings, TestEngine};
 pub use image::{Compression, Image};
 pub use own_registry::HavreRegistry;
+pub use postgres::PostgresServer;
 pub use registry::{Action, Auth, Registry, two_architectures};
+pub use s3::S3Server;
 pub use stored::StoredLayer;
 
 use std::time::{Duration, Instant};

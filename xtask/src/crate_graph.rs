@@ -45,6 +45,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("havre-registry-client", &[]),
     ("havre-registry-server", &["havre-registry-store", "havre-tls"]),
     ("havre-registry-store", &["havre-database"]),
+    ("havre-bucket", &["havre-registry-store"]),
+    ("havre-postgres", &["havre-database"]),
     ("havre-database", &[]),
     ("havre-runtime", &["havre-dns", "havre-sys"]),
     ("havre-network", &["havre-sys"]),

@@ -142,7 +142,7 @@ impl Connection for Within<'_> {
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 let values = (0..columns).map(|index| column(row.get_ref(index)?));
-                found.push(Row(values.collect::<rusqlite::Result<_>>()?));
+                found.push(Row::new(values.collect::<rusqlite::Result<_>>()?));
             }
             Ok(found)
         };

@@ -46,9 +46,14 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 /// A row of an answer.
 #[derive(Debug)]
-pub struct Row(pub(crate) Vec<Value>);
+pub struct Row(Vec<Value>);
 
 impl Row {
+    /// Of its columns.
+    pub fn new(columns: Vec<Value>) -> Self {
+        Self(columns)
+    }
+
     pub fn text(&self, column: usize) -> Result<String> {
         self.text_or_null(column)?
             .ok_or_else(|| DatabaseError::not_a("a text"))

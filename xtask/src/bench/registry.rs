@@ -18,7 +18,7 @@ use super::{
     engines::proportional_set,
     images::Registry,
     table::Results,
-    volume::{Volume, settle},
+    volume::{Volume, settle_memory},
 };
 use crate::Outcome;
 
@@ -329,7 +329,7 @@ pub(super) fn rows(havre: &Path, scratch: &Path, many: usize, results: &mut Resu
         let (up, down) = large(port, &digest)?;
         results.time("registry: a blob of 1 GiB up", name, up);
         results.time("registry: the same down", name, down);
-        settle()?;
+        settle_memory()?;
         let started = Instant::now();
         for number in 0..500_u64 {
             push_blob(&mut wire, "small", &number.to_le_bytes())?;

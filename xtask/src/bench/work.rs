@@ -13,7 +13,7 @@ use super::{
     engines::Engine,
     images::{Images, Registry},
     table::Results,
-    volume::settle,
+    volume::{settle, settle_memory},
 };
 use crate::Outcome;
 

@@ -1,0 +1,430 @@
+//! What a registry holds, on every storage and database: the same expectations, as two processes that share both.
+#![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
+
+mod shared;
+
+use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fs_err as fs;
+use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
+use havre_registry_store::{How, Identifier, Patience, RegistryStore, RepositoryName, StoreError};
+
+use crate::shared::Shared;
+
+const NONE: Patience = Patience {
+    blobs: Duration::ZERO,
+    uploads: Duration::ZERO,
+};
+
+fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+fn tag(text: &str) -> Identifier {
+    Identifier::Tag(text.parse().unwrap())
+}
+
+/// Bytes that don't repeat, of a stream that a number names.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn push_blob(store: &RegistryStore, name: &RepositoryName, bytes: &[u8]) -> Digest {
+    let digest = Digest::sha256_of(bytes);
+    let upload = store.begin_upload(name, Algorithm::Sha256).unwrap();
+    let mut appending = store.append(name, &upload.id, Some(0)).unwrap();
+    appending.write(bytes).unwrap();
+    appending.finish(&digest).unwrap();
+    digest
+}
+
+fn read_blob(store: &RegistryStore, name: &RepositoryName, digest: &Digest) -> Vec<u8> {
+    let blob = store.blob(name, digest).unwrap();
+    let mut bytes = Vec::new();
+    blob.open(0..blob.size).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// One that nobody else has.
+fn manifest(of: &str, layer: &[u8]) -> Vec<u8> {
+    let layer = Descriptor::of(media_type::OCI_LAYER, layer);
+    let mut manifest = Manifest::oci(Descriptor::of(media_type::OCI_CONFIG, b"{}"), vec![layer]);
+    manifest.annotations.insert("for".to_owned(), of.to_owned());
+    manifest.to_bytes()
+}
+
+fn push(store: &RegistryStore, name: &RepositoryName, of: &str, layer: &[u8]) -> Result<Digest, StoreError> {
+    push_blob(store, name, b"{}");
+    push_blob(store, name, layer);
+    let put = store.put_manifest(
+        name,
+        &tag(of),
+        Some(media_type::OCI_MANIFEST),
+        &manifest(of, layer),
+    )?;
+    Ok(put.digest)
+}
+
+/// An upload begun by one goes on at the other after every piece, whatever its length, and ends at the first.
+fn uploads_go_from_one_to_the_other(shared: &Shared) {
+    let (one, other) = (shared.open(), shared.open());
+    let (repository, bytes) = (name("team/app"), noise(1, 21 << 20));
+    let digest = Digest::sha256_of(&bytes);
+    let upload = one.begin_upload(&repository, Algorithm::Sha256).unwrap();
+    let mut at = 0_usize;
+    for (index, length) in [1, 100, 9 << 20, 0, 4096, 5 << 20, usize::MAX]
+        .into_iter()
+        .enumerate()
+    {
+        let store = if index % 2 == 0 { &one } else { &other };
+        let end = bytes.len().min(at.saturating_add(length));
+        let mut appending = store.append(&repository, &upload.id, Some(at as u64)).unwrap();
+        for piece in bytes[at..end].chunks(1 << 20) {
+            appending.write(piece).unwrap();
+        }
+        assert_eq!(appending.pause().unwrap().size, end as u64);
+        at = end;
+        for store in [&one, &other] {
+            assert_eq!(store.upload(&repository, &upload.id).unwrap().size, at as u64);
+        }
+        let misplaced = other.append(&repository, &upload.id, Some(at as u64 + 1));
+        assert!(matches!(misplaced, Err(StoreError::UploadOffset { .. })));
+    }
+    let last = other.append(&repository, &upload.id, None).unwrap();
+    last.finish(&digest).unwrap();
+    for store in [&one, &other] {
+        assert!(read_blob(store, &repository, &digest) == bytes);
+        let part = store.blob(&repository, &digest).unwrap().read(5..4105).unwrap();
+        assert!(part == bytes[5..4105]);
+        assert!(matches!(
+            store.upload(&repository, &upload.id),
+            Err(StoreError::UploadUnknown)
+        ));
+    }
+    assert_eq!(shared.objects("_uploads"), 0);
+}
+
+/// What is not what it was said to be is nowhere afterwards; who broke off can go on.
+fn uploads_that_fail(shared: &Shared) {
+    let store = shared.open();
+    let (repository, algorithm) = (name("app"), shared.algorithm());
+    for length in [3, 9 << 20] {
+        let bytes = noise(2, length);
+        let upload = store.begin_upload(&repository, algorithm).unwrap();
+        let mut appending = store.append(&repository, &upload.id, None).unwrap();
+        appending.write(&bytes).unwrap();
+        let wrong = Digest::sha256_of(b"something else");
+        assert!(matches!(
+            appending.finish(&wrong),
+            Err(StoreError::DigestMismatch { .. })
+        ));
+        assert_eq!(store.blob_size(&repository, &wrong).unwrap(), None);
+
+        let upload = store.begin_upload(&repository, algorithm).unwrap();
+        let mut appending = store.append(&repository, &upload.id, None).unwrap();
+        appending.write(&bytes).unwrap();
+        assert!(matches!(
+            store.append(&repository, &upload.id, None),
+            Err(StoreError::UploadBusy)
+        ));
+        drop(appending);
+        assert_eq!(store.upload(&repository, &upload.id).unwrap().size, length as u64);
+        let rest = store
+            .append(&repository, &upload.id, Some(length as u64))
+            .unwrap();
+        let digest = Digest::of(algorithm, &bytes);
+        rest.finish(&digest).unwrap();
+        assert!(read_blob(&store, &repository, &digest) == bytes);
+
+        let cancelled = store.begin_upload(&repository, Algorithm::Sha256).unwrap();
+        let mut appending = store.append(&repository, &cancelled.id, None).unwrap();
+        appending.write(&bytes).unwrap();
+        drop(appending);
+        store.cancel_upload(&repository, &cancelled.id).unwrap();
+        assert!(matches!(
+            store.upload(&repository, &cancelled.id),
+            Err(StoreError::UploadUnknown)
+        ));
+    }
+    assert_eq!(shared.objects("_uploads"), 0);
+}
+
+/// Lists are sorted by bytes, a page at a time, for everybody.
+fn lists(shared: &Shared) {
+    let (one, other) = (shared.open(), shared.open());
+    let tags = ["1", "10", "9", "A", "B", "_x", "a", "b-1", "b.1", "b_1"];
+    for of in tags.iter().rev() {
+        push(&one, &name("app"), of, b"layer").unwrap();
+    }
+    for repository in ["z", "a/b", "a-b", "a"] {
+        push(&one, &name(repository), "1", b"layer").unwrap();
+    }
+    let mut sorted = tags.map(str::to_owned).to_vec();
+    sorted.sort();
+    assert_eq!(other.tags(&name("app"), "", 100).unwrap().items, sorted);
+    let page = other.tags(&name("app"), "9", 3).unwrap();
+    assert_eq!((page.items, page.more), (sorted[3..6].to_vec(), true));
+    let mut repositories = ["a", "a-b", "a/b", "app", "z"].map(str::to_owned).to_vec();
+    repositories.sort();
+    assert_eq!(other.repositories("", 100).unwrap().items, repositories);
+
+    let subject = other.find_manifest(&name("app"), &tag("A")).unwrap();
+    let mut about = Manifest::oci(Descriptor::of(media_type::OCI_CONFIG, b"{}"), Vec::new());
+    about.subject = Some(Descriptor::new(
+        media_type::OCI_MANIFEST,
+        subject.digest.clone(),
+        subject.size,
+    ));
+    about.annotations.insert("a".to_owned(), "ü".to_owned());
+    let about = about.to_bytes();
+    let by_digest = Identifier::Digest(Digest::sha256_of(&about));
+    one.put_manifest(&name("app"), &by_digest, None, &about).unwrap();
+    let referrers = other.referrers(&name("app"), &subject.digest, None).unwrap();
+    assert_eq!(referrers.len(), 1);
+    assert_eq!(referrers[0].annotations["a"], "ü");
+
+    other.delete_tag(&name("app"), &"A".parse().unwrap()).unwrap();
+    assert!(one.find_manifest(&name("app"), &tag("A")).is_err());
+    assert!(
+        one.mount(&name("app"), &name("new"), &Digest::sha256_of(b"layer"))
+            .unwrap()
+    );
+    assert!(
+        !other
+            .mount(&name("z"), &name("new"), &Digest::sha256_of(b"none"))
+            .unwrap()
+    );
+}
+
+/// What nobody needs goes, with its objects; the dry run said so.
+fn collection(shared: &Shared) {
+    let store = shared.open();
+    let repository = name("app");
+    push(&store, &repository, "kept", b"kept").unwrap();
+    let going = push(&store, &repository, "going", &noise(3, 9 << 20)).unwrap();
+    let stray = push_blob(&store, &repository, b"stray");
+    store.delete_manifest(&repository, &going).unwrap();
+    let begun = store.begin_upload(&repository, Algorithm::Sha256).unwrap();
+    let mut appending = store.append(&repository, &begun.id, None).unwrap();
+    appending.write(&noise(4, 9 << 20)).unwrap();
+    drop(appending);
+    assert!(store.collect(Patience::default()).unwrap().blobs.is_empty());
+    std::thread::sleep(Duration::from_millis(5));
+    let would = store.collectable(NONE).unwrap();
+    let did = store.collect(NONE).unwrap();
+    assert_eq!(would.bytes(), did.bytes());
+    assert_eq!(
+        did.bytes(),
+        2 * (9 << 20) + 5 + manifest("going", &noise(3, 9 << 20)).len() as u64
+    );
+    assert!(did.blobs.iter().any(|(digest, _)| *digest == stray));
+    assert_eq!(did.uploads.len(), 1);
+    assert_eq!(
+        shared.objects("data"),
+        3,
+        "the manifest, its configuration and its layer"
+    );
+    assert_eq!(
+        store.manifest(&repository, &tag("kept")).unwrap().1,
+        manifest("kept", b"kept")
+    );
+}
+
+/// Damage is found and named; what is mended can be pushed again, and the rest is as it was.
+fn damage(shared: &Shared) {
+    let store = shared.open();
+    let repository = name("app");
+    push(&store, &repository, "good", b"good").unwrap();
+    push(&store, &repository, "bad", b"broken").unwrap();
+    push(&store, &repository, "worse", b"gone").unwrap();
+    let lost = push(&store, &name("other"), "lost", b"good").unwrap();
+    let sound = store.check(true, &mut |_| {}).unwrap();
+    assert_eq!((sound.blobs, sound.damaged.len(), sound.unknown.len()), (8, 0, 0));
+
+    let object = |digest: &Digest| {
+        let hex = digest.hex();
+        let key = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+        shared.folder().join(key)
+    };
+    let (broken, gone) = (Digest::sha256_of(b"broken"), Digest::sha256_of(b"gone"));
+    fs::write(object(&broken), b"BROKEN").unwrap();
+    fs::remove_file(object(&gone)).unwrap();
+    fs::write(object(&lost), b"{}").unwrap();
+    let stray = Digest::sha256_of(b"a crash left it");
+    fs::create_dir_all(object(&stray).parent().unwrap()).unwrap();
+    fs::write(object(&stray), b"a crash left it").unwrap();
+
+    assert_eq!(
+        store.check(false, &mut |_| {}).unwrap().damaged.len(),
+        2,
+        "not read"
+    );
+    let checked = store.check(true, &mut |_| {}).unwrap();
+    assert_eq!(checked.unknown, [(stray.clone(), 15)]);
+    let how = |digest: &Digest| {
+        let found = checked.damaged.iter().find(|damage| damage.digest == *digest);
+        found.unwrap_or_else(|| panic!("{digest} is not named"))
+    };
+    assert_eq!(checked.damaged.len(), 3);
+    let actual = Digest::sha256_of(b"BROKEN");
+    assert_eq!(how(&broken).how, How::Content { actual });
+    assert_eq!(how(&broken).repositories, [repository.clone()]);
+    assert_eq!(how(&gone).how, How::Missing);
+    assert_eq!(
+        how(&lost).manifests,
+        [(name("other"), vec!["lost".parse().unwrap()])]
+    );
+
+    store.repair(&checked).unwrap();
+    let mended = store.check(true, &mut |_| {}).unwrap();
+    assert_eq!((mended.damaged.len(), mended.unknown.len()), (0, 0));
+    assert_eq!(
+        store.blob_size(&repository, &broken).unwrap(),
+        None,
+        "clients push it again"
+    );
+    assert!(store.find_manifest(&name("other"), &tag("lost")).is_err());
+    assert_eq!(
+        store.manifest(&repository, &tag("good")).unwrap().1,
+        manifest("good", b"good")
+    );
+    push(&store, &repository, "bad", b"broken").unwrap();
+    assert_eq!(read_blob(&store, &repository, &broken), b"broken");
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(store.collect(NONE).unwrap().blobs.contains(&(stray, 15)));
+}
+
+/// The storage alone is enough.
+fn rebuilding(shared: &Shared) {
+    let store = shared.open();
+    for (repository, of) in [("a", "1"), ("a", "2"), ("deep/er/b", "1")] {
+        push(&store, &name(repository), of, of.as_bytes()).unwrap();
+    }
+    store.delete_tag(&name("a"), &"2".parse().unwrap()).unwrap();
+    let bare = shared.open_without_database();
+    assert_eq!(bare.repositories("", 9).unwrap().items, ["a", "deep/er/b"]);
+    assert_eq!(bare.tags(&name("a"), "", 9).unwrap().items, ["1"]);
+    assert_eq!(
+        bare.manifest(&name("a"), &tag("1")).unwrap().1,
+        manifest("1", b"1")
+    );
+    assert_eq!(read_blob(&bare, &name("a"), &Digest::sha256_of(b"2")), b"2");
+    let sound = bare.check(true, &mut |_| {}).unwrap();
+    assert_eq!((sound.damaged.len(), sound.unknown.len()), (0, 0));
+
+    // A push that only the other knew.
+    push(&store, &name("a"), "3", b"3").unwrap();
+    assert!(bare.find_manifest(&name("a"), &tag("3")).is_err());
+    bare.rebuild().unwrap();
+    assert_eq!(
+        bare.manifest(&name("a"), &tag("3")).unwrap().1,
+        manifest("3", b"3")
+    );
+}
+
+/// Whoever pushed, and was not told that something is missing, has an image that can be pulled, from everybody.
+fn pushes_and_collections_at_once(shared: &Shared) {
+    let stores = [shared.open(), shared.open(), shared.open()];
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let collectors = stores.iter().map(|store| {
+            let ends = &ends;
+            scope.spawn(move || {
+                let mut rounds = 0;
+                while !ends.load(Ordering::Relaxed) {
+                    let patience = Patience {
+                        blobs: Duration::from_millis(rounds % 30),
+                        ..Patience::default()
+                    };
+                    store.collect(patience).unwrap();
+                    // Long enough, now and then, for a push to come between.
+                    std::thread::sleep(Duration::from_millis(1 << (rounds % 11)));
+                    rounds += 1;
+                }
+                rounds
+            })
+        });
+        let collectors: Vec<_> = collectors.collect();
+        let pushers: Vec<_> = (0..6_u8)
+            .map(|thread| {
+                let (mine, theirs) = (
+                    &stores[usize::from(thread % 3)],
+                    &stores[usize::from((thread + 1) % 3)],
+                );
+                scope.spawn(move || {
+                    let mut pushed = 0;
+                    for round in 0..20_u8 {
+                        // The same bytes again and again, in the same and in other repositories.
+                        let repository = name(["x", "y"][usize::from((thread + round) % 2)]);
+                        let (layer, of) = ([round % 4], format!("{thread}-{round}"));
+                        match push(mine, &repository, &of, &layer) {
+                            Err(StoreError::PartUnknown(_)) => {}
+                            Err(error) => panic!("{error}"),
+                            Ok(digest) => {
+                                let (_, bytes) = theirs.manifest(&repository, &tag(&of)).unwrap();
+                                assert_eq!(bytes, manifest(&of, &layer));
+                                for part in [&b"{}"[..], &layer] {
+                                    assert_eq!(
+                                        read_blob(theirs, &repository, &Digest::sha256_of(part)),
+                                        part
+                                    );
+                                }
+                                pushed += 1;
+                                if round % 3 == 0 {
+                                    theirs.delete_manifest(&repository, &digest).unwrap();
+                                }
+                            }
+                        }
+                    }
+                    pushed
+                })
+            })
+            .collect();
+        let ended: Vec<_> = pushers.into_iter().map(|pusher| pusher.join()).collect();
+        ends.store(true, Ordering::Relaxed);
+        let pushed: u32 = ended.into_iter().map(|pushed| pushed.unwrap()).sum();
+        assert!(pushed > 0);
+        for collector in collectors {
+            assert!(collector.join().unwrap() > 0);
+        }
+    });
+    let checked = stores[0].check(true, &mut |_| {}).unwrap();
+    assert_eq!(checked.damaged, []);
+}
+
+macro_rules! contract {
+    ($kind:ident: $($test:ident)*) => {
+        mod $kind {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(&super::Shared::$kind());
+                }
+            )*
+        }
+    };
+    ($($kind:ident)*) => {
+        $(contract! { $kind:
+            uploads_go_from_one_to_the_other
+            uploads_that_fail
+            lists
+            collection
+            damage
+            rebuilding
+            pushes_and_collections_at_once
+        })*
+    };
+}
+
+contract! { folder_and_sqlite folder_and_postgres bucket_and_sqlite bucket_and_postgres }
