@@ -85,6 +85,13 @@ pub fn over_tcp(address: &str, method: &str, target: &str, patience: Duration) -
     exchange(stream, method, target, "", b"")
 }
 
+/// One request with a body on a connection of its own to a TCP address.
+pub fn to_tcp(address: &str, method: &str, target: &str, kind: &str, body: &[u8]) -> io::Result<Response> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    exchange(stream, method, target, kind, body)
+}
+
 fn exchange(
     mut stream: impl Read + Write,
     method: &str,

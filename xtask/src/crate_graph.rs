@@ -43,7 +43,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("havre-image", &["havre-registry-client", "havre-store"]),
     ("havre-registry-client", &[]),
-    ("havre-registry-server", &["havre-registry-store", "havre-tls"]),
+    (
+        "havre-registry-server",
+        &[
+            "havre-bucket",
+            "havre-database",
+            "havre-postgres",
+            "havre-registry-store",
+            "havre-tls",
+        ],
+    ),
     ("havre-registry-store", &["havre-database"]),
     ("havre-bucket", &["havre-registry-store"]),
     ("havre-postgres", &["havre-database"]),

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use havre_registry_server::{Config, Server};
-use havre_registry_store::RegistryStore;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -66,11 +65,12 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     let address = config.address.as_deref().unwrap_or(DEFAULT_LISTEN);
     let root = config.root.as_deref().unwrap_or(Path::new(DEFAULT_ROOT));
     let root = std::path::absolute(root)?;
-    let folder = root.clone();
-    let store = tokio::task::spawn_blocking(move || RegistryStore::open(&folder))
+    let (folder, contents) = (root.clone(), config.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let store = tokio::task::spawn_blocking(move || contents.open(&folder, runtime))
         .await
         .map_err(std::io::Error::other)?
-        .map_err(|error| CliError::Invalid(format!("registry {}: {error}", root.display())))?;
+        .map_err(|error| CliError::Invalid(format!("registry in {}: {error}", config.place(&root))))?;
     let server = Server::new(store, config).map_err(|error| CliError::Invalid(error.to_string()))?;
     let listener = TcpListener::bind(address)
         .await
@@ -93,7 +93,7 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     };
     Printer.line(&format!(
         "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {address}/IMAGE && {program} push {address}/IMAGE",
-        root.display(),
+        config.place(&root),
     ));
     let shutdown = async {
         tokio::select! {

@@ -5,21 +5,29 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use havre_bucket::BucketSettings;
 use havre_registry_store::Patience;
 use havre_tls::Identity;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod bucket;
+
 const PREFIX: &str = "REGISTRY_";
+/// Connections to a database that is a server.
+const CONNECTIONS: u32 = 16;
 
 /// What a registry is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// `ADDRESS:PORT`
     pub address: Option<String>,
-    /// The folder of what it holds.
+    /// The folder of what it holds: bytes, unless they are in a bucket, and the database, unless that is a server.
     pub root: Option<PathBuf>,
+    pub bucket: Option<BucketSettings>,
+    /// The server of the database.
+    pub database: Option<DatabaseServer>,
     /// error, warn, info or debug
     pub log_level: Option<String>,
     /// Whether anything may be deleted.
@@ -32,6 +40,30 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// How long what nobody needs is left alone.
     pub patience: Patience,
+}
+
+/// A PostgreSQL server. Not a part of the reference registry's configuration, which has no database.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseServer {
+    /// `postgresql://USER:PASSWORD@HOST/DATABASE`
+    pub url: String,
+    /// At most so many connections at once.
+    #[serde(default = "connections")]
+    pub connections: u32,
+}
+
+fn connections() -> u32 {
+    CONNECTIONS
+}
+
+/// Without the address, which has a password in it.
+impl std::fmt::Debug for DatabaseServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseServer")
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A file of users and their passwords.
@@ -70,6 +102,7 @@ struct File {
     http: Http,
     auth: Auth,
     health: Value,
+    database: Option<DatabaseServer>,
 }
 
 #[derive(Default, Deserialize)]
@@ -84,10 +117,11 @@ struct Log {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Storage {
-    filesystem: Filesystem,
+    filesystem: Option<Filesystem>,
+    s3: Option<bucket::S3>,
     delete: Delete,
     cache: Value,
-    redirect: Value,
+    redirect: Redirect,
     maintenance: Maintenance,
 }
 
@@ -96,6 +130,12 @@ struct Storage {
 struct Filesystem {
     rootdirectory: Option<PathBuf>,
     maxthreads: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Redirect {
+    disable: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -275,6 +315,15 @@ impl File {
                 })
             }
         };
+        let root = self.storage.filesystem.and_then(|folder| folder.rootdirectory);
+        let bucket = match self.storage.s3 {
+            None => None,
+            Some(_) if root.is_some() => return refuse("storage", "filesystem and s3", "use one of them"),
+            Some(s3) => Some(s3.checked(!self.storage.redirect.disable)?),
+        };
+        if let Some(DatabaseServer { connections: 0, .. }) = &self.database {
+            return refuse("database.connections", "0", "there must be one at least");
+        }
         // `:5000` is every address, as in Go.
         let address = self.http.addr.map(|address| match address.strip_prefix(':') {
             Some(port) => format!("0.0.0.0:{port}"),
@@ -282,7 +331,9 @@ impl File {
         });
         Ok(Config {
             address,
-            root: self.storage.filesystem.rootdirectory,
+            root,
+            bucket,
+            database: self.database,
             log_level,
             deletes: self.storage.delete.enabled.unwrap_or(deletes),
             headers,
@@ -404,11 +455,60 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_and_a_database() {
+        let config = read(
+            "version: 0.1\nstorage:\n  s3:\n    accesskey: key\n    secretkey: secret\n    region: us-east-1\n    \
+             regionendpoint: minio:9000\n    secure: false\n    bucket: images\n    rootdirectory: /registry\n    \
+             chunksize: 5242880\n  redirect: {disable: true}\n",
+            &[("REGISTRY_DATABASE_URL", "postgresql://me:secret@db/registry")],
+        )
+        .unwrap();
+        let bucket = config.bucket.unwrap();
+        assert_eq!(bucket.endpoint.as_deref(), Some("http://minio:9000"));
+        assert!(bucket.path_style && !bucket.redirect && !bucket.encrypt);
+        assert_eq!(bucket.root, "/registry");
+        let database = config.database.unwrap();
+        assert_eq!(database.connections, CONNECTIONS);
+        assert!(!format!("{database:?}").contains("secret"));
+
+        let variables = [
+            ("REGISTRY_STORAGE", "s3"),
+            ("REGISTRY_STORAGE_S3_BUCKET", "images"),
+            ("REGISTRY_STORAGE_S3_REGION", "eu-central-1"),
+        ];
+        let bucket = read("", &variables).unwrap().bucket.unwrap();
+        assert_eq!(
+            (bucket.endpoint, bucket.path_style, bucket.redirect),
+            (None, false, true)
+        );
+    }
+
+    #[test]
     fn what_is_not_known_is_named() {
         for (file, variables, named) in [
             ("version: 0.2", &[][..], "0.2"),
             ("redis: {addr: x}", &[], "redis"),
-            ("storage: {s3: {bucket: x}}", &[], "s3"),
+            ("storage: {gcs: {bucket: x}}", &[], "gcs"),
+            ("storage: {s3: {region: x}}", &[], "storage.s3.bucket"),
+            ("storage: {s3: {bucket: x, skipverify: true}}", &[], "skipverify"),
+            ("storage: {s3: {bucket: x, accelerate: true}}", &[], "accelerate"),
+            (
+                "storage: {s3: {bucket: x, objectacl: public-read}}",
+                &[],
+                "public-read",
+            ),
+            (
+                "storage: {s3: {bucket: x, storageclass: GLACIER}}",
+                &[],
+                "GLACIER",
+            ),
+            ("storage: {s3: {bucket: x, accesskey: key}}", &[], "secretkey"),
+            (
+                "storage: {s3: {bucket: x}, filesystem: {rootdirectory: z}}",
+                &[],
+                "filesystem and s3",
+            ),
+            ("database: {url: x, connections: 0}", &[], "connections"),
             ("auth: {token: {realm: x}}", &[], "token"),
             ("auth: {htpasswd: {realm: x}}", &[], "path"),
             ("http: {tls: {certificate: x}}", &[], "key"),

@@ -6,6 +6,7 @@
 mod access;
 mod collection;
 mod config;
+mod contents;
 mod error;
 mod htpasswd;
 mod path;
@@ -18,7 +19,7 @@ use havre_registry_store::{Patience, RegistryStore};
 use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
-pub use config::{Config, ConfigError, HtpasswdFile};
+pub use config::{Config, ConfigError, DatabaseServer, HtpasswdFile};
 pub use htpasswd::HtpasswdError;
 pub use serve::serve;
 

@@ -55,17 +55,31 @@ pub(super) async fn get(
         return Ok(response);
     }
     let range = text(asked, header::RANGE).map(str::to_owned);
-    let (total, part, sent) = blocking(store, move |store| {
+    let found = blocking(store, move |store| {
         let blob = store.blob(&name, &digest)?;
+        if let Some(url) = blob.url()? {
+            return Ok(Found::Elsewhere(url));
+        }
         let part = wanted(range.as_deref(), blob.size);
         let range = match &part {
             Wanted::All => 0..blob.size,
             Wanted::Part(range) => range.clone(),
             Wanted::Nothing => 0..0,
         };
-        Ok((blob.size, part, Sent::open(&blob, range)?))
+        let sent = Sent::open(&blob, range)?;
+        Ok(Found::Here(blob.size, part, sent))
     })
     .await?;
+    let (total, part, sent) = match found {
+        Found::Here(total, part, sent) => (total, part, sent),
+        Found::Elsewhere(url) => {
+            let headers = response.headers_mut();
+            headers.insert(header::LOCATION, value(url));
+            headers.remove(header::CACHE_CONTROL);
+            *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+            return Ok(response);
+        }
+    };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent.size()));
     match part {
@@ -91,6 +105,14 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     blocking(store, move |store| store.delete_blob(&name, &digest)).await?;
     Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// Where a client gets its bytes.
+enum Found {
+    /// Of so many in all.
+    Here(u64, Wanted, Sent),
+    /// From the storage itself.
+    Elsewhere(String),
 }
 
 /// Bytes of a blob that are sent.
