@@ -4,7 +4,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use havre_testing::{Authority, DockerRegistry, HavreRegistry, Image, Layer, Pair, TestEngine};
+use havre_testing::http::{over_tcp, to_tcp};
+use havre_testing::{
+    Authority, DockerRegistry, HavreRegistry, Image, Layer, Pair, TestEngine, digest_of, havre_binary,
+};
 
 #[track_caller]
 fn tool(program: &str, words: &[&str]) -> String {
@@ -298,4 +301,86 @@ fn killed_while_images_come() {
     }
     assert!(cut > 0, "no push was cut");
     assert!(!acknowledged.is_empty(), "no push was acknowledged");
+}
+
+/// What a registry holds, looked after from the command line while it serves.
+#[test]
+fn looked_after_while_it_serves() {
+    use havre_database::{Database, Sqlite};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("registry");
+    let registry = HavreRegistry::over(&root);
+    let push = |bytes: &[u8]| {
+        let begun =
+            to_tcp(registry.host(), "POST", "/v2/team/app/blobs/uploads/", "", b"").expect("an upload");
+        let location = begun.header("location").expect("a location");
+        let target = format!("{location}?digest={}", digest_of(bytes));
+        let put = to_tcp(registry.host(), "PUT", &target, "", bytes).expect("an answer");
+        assert_eq!(put.status, 201, "{}", put.text());
+    };
+    let havre = |words: &[&str]| {
+        let output = Command::new(havre_binary())
+            .arg("registry")
+            .args(words)
+            .arg("--root")
+            .arg(&root)
+            .output()
+            .expect("the havre binary");
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).expect("text"),
+        )
+    };
+    push(b"nobody needs this");
+    let would = havre(&["gc", "--dry-run"]);
+    assert_eq!(
+        would,
+        (Some(0), "Would reclaim 0B. Nothing was changed.\n".to_owned())
+    );
+    // As if it had been pushed long ago.
+    let database: Box<dyn Database> =
+        Box::new(Sqlite::open(&root.join("havre-registry.db")).expect("a database"));
+    let age = database.writing(|connection| {
+        connection.execute("UPDATE repository_blobs SET touched = 0", &[])?;
+        connection.execute("UPDATE blobs SET touched = 0", &[])
+    });
+    age.expect("an older blob");
+    push(b"this is new");
+    let (_, would) = havre(&["gc", "--dry-run"]);
+    assert!(
+        would.contains("team/app") && would.ends_with("Would reclaim 17B. Nothing was changed.\n"),
+        "{would}"
+    );
+    let lines = havre(&["gc", "--dry-run", "--format", "{{.Kind}} {{.Digest}} {{.Bytes}}"]).1;
+    let digest = digest_of(b"nobody needs this");
+    assert_eq!(lines, format!("unused blob {digest} 0\nbytes {digest} 17\n"));
+    let (status, did) = havre(&["gc"]);
+    assert_eq!(
+        (status, did.ends_with("Total reclaimed space: 17B\n")),
+        (Some(0), true),
+        "{did}"
+    );
+
+    let (status, said) = havre(&["check"]);
+    assert_eq!(
+        (status, said.as_str()),
+        (Some(0), "1 blobs and manifests read, 11B: nothing is wrong.\n")
+    );
+    let hex = digest_of(b"this is new")["sha256:".len()..].to_owned();
+    let data = root.join(format!(
+        "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+        &hex[..2]
+    ));
+    fs::write(&data, b"this is NEW").expect("damage");
+    assert_eq!(havre(&["check", "--quick"]).0, Some(0), "it has its size");
+    let (status, said) = havre(&["check"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains(&hex[..12]) && said.contains("1 damaged"), "{said}");
+    assert_eq!(havre(&["check", "--repair"]).0, Some(0));
+    assert_eq!(havre(&["check"]).0, Some(0));
+    let target = format!("/v2/team/app/blobs/sha256:{hex}");
+    let head = over_tcp(registry.host(), "HEAD", &target, Duration::from_secs(9)).expect("an answer");
+    assert_eq!(head.status, 404, "so that clients push it again");
+    push(b"this is new");
 }

@@ -135,11 +135,11 @@ fn noise(seed: usize, length: usize) -> Vec<u8> {
     words.flatten().take(length).collect()
 }
 
-/// Image number `index`: every tenth has a layer of several parts, and some layers are those of others.
+/// Image number `index`: every 25th has a layer of several parts, and some layers are those of others.
 fn layer(index: usize) -> Vec<u8> {
-    match index % 10 {
+    match index % 25 {
         0 => noise(index, 9 << 20),
-        3 => noise(3, 100_000),
+        3 | 13 => noise(3, 100_000),
         _ => noise(index, 10_000 * (index % 7 + 1)),
     }
 }
@@ -237,6 +237,7 @@ fn any_replica_may_end_at_any_time() {
                             Err(Cut) => std::thread::sleep(Duration::from_millis(5)),
                         }
                         pulls += 1;
+                        std::thread::sleep(Duration::from_millis(20));
                     }
                     pulls
                 })

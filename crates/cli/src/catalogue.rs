@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::help;
 use crate::parse::{Parsed, declare, parse};
+use crate::roles;
 use crate::session::Session;
 use crate::terminal;
 
@@ -277,19 +278,13 @@ pub(crate) fn group(name: &str) -> Option<&'static str> {
     GROUPS.iter().map(|group| group.name).find(|group| *group == name)
 }
 
-/// Commands that serve instead of asking an engine, with what they do.
-const ROLES: &[(&str, &str)] = &[
-    ("daemon", args::daemon::Daemon::SHAPE.about),
-    ("registry", args::registry::Registry::SHAPE.about),
-];
-
 /// Commands and groups that may stand first, with what they do.
 pub(crate) fn top_commands() -> impl Iterator<Item = (&'static str, &'static str)> {
     let commands = COMMANDS
         .iter()
         .map(|entry| (entry.names[0], summary(entry)))
         .filter(|(name, _)| !name.contains(' '));
-    let roles = ROLES.iter().copied();
+    let roles = roles::first();
     let help = [("help", "Help about any command")];
     commands.chain(inner_groups("")).chain(roles).chain(help)
 }
@@ -452,7 +447,7 @@ pub(crate) fn top_help(program: &str) -> String {
         .map(|entry| (entry.names[0], summary(entry)))
         .filter(|(name, _)| !name.contains(' ') && !COMMON.contains(name))
         .collect();
-    others.extend(ROLES);
+    others.extend(roles::first());
     others.sort_unstable();
     format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\n\

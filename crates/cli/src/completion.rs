@@ -14,13 +14,11 @@ mod live;
 
 use clap::{Arg, Command};
 
-use crate::args::Declaration;
-use crate::args::daemon::Daemon;
-use crate::args::registry::Registry;
 use crate::catalogue;
 use crate::invocation::Invocation;
-use crate::parse::{declare, takes_next_word};
+use crate::parse::takes_next_word;
 use crate::printer::Printer;
+use crate::roles::Role;
 use crate::settings::Settings;
 use kinds::Kind;
 
@@ -160,22 +158,21 @@ fn place(words: &[String]) -> At<'_> {
         name = format!("{name} {word}");
         rest = more;
     }
+    if let Some((word, more)) = rest.split_first()
+        && let Some(role) = Role::find(&format!("{name} {word}"))
+    {
+        return known(role.name, more);
+    }
     known(&name, rest)
 }
 
 impl Known {
     fn find(name: &str) -> Option<Self> {
-        let role = match name {
-            "daemon" => Some(("daemon", &Daemon::SHAPE, declare::<Daemon>())),
-            "registry" => Some(("registry", &Registry::SHAPE, declare::<Registry>())),
-            _ => None,
-        };
-        if let Some((name, shape, mut declared)) = role {
-            declared.build();
+        if let Some(role) = Role::find(name) {
             return Some(Self {
-                name,
-                interspersed: shape.interspersed,
-                declared,
+                name: role.name,
+                interspersed: role.shape.interspersed,
+                declared: role.declaration(),
             });
         }
         catalogue::find(name).map(|entry| Self {
@@ -274,6 +271,11 @@ impl<'a> Place<'a> {
                 return self.joined(flag, kind, value).await;
             }
             return Answer::of(matching(cursor, flags(command, &given, cursor)));
+        }
+        let mut inner = Role::within(name).peekable();
+        if rest.is_empty() && inner.peek().is_some() {
+            let inner = inner.map(|(name, about)| Candidate::new(name, about));
+            return Answer::of(matching(cursor, inner));
         }
         let kind = Kind::of_operand(name, operands.len(), &given);
         self.offer(kind, cursor, &operands).await

@@ -46,6 +46,7 @@ mod progress;
 mod reference;
 mod registry;
 mod rest;
+mod roles;
 mod service;
 mod session;
 mod settings;

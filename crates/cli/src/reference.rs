@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use clap::Command;
 
-use crate::args::{Declaration, Shape, daemon::Daemon};
+use crate::args::Shape;
 use crate::catalogue::{self, COMMANDS, Entry, GROUPS};
 use crate::help::{self, Flag};
-use crate::parse::{declare, usage_line};
+use crate::parse::usage_line;
+use crate::roles::ROLES;
 
 const HEAD: &str = "# Commands of havre
 
@@ -27,7 +28,9 @@ pub(crate) fn markdown() -> String {
     for entry in &entries {
         row(&mut text, section(entry), summary(entry.shape));
     }
-    row(&mut text, "daemon", summary(&Daemon::SHAPE));
+    for role in ROLES {
+        row(&mut text, role.name, role.summary());
+    }
     for entry in &entries {
         command(
             &mut text,
@@ -37,13 +40,15 @@ pub(crate) fn markdown() -> String {
             &entry.declaration(),
         );
     }
-    command(
-        &mut text,
-        "daemon",
-        &["daemon"],
-        &Daemon::SHAPE,
-        &declare::<Daemon>(),
-    );
+    for role in ROLES {
+        command(
+            &mut text,
+            role.name,
+            &[role.name],
+            role.shape,
+            &role.declaration(),
+        );
+    }
     text
 }
 

@@ -279,7 +279,7 @@ fn damage(shared: &Shared) {
     assert_eq!(checked.damaged.len(), 3);
     let actual = Digest::sha256_of(b"BROKEN");
     assert_eq!(how(&broken).how, How::Content { actual });
-    assert_eq!(how(&broken).repositories, [repository.clone()]);
+    assert_eq!(how(&broken).repositories, std::slice::from_ref(&repository));
     assert_eq!(how(&gone).how, How::Missing);
     assert_eq!(
         how(&lost).manifests,

@@ -95,7 +95,7 @@ impl Shared {
     /// How many objects have a component of that name.
     pub(crate) fn objects(&self, component: &str) -> usize {
         fn count(folder: &Path, component: &str, within: bool) -> usize {
-            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            let entries = fs_err::read_dir(folder).into_iter().flatten();
             let counts = entries.map(|entry| {
                 let entry = entry.unwrap();
                 let within = within || entry.file_name() == component;

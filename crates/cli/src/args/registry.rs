@@ -1,17 +1,15 @@
 //! `havre registry`: what may be typed.
 
+pub(crate) mod check;
+pub(crate) mod gc;
+
 use clap::Args;
 
 use super::{Declaration, Operands, Shape};
 
+/// Which registry is meant.
 #[derive(Args, Debug)]
-pub(crate) struct Registry {
-    #[arg(
-        long,
-        value_name = "string",
-        help = "ADDRESS:PORT to listen on (default \"127.0.0.1:5000\")"
-    )]
-    pub(crate) listen: Option<String>,
+pub(crate) struct Place {
     #[arg(
         long,
         value_name = "string",
@@ -30,6 +28,18 @@ pub(crate) struct Registry {
         help = "Logging level (\"error\", \"warn\", \"info\", \"debug\", \"trace\") (default \"info\")"
     )]
     pub(crate) log_level: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Registry {
+    #[arg(
+        long,
+        value_name = "string",
+        help = "ADDRESS:PORT to listen on (default \"127.0.0.1:5000\")"
+    )]
+    pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     #[arg(hide = true)]
     pub(crate) operands: Vec<String>,
 }
@@ -38,7 +48,7 @@ impl Declaration for Registry {
     const SHAPE: Shape = Shape {
         operands: Operands::None,
         usage: "[OPTIONS]",
-        about: "Serve a registry of images",
+        about: "Serve a registry of images\n\n'{program} registry gc' removes what no image needs, '{program} registry check' reads everything and mends what is\ndamaged.",
         aliases: &[],
         interspersed: true,
         refused: &[],

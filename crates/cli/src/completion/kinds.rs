@@ -271,7 +271,10 @@ impl Kind {
             ("build", "call") => Self::Words(&["build", "check"]),
             (_, "format") => Self::Words(&["json", "table"]),
             ("daemon", "root" | "state") => Self::Directories,
-            ("daemon", "log-level") => Self::Words(&["debug", "error", "info", "trace", "warn"]),
+            ("registry" | "registry gc" | "registry check", "root") => Self::Directories,
+            ("daemon" | "registry" | "registry gc" | "registry check", "log-level") => {
+                Self::Words(&["debug", "error", "info", "trace", "warn"])
+            }
             ("daemon", "host") => Self::Words(&["tcp://", "unix://"]),
             ("explore", "ci-config" | "html" | "json") => Self::Files,
             (_, "cidfile" | "iidfile" | "env-file" | "label-file" | "file" | "output" | "input") => {

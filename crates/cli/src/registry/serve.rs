@@ -1,0 +1,66 @@
+//! Opens what a registry holds, listens, serves until told to end.
+
+use havre_registry_server::{Config, Server};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{open, read_config, root};
+use crate::args::registry::Registry;
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::printer::Printer;
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:5000";
+
+pub(super) fn run(program: &str, args: &Registry) -> Result<ExitStatus, CliError> {
+    let config = read_config(&args.place)?;
+    let config = Config {
+        address: args.listen.clone().or(config.address),
+        ..config
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(program, &config))?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
+    let address = config.address.as_deref().unwrap_or(DEFAULT_LISTEN);
+    let root = root(config)?;
+    let (folder, contents) = (root.clone(), config.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let store = tokio::task::spawn_blocking(move || open(&contents, &folder, runtime));
+    let store = store.await.map_err(std::io::Error::other)??;
+    let server = Server::new(store, config).map_err(|error| CliError::Invalid(error.to_string()))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| CliError::Invalid(format!("cannot listen on {address}: {error}")))?;
+    let address = listener.local_addr()?;
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let what = match config.deletes {
+        true => "push, pull and delete",
+        false => "push and pull",
+    };
+    let whom = match &config.htpasswd {
+        Some(file) => format!("The users of {} may {what}.", file.path.display()),
+        None => format!("There is no authentication: whoever reaches this address may {what}."),
+    };
+    let scheme = if config.identity.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    Printer.line(&format!(
+        "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {address}/IMAGE && {program} push {address}/IMAGE",
+        config.place(&root),
+    ));
+    let shutdown = async {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        tracing::info!("ends");
+    };
+    havre_registry_server::serve(server, listener, shutdown).await?;
+    Ok(())
+}
