@@ -67,6 +67,22 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
+    /// Lets the bucket be unknown to the service.
+    ///
+    /// # Panics
+    /// When it is already.
+    pub fn take_away(&mut self) {
+        fs::rename(self.folder(), self.folder.path().join("elsewhere")).expect("the bucket");
+    }
+
+    /// … and be there again.
+    ///
+    /// # Panics
+    /// When it is.
+    pub fn bring_back(&mut self) {
+        fs::rename(self.folder.path().join("elsewhere"), self.folder()).expect("the bucket");
+    }
+
     /// Where the objects of the bucket lie, as files.
     pub fn folder(&self) -> std::path::PathBuf {
         Path::new(self.folder.path()).join(Self::BUCKET)

@@ -32,25 +32,27 @@ impl Shared {
     }
 
     fn replica(&self, redirect: bool) -> HavreRegistry {
+        self.replica_with(redirect, &[])
+    }
+
+    fn replica_with(&self, redirect: bool, more: &[(&str, &str)]) -> HavreRegistry {
         let (endpoint, url) = (self.bucket.endpoint(), self.database.url());
-        HavreRegistry::configured(
-            self.folder.path(),
-            &[
-                ("REGISTRY_STORAGE", "s3"),
-                ("REGISTRY_STORAGE_S3_BUCKET", S3Server::BUCKET),
-                ("REGISTRY_STORAGE_S3_REGION", "us-east-1"),
-                ("REGISTRY_STORAGE_S3_REGIONENDPOINT", &endpoint),
-                ("REGISTRY_STORAGE_S3_ACCESSKEY", S3Server::ACCESS_KEY),
-                ("REGISTRY_STORAGE_S3_SECRETKEY", S3Server::SECRET_KEY),
-                (
-                    "REGISTRY_STORAGE_REDIRECT_DISABLE",
-                    if redirect { "false" } else { "true" },
-                ),
-                ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
-                ("REGISTRY_DATABASE_URL", &url),
-                ("REGISTRY_LOG_LEVEL", "warn"),
-            ],
-        )
+        let usual = [
+            ("REGISTRY_STORAGE", "s3"),
+            ("REGISTRY_STORAGE_S3_BUCKET", S3Server::BUCKET),
+            ("REGISTRY_STORAGE_S3_REGION", "us-east-1"),
+            ("REGISTRY_STORAGE_S3_REGIONENDPOINT", &endpoint),
+            ("REGISTRY_STORAGE_S3_ACCESSKEY", S3Server::ACCESS_KEY),
+            ("REGISTRY_STORAGE_S3_SECRETKEY", S3Server::SECRET_KEY),
+            (
+                "REGISTRY_STORAGE_REDIRECT_DISABLE",
+                if redirect { "false" } else { "true" },
+            ),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+            ("REGISTRY_DATABASE_URL", &url),
+            ("REGISTRY_LOG_LEVEL", "warn"),
+        ];
+        HavreRegistry::configured(self.folder.path(), &[&usual, more].concat())
     }
 }
 
@@ -357,4 +359,47 @@ fn what_cannot_be_reached_is_named() {
         error.contains("NoSuchBucket") || error.contains("bucket elsewhere"),
         "{error}"
     );
+}
+
+/// Monitors learn when the bucket does not answer, and when it does; what was asked for is counted.
+#[test]
+fn monitors_are_told() {
+    let mut shared = Shared::start();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let replica = shared.replica_with(
+        false,
+        &[
+            ("REGISTRY_HTTP_DEBUG_ADDR", &free),
+            ("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true"),
+            ("REGISTRY_HEALTH_STORAGEDRIVER_ENABLED", "true"),
+            ("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "1s"),
+            ("REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "1"),
+        ],
+    );
+    assert!(push(replica.host(), 1).is_ok());
+    let ask = |path: &str| over_tcp(&free, "GET", path, PATIENCE).unwrap();
+    assert_eq!(
+        (ask("/debug/health").status, ask("/debug/health").text().as_str()),
+        (200, "{}")
+    );
+    let metrics = ask("/metrics").text();
+    for line in [
+        "registry_http_requests_total{handler=\"manifest\",method=\"put\",code=\"201\"} 1",
+        "registry_http_requests_total{handler=\"blob_upload_chunk\",method=\"patch\",code=\"202\"} 4",
+        "registry_storage_blobs 3",
+    ] {
+        assert!(
+            metrics.lines().any(|there| there == line),
+            "{line} is not in\n{metrics}"
+        );
+    }
+    shared.bucket.take_away();
+    eventually("the registry to be ill", || ask("/debug/health").status == 503);
+    assert!(ask("/debug/health").text().contains("storagedriver"));
+    shared.bucket.bring_back();
+    eventually("the registry to be well", || ask("/debug/health").status == 200);
 }

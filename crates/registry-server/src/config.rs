@@ -40,6 +40,36 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// How long what nobody needs is left alone.
     pub patience: Patience,
+    /// Where administrators and monitors ask.
+    pub debug: Option<Debug>,
+    /// How it looks whether storage and database answer, if it does.
+    pub health: Option<HealthCheck>,
+}
+
+/// A listener of its own, which says how the registry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debug {
+    /// `ADDRESS:PORT`
+    pub address: String,
+    /// The path of the metrics, if there are any.
+    pub metrics: Option<String>,
+}
+
+/// How it is looked whether storage and database answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub interval: Duration,
+    /// So many failures in a row say that something is wrong.
+    pub threshold: u32,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            threshold: 3,
+        }
+    }
 }
 
 /// A PostgreSQL server. Not a part of the reference registry's configuration, which has no database.
@@ -101,7 +131,7 @@ struct File {
     storage: Storage,
     http: Http,
     auth: Auth,
-    health: Value,
+    health: HealthFile,
     database: Option<DatabaseServer>,
 }
 
@@ -173,6 +203,36 @@ struct Http {
     headers: BTreeMap<String, Vec<String>>,
     http2: Value,
     tls: Option<Tls>,
+    debug: DebugFile,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DebugFile {
+    addr: Option<String>,
+    prometheus: Prometheus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Prometheus {
+    enabled: bool,
+    path: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HealthFile {
+    storagedriver: StorageDriver,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StorageDriver {
+    enabled: bool,
+    /// `10s`
+    interval: Option<String>,
+    threshold: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -324,11 +384,42 @@ impl File {
         if let Some(DatabaseServer { connections: 0, .. }) = &self.database {
             return refuse("database.connections", "0", "there must be one at least");
         }
-        // `:5000` is every address, as in Go.
-        let address = self.http.addr.map(|address| match address.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => address,
-        });
+        let driver = self.health.storagedriver;
+        let mut health = driver.enabled.then(HealthCheck::default);
+        if let Some(health) = &mut health {
+            health.threshold = driver.threshold.unwrap_or(health.threshold).max(1);
+            if let Some(text) = &driver.interval {
+                let seconds = text.strip_suffix('s').and_then(|text| text.parse::<u32>().ok());
+                match seconds {
+                    Some(seconds @ 1..) => health.interval = Duration::from_secs(seconds.into()),
+                    _ => return refuse("health.storagedriver.interval", text, "use seconds: 10s"),
+                }
+            }
+        }
+        let prometheus = self.http.debug.prometheus;
+        let metrics = prometheus
+            .enabled
+            .then(|| prometheus.path.unwrap_or_else(|| "/metrics".to_owned()));
+        if let Some(path) = metrics.as_deref()
+            && (!path.starts_with('/') || path.contains(['{', '}', '*']) || path == "/debug/health")
+        {
+            return refuse("http.debug.prometheus.path", path, "use a path as /metrics");
+        }
+        let debug = match (self.http.debug.addr, metrics) {
+            (Some(address), metrics) => Some(Debug {
+                address: every_address(address),
+                metrics,
+            }),
+            (None, Some(_)) => {
+                return refuse(
+                    "http.debug.addr",
+                    "",
+                    "metrics are served at an address of their own",
+                );
+            }
+            (None, None) => None,
+        };
+        let address = self.http.addr.map(every_address);
         Ok(Config {
             address,
             root,
@@ -340,7 +431,17 @@ impl File {
             htpasswd: self.auth.htpasswd,
             identity,
             patience,
+            debug,
+            health,
         })
+    }
+}
+
+/// `:5000` is every address, as in Go.
+fn every_address(address: String) -> String {
+    match address.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => address,
     }
 }
 
@@ -417,6 +518,18 @@ mod tests {
         assert!(!config.deletes, "as there, nothing is deleted unless it is said");
         assert_eq!(config.headers.len(), 1);
         assert_eq!(config.htpasswd, None);
+        assert_eq!(
+            (config.health, config.debug),
+            (Some(HealthCheck::default()), None)
+        );
+        let debug = read("http: {debug: {addr: ':5001', prometheus: {enabled: true}}}", &[])
+            .unwrap()
+            .debug;
+        let expected = Debug {
+            address: "0.0.0.0:5001".to_owned(),
+            metrics: Some("/metrics".to_owned()),
+        };
+        assert_eq!(debug, Some(expected));
     }
 
     #[test]
@@ -522,6 +635,17 @@ mod tests {
                 "http: {tls: {certificate: x, key: z, minimumtls: tls1.0}}",
                 &[],
                 "minimumtls",
+            ),
+            ("health: {file: [{file: x}]}", &[], "file"),
+            (
+                "health: {storagedriver: {enabled: true, interval: soon}}",
+                &[],
+                "soon",
+            ),
+            (
+                "http: {debug: {prometheus: {enabled: true}}}",
+                &[],
+                "http.debug.addr",
             ),
             ("log: {level: loud}", &[], "loud"),
             ("log: {formatter: json}", &[], "json"),

@@ -7,8 +7,11 @@ mod access;
 mod collection;
 mod config;
 mod contents;
+mod debug;
 mod error;
+mod health;
 mod htpasswd;
+mod metrics;
 mod path;
 mod query;
 mod range;
@@ -19,11 +22,13 @@ use havre_registry_store::{Patience, RegistryStore};
 use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
-pub use config::{Config, ConfigError, DatabaseServer, HtpasswdFile};
+pub use config::{Config, ConfigError, DatabaseServer, Debug, HealthCheck, HtpasswdFile};
 pub use htpasswd::HtpasswdError;
 pub use serve::serve;
 
 use crate::access::Access;
+use crate::health::Health;
+use crate::metrics::Metrics;
 
 /// A registry that is ready to answer.
 #[derive(Debug)]
@@ -38,6 +43,10 @@ pub struct Server {
     patience: Patience,
     /// Who it says it is.
     identity: Option<Reloading>,
+    metrics: Metrics,
+    /// Where metrics are served, if they are.
+    metrics_path: Option<String>,
+    health: Health,
 }
 
 /// Why a registry cannot be what its configuration wants.
@@ -59,6 +68,9 @@ impl Server {
             headers: config.headers.clone(),
             patience: config.patience,
             identity: config.identity.clone().map(Reloading::open).transpose()?,
+            metrics: Metrics::default(),
+            metrics_path: config.debug.as_ref().and_then(|debug| debug.metrics.clone()),
+            health: Health::new(config.health),
         })
     }
 }

@@ -27,6 +27,20 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// What the reference registry calls it in metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Tags(_) => "tags",
+            Self::Manifest(..) => "manifest",
+            Self::Blob(..) => "blob",
+            Self::Uploads(_) => "blob_upload",
+            Self::Upload(..) => "blob_upload_chunk",
+            Self::Referrers(..) => "referrers",
+        }
+    }
+
     /// Reads a path. A repository's name may contain the words that follow it, so it is read from its end.
     pub(crate) fn read(path: &str) -> Result<Self, ApiError> {
         let decoded = percent_encoding::percent_decode_str(path).decode_utf8();

@@ -6,6 +6,7 @@ mod manifests;
 mod uploads;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
@@ -25,12 +26,16 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 /// Answers a request, whatever it is.
 pub(crate) async fn answer(server: Arc<Server>, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (_in_flight, begun) = (server.metrics.begins(), Instant::now());
     let answered = dispatch(&server, request).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.extend(server.headers.iter().cloned());
-    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    let kind = Place::read(&path).map_or("other", |place| place.kind());
+    let status = response.status().as_u16();
+    server.metrics.answered(kind, &method, status, begun.elapsed());
+    tracing::debug!(%method, path, status, "answered");
     response
 }
 

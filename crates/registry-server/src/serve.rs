@@ -15,9 +15,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Server, collection, routes};
+use crate::{Server, collection, debug, routes};
 
 /// How long a client may take for the head of a request, or for the next request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,16 +27,25 @@ const MAX_HEAD: usize = 64 << 10;
 /// How long requests under way may take after the order to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves a registry until `shutdown` resolves, then lets requests end.
+/// Serves a registry until `shutdown` resolves, then lets requests end. Administrators and monitors are answered at `debug`.
 pub async fn serve(
     server: Server,
     listener: TcpListener,
+    debug: Option<TcpListener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let server = Arc::new(server);
     let (graceful, stop) = (GracefulShutdown::new(), CancellationToken::new());
     tokio::pin!(shutdown);
-    let collection = tokio::spawn(collection::collect(Arc::clone(&server)));
+    let mut aside = JoinSet::new();
+    aside.spawn(collection::collect(Arc::clone(&server)));
+    if let Some(listener) = debug {
+        aside.spawn(debug::serve(Arc::clone(&server), listener));
+    }
+    aside.spawn({
+        let server = Arc::clone(&server);
+        async move { server.health.watch(&server.store).await }
+    });
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -84,7 +94,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    collection.abort();
+    aside.abort_all();
     stop.cancel();
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way were cut");

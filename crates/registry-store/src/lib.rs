@@ -102,6 +102,21 @@ impl RegistryStore {
         Ok(store)
     }
 
+    /// Asks storage and database whether they answer.
+    pub fn ping(&self) -> Result<()> {
+        self.reading(|connection| Ok(connection.query_one("SELECT 1", &[])?))?;
+        self.files().storage.names(layout::BLOBS).map(drop)
+    }
+
+    /// How many blobs and manifests are stored, and their bytes, each once.
+    pub fn stored(&self) -> Result<(u64, u64)> {
+        self.reading(|connection| {
+            let sums = "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM blobs";
+            let row = connection.query_one(sums, &[])?;
+            row.map_or(Ok((0, 0)), |row| Ok((row.size(0)?, row.size(1)?)))
+        })
+    }
+
     fn files(&self) -> &Files {
         &self.0.files
     }

@@ -35,6 +35,13 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
         .await
         .map_err(|error| CliError::Invalid(format!("cannot listen on {address}: {error}")))?;
     let address = listener.local_addr()?;
+    let debug =
+        match &config.debug {
+            None => None,
+            Some(debug) => Some(TcpListener::bind(&debug.address).await.map_err(|error| {
+                CliError::Invalid(format!("cannot listen on {}: {error}", debug.address))
+            })?),
+        };
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let what = match config.deletes {
@@ -61,6 +68,6 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
         }
         tracing::info!("ends");
     };
-    havre_registry_server::serve(server, listener, shutdown).await?;
+    havre_registry_server::serve(server, listener, debug, shutdown).await?;
     Ok(())
 }

@@ -74,6 +74,7 @@ impl Registry {
         tokio::spawn(havre_registry_server::serve(
             server,
             listener,
+            None,
             std::future::pending(),
         ));
         Self {
