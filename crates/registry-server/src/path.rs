@@ -26,6 +26,12 @@ pub(crate) enum Place {
     Referrers(RepositoryName, Digest),
 }
 
+/// Whether a path is one of the APIs that clients speak. All others are pages'.
+pub(crate) fn is_api(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "v1" | "v2" | "token")
+}
+
 impl Place {
     /// Reads a path. A repository's name may contain the words that follow it, so it is read from its end.
     pub(crate) fn read(path: &str) -> Result<Self, ApiError> {
@@ -62,6 +68,16 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+
+    #[test]
+    fn apis_and_pages() {
+        for path in ["/v2", "/v2/", "/v2/a/tags/list", "/v1/search", "/token", "//v2/"] {
+            assert!(is_api(path), "{path}");
+        }
+        for path in ["/", "/v2x", "/r/v2", "/storage", "", "/V2/"] {
+            assert!(!is_api(path), "{path}");
+        }
+    }
 
     #[test]
     fn paths() {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::Server;
 use crate::error::ApiError;
-use crate::path::Place;
+use crate::path::{self, Place};
 use crate::query::Query;
 
 pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -25,8 +25,16 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 /// Answers a request, whatever it is.
 pub(crate) async fn answer(server: Arc<Server>, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answered = dispatch(&server, request).await;
-    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let mut response = match path::is_api(&path) {
+        true => dispatch(&server, request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response),
+        // Before anything is said of what was asked for.
+        false => match server.access.admit(request.headers()).await {
+            Ok(()) => server.pages.answer(request).await,
+            Err(error) => error.into_response(),
+        },
+    };
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.extend(server.headers.iter().cloned());
