@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
 # What the binary is built with and runs on, and what only the tests and the benchmark compare with.
 RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static erofs-utils curl
-TEST_PACKAGES := docker-registry jq less skopeo umoci podman buildah e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini
+TEST_PACKAGES := docker-registry jq less skopeo umoci podman buildah e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini chromium
 BENCH_PACKAGES := docker-registry docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs

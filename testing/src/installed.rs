@@ -1,7 +1,8 @@
 //! What others made, installed or built once per list of versions: `$XDG_CACHE_HOME/havre-ci/clients` (or `~/.cache/…`).
 //!
-//! The lists stand in `testing/data/clients/{python/requirements.txt, node/package-lock.json}`. Where no registry can be
-//! reached and nothing is installed yet, the tests say so and pass, unless `CI` is set.
+//! The lists stand in `testing/data/clients/{python/requirements.txt, node/package-lock.json}` and
+//! `testing/data/pages/package-lock.json`. Where no registry can be reached and nothing is installed yet, the tests say so and
+//! pass, unless `CI` is set.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -42,13 +43,22 @@ pub fn python() -> Option<PathBuf> {
     })
 }
 
-/// A directory with `node_modules` of `package-lock.json`; `None` if it cannot be made.
+/// A directory with `node_modules` of the clients' `package-lock.json`; `None` if it cannot be made.
 pub fn node() -> Option<PathBuf> {
-    let lock = fs::read(data("clients/node/package-lock.json")).expect("the list");
-    once("node", &lock, |dir| {
+    node_packages("node", &data("clients/node"))
+}
+
+/// A directory with `node_modules` of what drives a browser; `None` if it cannot be made.
+pub fn browser() -> Option<PathBuf> {
+    node_packages("browser", &data("pages"))
+}
+
+fn node_packages(kind: &str, list: &Path) -> Option<PathBuf> {
+    let lock = fs::read(list.join("package-lock.json")).expect("the list");
+    once(kind, &lock, |dir| {
         fs::create_dir_all(dir).map_err(|error| error.to_string())?;
         for file in ["package.json", "package-lock.json"] {
-            fs::copy(data("clients/node").join(file), dir.join(file)).map_err(|error| error.to_string())?;
+            fs::copy(list.join(file), dir.join(file)).map_err(|error| error.to_string())?;
         }
         // No script of a package runs: what they would build is optional.
         let words = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];

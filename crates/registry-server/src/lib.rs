@@ -1,5 +1,5 @@
 //! The distribution API (OCI distribution specification 1.1, and what Docker's registry has beside it) over a
-//! [`RegistryStore`].
+//! [`RegistryStore`]; and beside it, at all paths that are not the API's, the [pages](havre_registry_ui) for people.
 //!
 //! Requests are read and answered here, asynchronously; everything that touches the store runs on threads that may block.
 
@@ -19,6 +19,7 @@ mod routes;
 mod serve;
 
 use havre_registry_store::{Patience, RegistryStore};
+use havre_registry_ui::{Pages, Settings};
 use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
@@ -34,6 +35,8 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Server {
     store: RegistryStore,
+    /// What browsers get.
+    pages: Pages,
     access: Access,
     /// Whether manifests, tags and blobs may be deleted.
     deletes: bool,
@@ -61,7 +64,13 @@ pub enum SetupError {
 impl Server {
     /// Over what a registry holds, as it is configured. Reads the files of users and of TLS.
     pub fn new(store: RegistryStore, config: &Config) -> Result<Self, SetupError> {
+        let settings = Settings {
+            deletes: config.deletes,
+            patience: config.patience,
+            secure: config.identity.is_some(),
+        };
         Ok(Self {
+            pages: Pages::new(store.clone(), settings),
             store,
             access: Access::new(config.htpasswd.clone())?,
             deletes: config.deletes,

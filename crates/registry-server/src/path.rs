@@ -26,6 +26,12 @@ pub(crate) enum Place {
     Referrers(RepositoryName, Digest),
 }
 
+/// Whether a path is one of the APIs that clients speak. All others are pages'.
+pub(crate) fn is_api(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "v1" | "v2" | "token")
+}
+
 impl Place {
     /// What the reference registry calls it in metrics.
     pub(crate) fn kind(&self) -> &'static str {
@@ -76,6 +82,16 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+
+    #[test]
+    fn apis_and_pages() {
+        for path in ["/v2", "/v2/", "/v2/a/tags/list", "/v1/search", "/token", "//v2/"] {
+            assert!(is_api(path), "{path}");
+        }
+        for path in ["/", "/v2x", "/r/v2", "/storage", "", "/V2/"] {
+            assert!(!is_api(path), "{path}");
+        }
+    }
 
     #[test]
     fn paths() {

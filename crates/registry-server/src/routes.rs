@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::Server;
 use crate::error::ApiError;
-use crate::path::Place;
+use crate::path::{self, Place};
 use crate::query::Query;
 
 pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -27,12 +27,23 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 pub(crate) async fn answer(server: Arc<Server>, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (_in_flight, begun) = (server.metrics.begins(), Instant::now());
-    let answered = dispatch(&server, request).await;
-    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let mut response = match path::is_api(&path) {
+        true => dispatch(&server, request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response),
+        // Before anything is said of what was asked for.
+        false => match server.access.admit(request.headers()).await {
+            Ok(()) => server.pages.answer(request).await,
+            Err(error) => error.into_response(),
+        },
+    };
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.extend(server.headers.iter().cloned());
-    let kind = Place::read(&path).map_or("other", |place| place.kind());
+    let kind = match path::is_api(&path) {
+        true => Place::read(&path).map_or("other", |place| place.kind()),
+        false => "page",
+    };
     let status = response.status().as_u16();
     server.metrics.answered(kind, &method, status, begun.elapsed());
     tracing::debug!(%method, path, status, "answered");

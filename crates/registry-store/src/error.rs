@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use havre_database::DatabaseError;
 use havre_oci::Digest;
 
-use crate::name::NameError;
+use crate::name::{NameError, Tag};
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -42,6 +42,14 @@ pub enum StoreError {
     PartUnknown(Digest),
     #[error("a manifest of {size} bytes is larger than the limit of {limit} bytes")]
     ManifestTooLarge { size: u64, limit: u64 },
+    /// A tag that stands for something else by now.
+    #[error("tag {0} was pushed again meanwhile: look again at what would go")]
+    TagMoved(Tag),
+    /// A tag that was to come back.
+    #[error("tag {tag} was pushed again meanwhile and stands for {by}: delete that first, or leave it")]
+    TagTaken { tag: Tag, by: Digest },
+    #[error("tag {0} cannot come back: it was not deleted, or too long ago")]
+    NotDeleted(Tag),
     /// A blob or manifest that others need.
     #[error("{digest} is used by the manifest {by}: delete that first")]
     InUse { digest: Digest, by: Digest },

@@ -8,7 +8,9 @@ pub(crate) const SCHEMA: Schema = Schema {
 };
 
 /// Each leads from one version to the next.
-const STEPS: &[&[&str]] = &[&[
+const STEPS: &[&[&str]] = &[FIRST, DELETED_TAGS];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE repositories (
         name    TEXT PRIMARY KEY,
         created BIGINT NOT NULL)",
@@ -79,4 +81,17 @@ const STEPS: &[&[&str]] = &[&[
         size       BIGINT NOT NULL,
         PRIMARY KEY (repository, id, number),
         FOREIGN KEY (repository, id) REFERENCES uploads (repository, id))",
-]];
+];
+
+const DELETED_TAGS: &[&str] = &[
+    // They come back as long as the manifest is there.
+    "CREATE TABLE deleted_tags (
+        repository TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        digest     TEXT NOT NULL,
+        deleted    BIGINT NOT NULL,
+        PRIMARY KEY (repository, name, digest))",
+    "CREATE INDEX deleted_tags_deleted ON deleted_tags (repository, deleted)",
+    "CREATE INDEX tags_updated ON tags (repository, updated)",
+    "CREATE INDEX tags_last_updated ON tags (updated)",
+];

@@ -41,17 +41,11 @@ impl RegistryStore {
         })
     }
 
-    /// Takes a tag away; the manifest stays.
+    /// Takes a tag away; the manifest stays, and so the tag [may come back](Self::restore_tags).
     pub fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<()> {
-        self.writing(|connection| {
-            let deleted = connection.execute(
-                "DELETE FROM tags WHERE repository = $1 AND name = $2",
-                &[name.as_str().into(), tag.as_str().into()],
-            )?;
-            if deleted == 0 {
-                return Err(StoreError::ManifestUnknown(tag.to_string()));
-            }
-            self.files().unlink_tag(name, tag)
+        self.writing(|connection| match digest_of(connection, name, tag)? {
+            Some(digest) => self.remove_tag(connection, name, tag, &digest),
+            None => Err(StoreError::ManifestUnknown(tag.to_string())),
         })
     }
 

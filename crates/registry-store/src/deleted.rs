@@ -1,0 +1,140 @@
+//! Tags that were deleted, which come back as long as their manifests are there.
+
+use std::time::Duration;
+
+use havre_oci::Digest;
+
+use crate::blobs::lock_repository;
+use crate::name::{RepositoryName, Tag};
+use crate::tags::digest_of;
+use crate::{RegistryStore, Result, StoreError};
+use havre_database::{Connection, Value, now};
+
+/// A tag that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTag {
+    pub tag: Tag,
+    /// What it stood for.
+    pub digest: Digest,
+    /// Milliseconds since 1970.
+    pub deleted: i64,
+    /// What the tag stands for by now, if somebody has pushed it again.
+    pub taken: Option<Digest>,
+}
+
+impl RegistryStore {
+    /// Takes tags away, all of them or none: each must still stand for what is said. The manifests stay.
+    pub fn delete_tags(&self, name: &RepositoryName, tags: &[(Tag, Digest)]) -> Result<()> {
+        self.writing(|connection| {
+            lock_repository(connection, name)?;
+            for (tag, expected) in tags {
+                match digest_of(connection, name, tag)? {
+                    Some(digest) if digest == *expected => self.remove_tag(connection, name, tag, &digest)?,
+                    Some(_) => return Err(StoreError::TagMoved(tag.clone())),
+                    None => return Err(StoreError::ManifestUnknown(tag.to_string())),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The tags of a repository that were deleted within the time and whose manifests are there, the last one first.
+    pub fn deleted_tags(
+        &self,
+        name: &RepositoryName,
+        within: Duration,
+        limit: usize,
+    ) -> Result<Vec<DeletedTag>> {
+        let rows = self.reading(|connection| {
+            Ok(connection.query(
+                "SELECT gone.name, gone.digest, gone.deleted, tags.digest FROM deleted_tags AS gone
+                 JOIN manifests ON manifests.repository = gone.repository AND manifests.digest = gone.digest
+                 LEFT JOIN tags ON tags.repository = gone.repository AND tags.name = gone.name
+                 WHERE gone.repository = $1 AND gone.deleted > $2
+                 ORDER BY gone.deleted DESC, gone.name, gone.digest LIMIT $3",
+                &[name.as_str().into(), since(within).into(), (limit as i64).into()],
+            )?)
+        })?;
+        rows.iter()
+            .map(|row| {
+                let taken = row.text_or_null(3)?;
+                Ok(DeletedTag {
+                    tag: row.parsed(0)?,
+                    digest: row.parsed(1)?,
+                    deleted: row.integer(2)?,
+                    taken: taken.and_then(|digest| digest.parse().ok()),
+                })
+            })
+            .collect()
+    }
+
+    /// Lets tags stand again for what they stood for when they were deleted, all of them or none. One that was pushed again
+    /// meanwhile is left alone.
+    pub fn restore_tags(
+        &self,
+        name: &RepositoryName,
+        tags: &[(Tag, Digest)],
+        within: Duration,
+    ) -> Result<()> {
+        self.writing(|connection| {
+            lock_repository(connection, name)?;
+            for (tag, digest) in tags {
+                if let Some(by) = digest_of(connection, name, tag)? {
+                    return Err(StoreError::TagTaken { tag: tag.clone(), by });
+                }
+                let which = [name.as_str().into(), tag.as_str().into(), Value::from(digest)];
+                let known = connection.query_one(
+                    "SELECT deleted FROM deleted_tags WHERE repository = $1 AND name = $2 AND digest = $3",
+                    &which,
+                )?;
+                let deleted = known.map(|row| row.integer(0)).transpose()?;
+                if deleted.is_none_or(|deleted| deleted <= since(within)) {
+                    return Err(StoreError::NotDeleted(tag.clone()));
+                }
+                let there = connection.query_one(
+                    "SELECT 1 FROM manifests WHERE repository = $1 AND digest = $2",
+                    &[name.as_str().into(), digest.into()],
+                )?;
+                if there.is_none() {
+                    return Err(StoreError::ManifestUnknown(digest.to_string()));
+                }
+                connection.execute(
+                    "DELETE FROM deleted_tags WHERE repository = $1 AND name = $2 AND digest = $3",
+                    &which,
+                )?;
+                self.set_tag(connection, name, tag, digest)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a tag away that stands for the digest, and remembers it.
+    pub(crate) fn remove_tag(
+        &self,
+        connection: &mut dyn Connection,
+        name: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<()> {
+        connection.execute(
+            "DELETE FROM tags WHERE repository = $1 AND name = $2",
+            &[name.as_str().into(), tag.as_str().into()],
+        )?;
+        connection.execute(
+            "INSERT INTO deleted_tags (repository, name, digest, deleted) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (repository, name, digest) DO UPDATE SET deleted = excluded.deleted",
+            &[
+                name.as_str().into(),
+                tag.as_str().into(),
+                digest.into(),
+                now().into(),
+            ],
+        )?;
+        self.files().unlink_tag(name, tag)
+    }
+}
+
+/// Milliseconds since 1970 after which something happened within the time.
+fn since(within: Duration) -> i64 {
+    now().saturating_sub(i64::try_from(within.as_millis()).unwrap_or(i64::MAX))
+}
