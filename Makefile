@@ -7,12 +7,12 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
 # What the binary is built with and runs on, and what only the tests and the benchmark compare with.
 RUN_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev ca-certificates nftables iproute2 mmdebstrap busybox-static erofs-utils curl
-TEST_PACKAGES := docker-registry jq less skopeo umoci podman buildah e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini chromium
+TEST_PACKAGES := docker-registry jq less skopeo umoci podman buildah e2fsprogs zstd xz-utils zsh fish python3-venv docker-compose libfaketime runc crun tini chromium postgresql
 BENCH_PACKAGES := docker-registry docker.io podman crun fuse-overlayfs e2fsprogs
 # Parsers of what strangers wrote.
 FUZZ_TARGETS := reference dockerfile ignore layer manifest stdcopy erofs
 
-.PHONY: help build demo test vm-test bench proof trees fuzz lint cli-reference docs deps deps-test deps-bench install clean
+.PHONY: help build image demo test vm-test bench proof trees fuzz lint cli-reference docs deps deps-test deps-bench install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,13 @@ build: deps ## target/release/havre
 
 demo: build ## the main job end to end: base image, build, run, push, remove, pull, run
 	$(SUDO) demo/run.sh target/release/havre
+
+# Everything of the program in one file, which runs where there is nothing else.
+STATIC := $(shell uname -m)-unknown-linux-gnu
+image: build ## the image `havre`: docker run -d -p 5000:5000 havre
+	RUSTFLAGS="-C target-feature=+crt-static" LIBSECCOMP_LINK_TYPE=static \
+	  LIBSECCOMP_LIB_PATH=$$(pkg-config --variable=libdir libseccomp) $(CARGO) build --release --locked --target $(STATIC)
+	$(SUDO) image/build.sh target/release/havre $(TARGET_DIR)/$(STATIC)/release/havre
 
 test: deps-test ## all tests (as root: they start real containers)
 	@$(CARGO) build --locked

@@ -384,3 +384,73 @@ fn looked_after_while_it_serves() {
     assert_eq!(head.status, 404, "so that clients push it again");
     push(b"this is new");
 }
+
+/// Called `htpasswd`, the program writes the file of users, and the registry lets them in, at once.
+#[test]
+fn users_are_made_with_htpasswd() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("htpasswd");
+    fs_err::os::unix::fs::symlink(havre_binary(), &program).expect("a link");
+    let users = folder.path().join("users");
+    let file = users.to_str().expect("text");
+    let run = |words: &[&str], input: &str| {
+        let mut child = Command::new(&program)
+            .args(words)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("htpasswd");
+        std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), input.as_bytes()).expect("input");
+        let output = child.wait_with_output().expect("its end");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).expect("text"))
+    };
+    // As the reference registry's documentation has it.
+    let (done, line) = run(&["-Bbn", "ann", "first"], "");
+    assert!(done && line.starts_with("ann:$2y$10$"), "{line}");
+    fs::write(&users, line).expect("a file");
+    let registry = HavreRegistry::configured(
+        &folder.path().join("registry"),
+        &[
+            ("REGISTRY_AUTH", "htpasswd"),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "Registry Realm"),
+            ("REGISTRY_AUTH_HTPASSWD_PATH", file),
+        ],
+    );
+    let status = |user: &str, password: &str| {
+        let name = format!("{user}:{password}");
+        let url = format!("http://{}/v2/", registry.host());
+        tool(
+            "curl",
+            &["-s", "-o", "/dev/null", "-w", "%{http_code}", "-u", &name, &url],
+        )
+    };
+    assert_eq!(
+        (status("ann", "first"), status("ann", "second")),
+        ("200".into(), "401".into())
+    );
+    assert!(
+        run(&["-iBC5", file, "bob"], "of bob\n")
+            .1
+            .contains("Adding password for user bob")
+    );
+    assert!(
+        run(&["-b", file, "ann", "second"], "")
+            .1
+            .contains("Updating password for user ann")
+    );
+    havre_testing::eventually("the file to be read again", || status("ann", "second") == "200");
+    assert_eq!(
+        (status("ann", "first"), status("bob", "of bob")),
+        ("401".into(), "200".into())
+    );
+    assert!(run(&["-vb", file, "bob", "of bob"], "").0);
+    assert!(!run(&["-vb", file, "bob", "of ann"], "").0);
+    assert!(run(&["-D", file, "bob"], "").0);
+    havre_testing::eventually("the file to be read again", || status("bob", "of bob") == "401");
+    let (done, said) = run(&["-m", file, "bob"], "");
+    assert!(!done && said.contains("bcrypt"), "{said}");
+    let (done, said) = run(&["-b", &format!("{file}-not"), "bob", "x"], "");
+    assert!(!done && said.contains("-c"), "{said}");
+}

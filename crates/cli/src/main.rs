@@ -33,6 +33,7 @@ mod explore;
 mod format;
 mod handover;
 mod help;
+mod htpasswd;
 mod image_files;
 mod input_stream;
 mod invocation;
@@ -94,6 +95,11 @@ fn client() -> Result<ExitStatus, CliError> {
         && called.rsplit('/').next() == Some(credential_helper::NAME)
     {
         return Ok(credential_helper::run(words));
+    }
+    if let Some((called, words)) = argv.split_first()
+        && called.rsplit('/').next() == Some(htpasswd::NAME)
+    {
+        return htpasswd::run(words);
     }
     let Invocation {
         program,

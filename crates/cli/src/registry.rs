@@ -47,8 +47,8 @@ fn with<D: Declaration>(
 }
 
 /// What the file and the environment say, and over that the command line. Logging begins with it.
-fn read_config(place: &Place) -> Result<Config, CliError> {
-    let (file, named) = match &place.config {
+fn read_config(place: &Place, operand: Option<&String>) -> Result<Config, CliError> {
+    let (file, named) = match place.config.as_ref().or(operand) {
         Some(path) => (Some(fs::read_to_string(path)?), path.as_str()),
         None => (None, "REGISTRY_*"),
     };
@@ -82,7 +82,7 @@ fn open(config: &Config, root: &Path, runtime: tokio::runtime::Handle) -> Result
 
 /// Opens a registry that is there, to look after it; the runtime must live as long.
 fn open_there(place: &Place) -> Result<(RegistryStore, Config, tokio::runtime::Runtime), CliError> {
-    let config = read_config(place)?;
+    let config = read_config(place, None)?;
     let root = root(&config)?;
     if config.bucket.is_none() && !root.join("docker/registry/v2").is_dir() {
         return Err(CliError::Invalid(format!(

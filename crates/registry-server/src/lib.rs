@@ -14,7 +14,7 @@ mod htpasswd;
 mod metrics;
 mod path;
 mod query;
-mod range;
+pub mod range;
 mod routes;
 mod serve;
 

@@ -5,16 +5,17 @@ use std::ops::Range;
 
 /// What a `Range` header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// All: there is no such header, or one that may be ignored.
     All,
+    /// These bytes, which are there.
     Part(Range<u64>),
     /// Nothing that is there.
     Nothing,
 }
 
 /// Reads a `Range` header for something of `size` bytes. Several ranges at once are not served apart: all is sent.
-pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
+pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let Some(text) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else {
         return Wanted::All;
     };
@@ -48,7 +49,7 @@ pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
 }
 
 /// Reads the `Content-Range` of a chunk, `<first>-<last>`.
-pub(crate) fn chunk(header: &str) -> Option<Range<u64>> {
+pub fn chunk(header: &str) -> Option<Range<u64>> {
     let text = header.trim();
     let text = text.strip_prefix("bytes").map_or(text, str::trim_start);
     let text = text.split_once('/').map_or(text, |(range, _)| range);

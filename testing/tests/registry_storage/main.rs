@@ -207,6 +207,48 @@ fn lists(shared: &Shared) {
     );
 }
 
+/// Summaries, the newest tags, what takes the space; and tags that were deleted by mistake.
+fn what_people_look_at(shared: &Shared) {
+    let store = shared.open();
+    let app = name("team/App-1".to_lowercase().as_str());
+    for of in ["1", "2", "3"] {
+        push(&store, &app, of, of.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    push(&store, &name("zoo"), "1", b"1").unwrap();
+    let found = store.summaries(&["eam", "app"], "", 9).unwrap();
+    assert_eq!((found.len(), found[0].tags, &found[0].name), (1, 3, &app));
+    let bytes: usize = ["1", "2", "3"]
+        .iter()
+        .map(|of| manifest(of, of.as_bytes()).len() + 1)
+        .sum();
+    assert_eq!(store.summary(&app).unwrap(), found[0]);
+    assert_eq!(store.last_pushed(1).unwrap()[0].0, name("zoo"));
+    let newest = store.newest_tags(&app, "", None, 2).unwrap();
+    assert_eq!([newest[0].tag.as_str(), newest[1].tag.as_str()], ["3", "2"]);
+    let last = Some((newest[1].pushed, newest[1].tag.as_str()));
+    assert_eq!(store.newest_tags(&app, "", last, 9).unwrap().len(), 1);
+    assert_eq!(store.tags_of(&app, &newest[0].digest, 9).unwrap().len(), 1);
+    let usage = store.usage(9, 30).unwrap();
+    assert_eq!((usage.repositories, usage.tags, usage.manifests), (2, 4, 4));
+    assert_eq!(
+        usage.bytes,
+        (bytes + manifest("1", b"1").len() + 2 - manifest("1", b"1").len()) as u64
+    );
+    assert_eq!(usage.pushes.iter().map(|(_, pushes)| pushes).sum::<u64>(), 4);
+    assert_eq!(store.stored().unwrap(), (usage.blobs, usage.bytes));
+
+    let digest = store.tag(&app, &"2".parse().unwrap()).unwrap().unwrap();
+    let tags = [("2".parse().unwrap(), digest)];
+    store.delete_tags(&app, &tags).unwrap();
+    assert!(store.find_manifest(&app, &tag("2")).is_err());
+    let window = Duration::from_secs(60);
+    assert_eq!(store.deleted_tags(&app, window, 9).unwrap().len(), 1);
+    store.restore_tags(&app, &tags, window).unwrap();
+    assert_eq!(store.manifest(&app, &tag("2")).unwrap().1, manifest("2", b"2"));
+    assert_eq!(store.deleted_tags(&app, window, 9).unwrap().len(), 0);
+}
+
 /// What nobody needs goes, with its objects; the dry run said so.
 fn collection(shared: &Shared) {
     let store = shared.open();
@@ -419,6 +461,7 @@ macro_rules! contract {
             uploads_go_from_one_to_the_other
             uploads_that_fail
             lists
+            what_people_look_at
             collection
             damage
             rebuilding

@@ -46,9 +46,9 @@ pub(crate) struct Registry {
 
 impl Declaration for Registry {
     const SHAPE: Shape = Shape {
-        operands: Operands::None,
-        usage: "[OPTIONS]",
-        about: "Serve a registry of images\n\n'{program} registry gc' removes what no image needs, '{program} registry check' reads everything and mends what is\ndamaged.",
+        operands: Operands::AtMost(1),
+        usage: "[OPTIONS] [CONFIG]",
+        about: "Serve a registry of images\n\n'{program} registry gc' removes what no image needs, '{program} registry check' reads everything and mends what is\ndamaged. Another word is a configuration file, as with --config.",
         aliases: &[],
         interspersed: true,
         refused: &[],

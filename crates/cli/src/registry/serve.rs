@@ -13,7 +13,7 @@ use crate::printer::Printer;
 const DEFAULT_LISTEN: &str = "127.0.0.1:5000";
 
 pub(super) fn run(program: &str, args: &Registry) -> Result<ExitStatus, CliError> {
-    let config = read_config(&args.place)?;
+    let config = read_config(&args.place, args.operands.first())?;
     let config = Config {
         address: args.listen.clone().or(config.address),
         ..config

@@ -1,0 +1,56 @@
+//! What a registry is sent or told: names, paths, ranges, manifests, configurations. What is taken is what it says it is.
+#![no_main]
+
+use havre_oci::Digest;
+use havre_registry_server::{Config, range};
+use havre_registry_store::{Identifier, RegistryStore, RepositoryName, Tag};
+use libfuzzer_sys::fuzz_target;
+
+thread_local! {
+    static STORE: (tempfile::TempDir, RegistryStore) = {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = RegistryStore::open(folder.path()).expect("a registry");
+        (folder, store)
+    };
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((kind, bytes)) = data.split_first() else { return };
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    match kind % 4 {
+        0 => {
+            if let Ok(name) = text.parse::<RepositoryName>() {
+                assert_eq!(name.as_str(), text);
+                assert!(text.len() <= 255 && !text.split('/').any(|part| matches!(part, "" | "." | "..")));
+            }
+            if let Ok(tag) = text.parse::<Tag>() {
+                assert_eq!(tag.as_str(), text);
+                assert!(!text.contains('/') && !text.starts_with('.'));
+            }
+            let _ = text.parse::<Identifier>();
+        }
+        1 => {
+            let size = bytes.len() as u64 * 7;
+            if let range::Wanted::Part(part) = range::wanted(Some(text), size) {
+                assert!(part.start < part.end && part.end <= size);
+            }
+            if let Some(chunk) = range::chunk(text) {
+                assert!(chunk.start < chunk.end);
+            }
+        }
+        2 => STORE.with(|(_, store)| {
+            let name: RepositoryName = "fuzz".parse().expect("a name");
+            let by_digest = Identifier::Digest(Digest::sha256_of(bytes));
+            // Something without parts at most: there are no blobs here.
+            if store.put_manifest(&name, &by_digest, None, bytes).is_ok() {
+                assert_eq!(store.manifest(&name, &by_digest).expect("what was taken").1, bytes);
+            }
+        }),
+        _ => {
+            let _ = Config::read(Some(text), []);
+            let variables = text.lines().filter_map(|line| line.split_once('='));
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let _ = Config::read(None, variables);
+        }
+    }
+});
