@@ -1,6 +1,8 @@
 //! Registries: ours beside Debian's docker-registry (in Docker's column), each on a fresh file system, asked the same by the same
 //! client over connections that stay.
 
+mod mixed;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
@@ -216,6 +218,14 @@ fn tag(wire: &mut Wire, name: &str, tag: &str, manifest: &[u8]) -> Outcome {
         .map(drop)
 }
 
+/// The manifest in another repository, with the one blob that it has.
+fn mount(wire: &mut Wire, name: &str, manifest: &[u8]) -> Outcome {
+    let config = Digest::sha256_of(b"{}");
+    let path = format!("/v2/{name}/blobs/uploads/?mount={config}&from=app");
+    wire.ask("POST", &path, "", b"")?.is(201)?;
+    tag(wire, name, "1", manifest)
+}
+
 /// The same request over and over, on several connections.
 fn storm(port: u16, method: &str, path: &str) -> Outcome<Duration> {
     let mut wires = Vec::new();
@@ -354,6 +364,32 @@ pub(super) fn rows(havre: &Path, scratch: &Path, many: usize, results: &mut Resu
         wire.ask("GET", "/v2/app/tags/list?n=100&last=tag-00500", "", b"")?
             .is(200)?;
         results.time("registry: 100 of them", name, started.elapsed());
+        for number in 0..many {
+            mount(&mut wire, &format!("repositories/r-{number:05}"), &bytes)?;
+        }
+        let started = Instant::now();
+        let count = list(&mut wire, "/v2/_catalog?n=1000", "repositories")?;
+        results.time(
+            &format!("registry: a catalog of {many} repositories"),
+            name,
+            started.elapsed(),
+        );
+        if count < many {
+            return Err(format!("{name} lists {count} repositories").into());
+        }
+        let started = Instant::now();
+        wire.ask("GET", "/v2/_catalog?n=100&last=repositories/r-00500", "", b"")?
+            .is(200)?;
+        results.time("registry: 100 of them, by name", name, started.elapsed());
+        let latencies = mixed::load(port, &format!("/v2/app/blobs/{blob}"), &bytes)?;
+        results.time("registry: mixed load", name, latencies.all);
+        for (row, latency) in [
+            ("registry: … a request of it, median", latencies.median),
+            ("registry: … the slowest of a hundred", latencies.p99),
+            ("registry: … the slowest of a thousand", latencies.p999),
+        ] {
+            results.time(row, name, latency);
+        }
         let process = format!("/proc/{}", server.id());
         let memory = proportional_set(Path::new(&process));
         results.bytes("registry: its memory, PSS", name, memory);
