@@ -58,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("havre-registry-store", &["havre-database"]),
     ("havre-bucket", &["havre-registry-store"]),
     ("havre-postgres", &["havre-database"]),
+    ("havre-registry-events", &["havre-database"]),
     ("havre-database", &[]),
     ("havre-runtime", &["havre-dns", "havre-sys"]),
     ("havre-network", &["havre-sys"]),
@@ -74,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates with no async runtime beneath them.
 const BLOCKING: &[&str] = &[
+    "havre-registry-events",
     "havre-database",
     "havre-dns",
     "havre-dockerfile",

@@ -74,6 +74,14 @@ impl Row {
         }
     }
 
+    pub fn integer_or_null(&self, column: usize) -> Result<Option<i64>> {
+        match self.0.get(column) {
+            Some(Value::Integer(number)) => Ok(Some(*number)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(DatabaseError::not_a("a number")),
+        }
+    }
+
     /// Bytes.
     pub fn size(&self, column: usize) -> Result<u64> {
         u64::try_from(self.integer(column)?).map_err(|_| DatabaseError::not_a("a size"))
