@@ -42,6 +42,11 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
                 CliError::Invalid(format!("cannot listen on {}: {error}", debug.address))
             })?),
         };
+    // Where it is reached from this machine, if it is reached everywhere.
+    let reached = match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let what = match config.deletes {
@@ -58,7 +63,7 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
         "http"
     };
     Printer.line(&format!(
-        "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {address}/IMAGE && {program} push {address}/IMAGE",
+        "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {reached}/IMAGE && {program} push {reached}/IMAGE",
         config.place(&root),
     ));
     let shutdown = async {
