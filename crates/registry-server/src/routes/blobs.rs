@@ -9,6 +9,7 @@ use futures_util::stream;
 use havre_oci::Digest;
 use havre_registry_store::{Blob, Contents, RegistryStore, RepositoryName, StoreError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::task::JoinHandle;
 
 use super::{DIGEST, blocking, is_known, text};
 use crate::error::ApiError;
@@ -139,38 +140,53 @@ impl Sent {
     }
 
     fn into_body(self) -> Body {
-        let source = match self {
+        let first = match self {
             Self::Small(bytes) => return Body::from(bytes),
-            Self::Large(contents, size) => (contents, size),
+            Self::Large(contents, size) => Reading::begin(contents, size),
         };
         // A piece is read while the one before is on its way.
-        Body::from_stream(stream::unfold(source, |(mut contents, left)| async move {
-            if left == 0 {
-                return None;
-            }
-            let read = tokio::task::spawn_blocking(move || {
-                let piece = read(&mut contents, left);
-                (piece, contents)
+        Body::from_stream(stream::unfold(first, |reading| async {
+            let (piece, contents, left) = reading?.piece.await.unwrap_or_else(|error| {
+                let nothing: Contents = Box::new(io::empty());
+                (Err(io::Error::other(error)), nothing, 0)
             });
-            match read.await {
-                Ok((Ok(piece), contents)) => {
-                    let left = left - piece.len() as u64;
-                    Some((Ok(Bytes::from(piece)), (contents, left)))
-                }
-                Ok((Err(error), contents)) => {
+            match piece {
+                Ok(piece) => Some((Ok(Bytes::from(piece)), Reading::begin(contents, left))),
+                Err(error) => {
                     tracing::error!(%error, "a blob cannot be read");
-                    Some((Err(error), (contents, 0)))
+                    Some((Err(error), None))
                 }
-                Err(error) => Some((Err(io::Error::other(error)), (Box::new(io::empty()), 0))),
             }
         }))
+    }
+}
+
+/// A piece that is being read, on a thread that may block: it comes with what is behind it, and how many bytes these are.
+struct Reading {
+    piece: JoinHandle<(io::Result<Vec<u8>>, Contents, u64)>,
+}
+
+impl Reading {
+    /// [`None`] when nothing is left.
+    fn begin(mut contents: Contents, left: u64) -> Option<Self> {
+        let piece = (left > 0).then(|| {
+            tokio::task::spawn_blocking(move || {
+                let piece = read(&mut contents, left);
+                let left = left - piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                (piece, contents, left)
+            })
+        });
+        piece.map(|piece| Self { piece })
     }
 }
 
 /// The next piece of so many bytes that are left.
 fn read(contents: &mut Contents, left: u64) -> io::Result<Vec<u8>> {
     let length = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
-    let mut bytes = vec![0; length];
-    contents.read_exact(&mut bytes)?;
-    Ok(bytes)
+    let mut bytes = Vec::with_capacity(length);
+    contents.take(length as u64).read_to_end(&mut bytes)?;
+    match bytes.len() == length {
+        true => Ok(bytes),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }

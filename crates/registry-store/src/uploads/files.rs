@@ -3,6 +3,7 @@
 
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 use fs_err as fs;
 use havre_oci::Digest;
@@ -12,6 +13,9 @@ use crate::files::Files;
 use crate::layout;
 use crate::storage::{Contents, Folder, Storage as _};
 use crate::{Result, StoreError};
+
+/// So many bytes are written before the disk is asked to begin with them, so that little is left to wait for at the end.
+const BEHIND: u64 = 32 << 20;
 
 /// Uploads in a folder.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ impl Uploads for FileUploads {
             data: data(key),
             file,
             size,
+            synced: size,
+            syncing: None,
         }))
     }
 
@@ -103,9 +109,42 @@ struct PendingFile {
     data: String,
     file: fs::File,
     size: u64,
+    /// Bytes that were on their way to the disk when this was last looked at.
+    synced: u64,
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl PendingFile {
+    /// Lets the disk begin with what was written, while more comes.
+    fn sync_behind(&mut self) -> io::Result<()> {
+        if self.size < self.synced + BEHIND
+            || self
+                .syncing
+                .as_ref()
+                .is_some_and(|syncing| !syncing.is_finished())
+        {
+            return Ok(());
+        }
+        self.wait()?;
+        self.synced = self.size;
+        let file = self.file.file().try_clone()?;
+        let sync = std::thread::Builder::new()
+            .name("sync".into())
+            .spawn(move || file.sync_data());
+        // Without, all is synced at the end.
+        self.syncing = sync.ok();
+        Ok(())
+    }
+
+    /// Waits for what the disk was asked to begin with. A failure is said there, and not once more by the next sync.
+    fn wait(&mut self) -> io::Result<()> {
+        match self.syncing.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(synced)) => synced,
+            Some(Err(_)) => Err(io::Error::other("a thread that syncs ended early")),
+        }
+    }
+
     fn path(&self) -> PathBuf {
         self.folder.path(&self.data)
     }
@@ -125,17 +164,17 @@ impl Pending for PendingFile {
             .write_all(bytes)
             .map_err(StoreError::io("write to", self.path()))?;
         self.size += bytes.len() as u64;
-        Ok(())
+        self.sync_behind()
+            .map_err(StoreError::io("write to", self.path()))
     }
 
     fn pause(&mut self, _: Option<&Digest>) -> Result<()> {
-        Ok(())
+        self.wait().map_err(StoreError::io("write", self.path()))
     }
 
     fn seal(&mut self) -> Result<()> {
-        self.file
-            .sync_data()
-            .map_err(StoreError::io("write", self.path()))
+        let synced = self.wait().and_then(|()| self.file.file().sync_data());
+        synced.map_err(StoreError::io("write", self.path()))
     }
 
     fn read(&self) -> Result<Contents> {
