@@ -87,6 +87,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_else_reads_the_file() {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |path: &std::path::Path| path.metadata().expect("a file").permissions().mode() & 0o777;
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        let mut everybody = std::fs::OpenOptions::new();
+        everybody.create(true).append(true).mode(0o644);
+        everybody.open(&old).expect("a file");
+        for path in [&new, &old] {
+            Sqlite::open(path).expect("a database");
+            assert_eq!(mode(path), 0o600, "{}", path.display());
+        }
+    }
+
+    #[test]
     fn a_failed_transaction_changes_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let database: Box<dyn Database> =

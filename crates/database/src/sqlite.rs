@@ -1,5 +1,7 @@
 //! SQLite: one connection that writes, others that read meanwhile.
 
+use std::fs::{Metadata, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,9 +28,25 @@ fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> DatabaseError
     }
 }
 
+/// Takes a file away from others than its owner; one that is not there is made so. Where files have no such permissions, or it is
+/// somebody else's, opening it says what is wrong.
+fn restrict(path: &Path) {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
+    let Ok(file) = file else { return };
+    let is_open = |status: Metadata| status.permissions().mode() & 0o077 != 0;
+    if file.metadata().is_ok_and(is_open) {
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
+    }
+}
+
 impl Sqlite {
-    /// Opens or makes it.
+    /// Opens or makes it. It may hold secrets: nobody else on the machine reads it.
     pub fn open(path: &Path) -> Result<Self> {
+        restrict(path);
         let open = || {
             let connection = rusqlite::Connection::open(path)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -97,6 +97,17 @@ impl RegistryStore {
         })
     }
 
+    /// Repositories that have a blob, a thousand of them at most.
+    pub fn holders(&self, digest: &Digest) -> Result<Vec<RepositoryName>> {
+        self.reading(|connection| {
+            let rows = connection.query(
+                "SELECT repository FROM repository_blobs WHERE digest = $1 ORDER BY repository LIMIT 1000",
+                &[digest.into()],
+            )?;
+            Ok(rows.iter().map(|row| row.parsed(0)).collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Lets a repository have a blob that some repository has, whichever; whether one does.
     pub fn mount_any(&self, to: &RepositoryName, digest: &Digest) -> Result<bool> {
         self.writing(|connection| {

@@ -66,6 +66,9 @@ pub enum StoreError {
         key: String,
         reason: String,
     },
+    /// Not by the registry's own rules: whoever asked for it to be checked says why.
+    #[error(transparent)]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }

@@ -33,7 +33,7 @@ pub use check::{Checked, Damage, How};
 pub use collect::{Collected, Patience};
 pub use deleted::DeletedTag;
 pub use error::{Result, StoreError};
-pub use manifests::{PutManifest, Stored};
+pub use manifests::{Allowed, PutManifest, Stored};
 pub use name::{Identifier, NameError, RepositoryName, Tag};
 pub use overview::{Share, Summary, Tagged, Usage};
 pub use pages::Page;
@@ -119,6 +119,11 @@ impl RegistryStore {
             let row = connection.query_one(sums, &[])?;
             row.map_or(Ok((0, 0)), |row| Ok((row.size(0)?, row.size(1)?)))
         })
+    }
+
+    /// The database, for tables of others beside these.
+    pub fn database(&self) -> Arc<dyn Database> {
+        Arc::clone(&self.0.database)
     }
 
     fn files(&self) -> &Files {

@@ -22,6 +22,9 @@ pub struct Stored {
     pub size: u64,
 }
 
+/// Whether something may be done to a manifest, by rules that are not the store's.
+pub type Allowed<'a> = &'a dyn Fn(&mut dyn Connection, &Digest) -> Result<()>;
+
 /// What became of a manifest that was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutManifest {
@@ -166,6 +169,18 @@ impl RegistryStore {
         content_type: Option<&str>,
         bytes: &[u8],
     ) -> Result<PutManifest> {
+        self.put_manifest_if(name, wanted, content_type, bytes, &|_, _| Ok(()))
+    }
+
+    /// The same if it is `allowed`, which is asked in the transaction, before anything else changes the repository.
+    pub fn put_manifest_if(
+        &self,
+        name: &RepositoryName,
+        wanted: &Identifier,
+        content_type: Option<&str>,
+        bytes: &[u8],
+        allowed: Allowed<'_>,
+    ) -> Result<PutManifest> {
         let facts = Facts::read(bytes, content_type)?;
         let digest = match wanted {
             Identifier::Tag(_) => Digest::sha256_of(bytes),
@@ -179,7 +194,10 @@ impl RegistryStore {
             }
         };
         // Before bytes are written for nothing; they count within the transaction only.
-        self.reading(|connection| complete(connection, name, &facts))?;
+        self.reading(|connection| {
+            allowed(connection, &digest)?;
+            complete(connection, name, &facts)
+        })?;
         self.files().write(&digest, bytes)?;
         let tag = match wanted {
             Identifier::Tag(tag) => Some(tag),
@@ -188,6 +206,7 @@ impl RegistryStore {
         self.writing(|connection| {
             lock_repository(connection, name)?;
             lock_bytes(connection, &digest)?;
+            allowed(connection, &digest)?;
             complete(connection, name, &facts)?;
             // They may have been taken away meanwhile (`collect.rs`).
             self.files().write(&digest, bytes)?;
@@ -203,8 +222,19 @@ impl RegistryStore {
 
     /// Takes a manifest away, with the tags that stand for it. One that an index of the repository names stays.
     pub fn delete_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
+        self.delete_manifest_if(name, digest, &|_, _| Ok(()))
+    }
+
+    /// The same if it is `allowed`, which is asked in the transaction, before anything else changes the repository.
+    pub fn delete_manifest_if(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        allowed: Allowed<'_>,
+    ) -> Result<()> {
         self.writing(|connection| {
             lock_repository(connection, name)?;
+            allowed(connection, digest)?;
             if stored(connection, name, digest)?.is_none() {
                 return Err(StoreError::ManifestUnknown(digest.to_string()));
             }

@@ -2,6 +2,8 @@
 
 use havre_oci::Digest;
 
+use crate::blobs::lock_repository;
+use crate::manifests::Allowed;
 use crate::name::{RepositoryName, Tag};
 use crate::pages::Page;
 use crate::{RegistryStore, Result, StoreError};
@@ -11,6 +13,17 @@ impl RegistryStore {
     /// What a tag stands for.
     pub fn tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
         self.reading(|connection| digest_of(connection, name, tag))
+    }
+
+    /// When a tag was last pushed, in milliseconds since 1970.
+    pub fn tag_updated(&self, name: &RepositoryName, tag: &str) -> Result<Option<i64>> {
+        self.reading(|connection| {
+            let row = connection.query_one(
+                "SELECT updated FROM tags WHERE repository = $1 AND name = $2",
+                &[name.as_str().into(), tag.into()],
+            )?;
+            Ok(row.map(|row| row.integer(0)).transpose()?)
+        })
     }
 
     /// The tags of a repository behind `last`, sorted by bytes.
@@ -43,9 +56,17 @@ impl RegistryStore {
 
     /// Takes a tag away; the manifest stays, and so the tag [may come back](Self::restore_tags).
     pub fn delete_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<()> {
-        self.writing(|connection| match digest_of(connection, name, tag)? {
-            Some(digest) => self.remove_tag(connection, name, tag, &digest),
-            None => Err(StoreError::ManifestUnknown(tag.to_string())),
+        self.delete_tag_if(name, tag, &|_, _| Ok(()))
+    }
+
+    /// The same if it is `allowed`, which is asked in the transaction, before anything else changes the repository.
+    pub fn delete_tag_if(&self, name: &RepositoryName, tag: &Tag, allowed: Allowed<'_>) -> Result<()> {
+        self.writing(|connection| {
+            lock_repository(connection, name)?;
+            let digest = digest_of(connection, name, tag)?;
+            let digest = digest.ok_or_else(|| StoreError::ManifestUnknown(tag.to_string()))?;
+            allowed(connection, &digest)?;
+            self.remove_tag(connection, name, tag, &digest)
         })
     }
 
