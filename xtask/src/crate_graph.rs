@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "havre-build",
             "havre-dockerfile",
             "havre-explore",
+            "havre-hub",
             "havre-lint",
             "havre-registry-server",
             "havre-registry-store",
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "havre-registry-server",
         &[
+            "havre-hub",
             "havre-bucket",
             "havre-database",
             "havre-postgres",
@@ -55,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("havre-registry-ui", &["havre-explore", "havre-registry-store"]),
+    ("havre-hub", &["havre-database", "havre-registry-store"]),
     ("havre-registry-store", &["havre-database"]),
     ("havre-bucket", &["havre-registry-store"]),
     ("havre-postgres", &["havre-database"]),
@@ -81,6 +84,7 @@ const BLOCKING: &[&str] = &[
     "havre-dockerfile",
     "havre-erofs",
     "havre-explore",
+    "havre-hub",
     "havre-lint",
     "havre-oci",
     "havre-sys",
