@@ -1,98 +1,183 @@
-//! Who gets in.
+//! Who gets in, and for what. Every request is admitted here, before anything is said of what it asks for.
 
+mod accounts;
+mod basic;
+mod challenge;
+mod htpasswd;
+mod token;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, StatusCode, header};
+use havre_hub::Hub;
+use havre_oci::Digest;
+use havre_registry_store::RepositoryName;
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::Semaphore;
 
-use crate::config::HtpasswdFile;
+pub(crate) use accounts::{Accounts, Visitor, limits};
+pub(crate) use challenge::is_authority;
+pub use htpasswd::HtpasswdError;
+
+use crate::config::Config;
 use crate::error::ApiError;
-use crate::htpasswd::{Htpasswd, HtpasswdError};
+use crate::path::Place;
+use basic::basic;
+use htpasswd::Htpasswd;
 
 /// Passwords that are checked at once: each takes a processor for some time.
 const AT_ONCE: usize = 2;
 
-/// Who gets in: everybody, or the users of a file.
+/// Who gets in.
 #[derive(Debug)]
-pub(crate) struct Access {
-    users: Option<Arc<Htpasswd>>,
-    checking: Semaphore,
+pub(crate) enum Access {
+    /// Everybody, for everything.
+    Open,
+    /// The users of a file, for everything.
+    Htpasswd(Arc<Htpasswd>, Semaphore),
+    /// Each for what they may do.
+    Accounts(Accounts),
+}
+
+/// What is known of a request before it is admitted.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    /// Where it leads, if anywhere.
+    pub(crate) place: Option<&'a Place>,
+    pub(crate) address: IpAddr,
+}
+
+/// Who was admitted.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    /// Nobody asks who.
+    Anybody,
+    Visitor(Visitor),
+}
+
+impl Caller {
+    /// Whose account is known, or known not to be.
+    pub(crate) fn visitor(&self) -> Option<&Visitor> {
+        match self {
+            Self::Anybody => None,
+            Self::Visitor(visitor) => Some(visitor),
+        }
+    }
+
+    /// How many bytes may still come to a repository, of a blob if it is known which; nothing is as many as one likes.
+    pub(crate) async fn room(
+        &self,
+        name: &RepositoryName,
+        digest: Option<&Digest>,
+    ) -> Result<Option<u64>, ApiError> {
+        let Some(visitor) = self.visitor() else {
+            return Ok(None);
+        };
+        let (name, digest) = (name.clone(), digest.cloned());
+        visitor
+            .blocking(move |visitor| visitor.hub().room(&name, digest.as_ref()))
+            .await
+    }
+
+    /// An error if a blob is too much for its namespace.
+    pub(crate) async fn fits(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<(), ApiError> {
+        let Some(visitor) = self.visitor() else {
+            return Ok(());
+        };
+        let (name, digest) = (name.clone(), digest.clone());
+        visitor
+            .blocking(move |visitor| visitor.hub().must_fit(&name, &digest, size))
+            .await
+    }
+
+    /// Notes that something of a repository was deleted.
+    pub(crate) async fn deleted(&self, name: &RepositoryName, what: String) -> Result<(), ApiError> {
+        let Some(visitor) = self.visitor() else {
+            return Ok(());
+        };
+        let name = name.clone();
+        visitor
+            .blocking(move |visitor| visitor.hub().deleted(&visitor.name(), &name, &what))
+            .await
+    }
 }
 
 impl Access {
-    pub(crate) fn new(file: Option<HtpasswdFile>) -> Result<Self, HtpasswdError> {
-        Ok(Self {
-            users: file.map(Htpasswd::open).transpose()?.map(Arc::new),
-            checking: Semaphore::new(AT_ONCE),
+    /// `hub`: of a registry with accounts.
+    pub(crate) fn new(config: &Config, hub: Option<Hub>) -> Result<Self, HtpasswdError> {
+        if let Some(hub) = hub {
+            return Ok(Self::Accounts(Accounts::new(hub, config)));
+        }
+        Ok(match config.htpasswd.clone() {
+            None => Self::Open,
+            Some(file) => Self::Htpasswd(Arc::new(Htpasswd::open(file)?), Semaphore::new(AT_ONCE)),
         })
     }
 
     /// Lets a request in, or says how to get in.
-    pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Some(users) = &self.users else {
-            return Ok(());
-        };
-        let refused = || {
-            let realm: String = users
-                .realm()
-                .chars()
-                .filter(|c| !matches!(c, '"' | '\\'))
-                .collect();
-            ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "UNAUTHORIZED",
-                "authentication required",
-            )
-            .with(header::WWW_AUTHENTICATE, format!("Basic realm=\"{realm}\""))
-        };
-        let (user, password) = basic(headers).ok_or_else(refused)?;
-        let Ok(_turn) = self.checking.acquire().await else {
-            return Err(ApiError::internal());
-        };
-        let users = Arc::clone(users);
-        let checked = tokio::task::spawn_blocking(move || users.is_right(&user, &password)).await;
-        match checked {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(refused()),
-            Err(_) => Err(ApiError::internal()),
+    pub(crate) async fn admit(&self, asked: &Asked<'_>) -> Result<Caller, ApiError> {
+        match self {
+            Self::Open => Ok(Caller::Anybody),
+            Self::Htpasswd(users, checking) => {
+                admit_user(users, checking, asked.headers).await?;
+                Ok(Caller::Anybody)
+            }
+            Self::Accounts(accounts) => accounts.admit(asked).await.map(Caller::Visitor),
+        }
+    }
+
+    /// Lets a request for a page in. Pages show everything, so where there are accounts they are for administrators.
+    pub(crate) async fn admit_to_pages(&self, headers: &HeaderMap, address: IpAddr) -> Result<(), ApiError> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Htpasswd(users, checking) => admit_user(users, checking, headers).await,
+            Self::Accounts(accounts) => accounts.admit_to_pages(headers, address).await,
+        }
+    }
+
+    /// The accounts, where there are some.
+    pub(crate) fn accounts(&self) -> Option<&Accounts> {
+        match self {
+            Self::Accounts(accounts) => Some(accounts),
+            Self::Open | Self::Htpasswd(..) => None,
         }
     }
 }
 
-/// User and password of RFC 7617.
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, credentials) = text.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
-    let (user, password) = decoded.split_once(':')?;
-    Some((user.to_owned(), password.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn credentials() {
-        for (header, expected) in [
-            ("Basic bWU6c2VjcmV0", Some(("me", "secret"))),
-            ("basic  bWU6YTpi", Some(("me", "a:b"))),
-            ("Bearer bWU6c2VjcmV0", None),
-            ("Basic bWU=", None),
-            ("Basic !", None),
-            ("Basic", None),
-        ] {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(header))]);
-            let expected = expected.map(|(user, password)| (user.to_owned(), password.to_owned()));
-            assert_eq!(basic(&headers), expected, "{header}");
-        }
-        assert_eq!(basic(&HeaderMap::new()), None);
+async fn admit_user(
+    users: &Arc<Htpasswd>,
+    checking: &Semaphore,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let refused = || {
+        let realm: String = users
+            .realm()
+            .chars()
+            .filter(|c| !matches!(c, '"' | '\\'))
+            .collect();
+        ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "authentication required",
+        )
+        .with(header::WWW_AUTHENTICATE, format!("Basic realm=\"{realm}\""))
+    };
+    let (user, password) = basic(headers).ok_or_else(refused)?;
+    let Ok(_turn) = checking.acquire().await else {
+        return Err(ApiError::internal());
+    };
+    let users = Arc::clone(users);
+    let checked = tokio::task::spawn_blocking(move || users.is_right(&user, &password)).await;
+    match checked {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refused()),
+        Err(_) => Err(ApiError::internal()),
     }
 }

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use accounts::Accounts;
 use havre_bucket::BucketSettings;
+use havre_hub::Settings;
 use havre_registry_store::Patience;
 use havre_tls::Identity;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod accounts;
 mod bucket;
 
 const PREFIX: &str = "REGISTRY_";
@@ -36,6 +39,10 @@ pub struct Config {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Who gets in; without, everybody.
     pub htpasswd: Option<HtpasswdFile>,
+    /// Accounts of its own, with permissions; without, the users of the file or everybody may do everything.
+    pub accounts: Option<Settings>,
+    /// What it is called from outside: `https://registry.example.com`
+    pub host: Option<String>,
     /// Who it says it is; without, it speaks in the clear.
     pub identity: Option<Identity>,
     /// How long what nobody needs is left alone.
@@ -133,6 +140,8 @@ struct File {
     auth: Auth,
     health: HealthFile,
     database: Option<DatabaseServer>,
+    /// What the reference registry does not have.
+    accounts: Option<Accounts>,
 }
 
 #[derive(Default, Deserialize)]
@@ -196,7 +205,7 @@ struct Purging {
 struct Http {
     addr: Option<String>,
     net: Option<String>,
-    host: Value,
+    host: Option<String>,
     secret: Value,
     relativeurls: Value,
     draintimeout: Value,
@@ -286,6 +295,10 @@ impl Config {
             if let Some(node) = tree.get_mut(section) {
                 to_mapping(node);
             }
+        }
+        // With nothing below it, it switches them on.
+        if let Some(node @ Value::Null) = tree.get_mut("accounts") {
+            to_mapping(node);
         }
         let read: File = match tree {
             Value::Null => File::default(),
@@ -420,6 +433,23 @@ impl File {
             (None, None) => None,
         };
         let address = self.http.addr.map(every_address);
+        let host = match self.http.host.as_deref().map(|host| host.trim_end_matches('/')) {
+            None | Some("") => None,
+            Some(host) => {
+                let authority = ["https://", "http://"]
+                    .iter()
+                    .find_map(|scheme| host.strip_prefix(scheme));
+                if !authority.is_some_and(crate::access::is_authority) {
+                    return refuse("http.host", host, "use https://HOST or https://HOST:PORT");
+                }
+                Some(host.to_owned())
+            }
+        };
+        if self.accounts.is_some() && self.auth.htpasswd.is_some() {
+            let hint = "accounts have passwords of their own: configure one or the other";
+            return refuse("auth", "htpasswd", hint);
+        }
+        let accounts = self.accounts.map(Accounts::checked).transpose()?;
         Ok(Config {
             address,
             root,
@@ -429,6 +459,8 @@ impl File {
             deletes: self.storage.delete.enabled.unwrap_or(deletes),
             headers,
             htpasswd: self.auth.htpasswd,
+            accounts,
+            host,
             identity,
             patience,
             debug,
@@ -597,6 +629,46 @@ mod tests {
     }
 
     #[test]
+    fn accounts_and_what_the_registry_is_called() {
+        let config = read(
+            "version: 0.1\naccounts:\nhttp: {host: 'https://r.example.com/'}",
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.accounts, Some(Settings::default()));
+        assert_eq!(config.host.as_deref(), Some("https://r.example.com"));
+        assert_eq!(read("version: 0.1", &[]).unwrap().accounts, None);
+        let config = read(
+            "version: 0.1\naccounts: {signup: invitation, visibility: public, pulls: {anonymous: 100}}",
+            &[
+                ("REGISTRY_ACCOUNTS_SIGNUP", "open"),
+                ("REGISTRY_ACCOUNTS_TOKEN_LIFETIME", "600"),
+                ("REGISTRY_ACCOUNTS_LOCKOUT_FAILURES", "5"),
+                ("REGISTRY_ACCOUNTS_LOCKOUT_MINUTES", "30"),
+                ("REGISTRY_ACCOUNTS_QUOTA_BYTES", "1000000000"),
+            ],
+        );
+        let settings = config.unwrap().accounts.unwrap();
+        assert_eq!(settings.signup, havre_hub::Signup::Open);
+        assert!(settings.public);
+        assert_eq!(
+            (settings.anonymous_pulls, settings.account_pulls),
+            (Some(100), None)
+        );
+        assert_eq!(
+            (settings.token_lifetime, settings.failures),
+            (Duration::from_secs(600), 5)
+        );
+        assert_eq!(settings.lockout, Duration::from_secs(1800));
+        assert_eq!(
+            (settings.quota.bytes, settings.quota.repositories),
+            (Some(1_000_000_000), None)
+        );
+        let alone = read("", &[("REGISTRY_ACCOUNTS_SIGNUP", "closed")]).unwrap();
+        assert!(alone.accounts.is_some() && alone.deletes);
+    }
+
+    #[test]
     fn what_is_not_known_is_named() {
         for (file, variables, named) in [
             ("version: 0.2", &[][..], "0.2"),
@@ -662,6 +734,19 @@ mod tests {
             ("storage: {maintenance: {uploadpurging: {age: 1w}}}", &[], "1w"),
             ("http: {headers: {'not a header': [x]}}", &[], "not a header"),
             ("a: [", &[], "YAML"),
+            ("accounts: {signup: maybe}", &[], "maybe"),
+            ("accounts: {visibility: secret}", &[], "secret"),
+            ("accounts: {token: {lifetime: 5}}", &[], "lifetime"),
+            ("accounts: {lockout: {failures: 0}}", &[], "failures"),
+            ("accounts: {service: 'a\"b'}", &[], "service"),
+            ("accounts: {signups: open}", &[], "signups"),
+            (
+                "accounts: {}\nauth: {htpasswd: {realm: x, path: /users}}",
+                &[],
+                "htpasswd",
+            ),
+            ("http: {host: r.example.com}", &[], "r.example.com"),
+            ("http: {host: 'https://a/b'}", &[], "https://a/b"),
             ("http: [1]", &[("REGISTRY_HTTP_ADDR", "x")], "REGISTRY_HTTP_ADDR"),
             ("", &[("REGISTRY_PROXY_REMOTEURL", "x")], "proxy"),
         ] {

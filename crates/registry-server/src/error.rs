@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use havre_hub::HubError;
 use havre_registry_store::{NameError, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -75,7 +76,10 @@ impl ApiError {
         )
     }
 
-    #[cfg(test)]
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "DENIED", message)
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -95,6 +99,13 @@ impl From<NameError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         use StatusCode as Status;
+        let error = match error {
+            StoreError::Refused(_) => match HubError::of_store(error) {
+                HubError::Store(error) => error,
+                refused => return refused.into(),
+            },
+            error => error,
+        };
         let (status, code) = match &error {
             StoreError::Name(_) => (Status::BAD_REQUEST, "NAME_INVALID"),
             StoreError::NameUnknown(_) => (Status::NOT_FOUND, "NAME_UNKNOWN"),
@@ -122,6 +133,37 @@ impl From<StoreError> for ApiError {
         Self {
             detail,
             ..Self::new(status, code, error.to_string())
+        }
+    }
+}
+
+impl From<HubError> for ApiError {
+    fn from(error: HubError) -> Self {
+        use StatusCode as Status;
+        let (status, code) = match &error {
+            HubError::Credentials | HubError::SignInFirst => (Status::UNAUTHORIZED, "UNAUTHORIZED"),
+            HubError::Locked { .. } => (Status::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            HubError::Denied(_) | HubError::Quota { .. } => (Status::FORBIDDEN, "DENIED"),
+            HubError::Unknown { .. } => (Status::NOT_FOUND, "NAME_UNKNOWN"),
+            HubError::Immutable { .. } => (Status::CONFLICT, "DENIED"),
+            HubError::Exists { .. } | HubError::Conflict(_) => (Status::CONFLICT, "DENIED"),
+            HubError::Naming { .. } => (Status::BAD_REQUEST, "TAG_INVALID"),
+            HubError::Invalid { .. } => (Status::BAD_REQUEST, "UNSUPPORTED"),
+            _ => {
+                return match error {
+                    HubError::Name(error) => error.into(),
+                    HubError::Store(error) => error.into(),
+                    error => {
+                        tracing::error!(error = %Chain(&error), "a request failed");
+                        Self::internal()
+                    }
+                };
+            }
+        };
+        let answer = Self::new(status, code, error.to_string());
+        match error {
+            HubError::Locked { seconds } => answer.with(header::RETRY_AFTER, seconds.to_string()),
+            _ => answer,
         }
     }
 }

@@ -10,7 +10,6 @@ mod contents;
 mod debug;
 mod error;
 mod health;
-mod htpasswd;
 mod metrics;
 mod path;
 mod query;
@@ -18,13 +17,14 @@ pub mod range;
 mod routes;
 mod serve;
 
+use havre_hub::{Hub, HubError};
 use havre_registry_store::{Patience, RegistryStore};
 use havre_registry_ui::{Pages, Settings};
 use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
+pub use access::HtpasswdError;
 pub use config::{Config, ConfigError, DatabaseServer, Debug, HealthCheck, HtpasswdFile};
-pub use htpasswd::HtpasswdError;
 pub use serve::serve;
 
 use crate::access::Access;
@@ -59,6 +59,8 @@ pub enum SetupError {
     Htpasswd(#[from] HtpasswdError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
 }
 
 impl Server {
@@ -69,10 +71,12 @@ impl Server {
             patience: config.patience,
             secure: config.identity.is_some(),
         };
+        let hub = config.accounts.clone();
+        let hub = hub.map(|settings| Hub::open(&store, settings)).transpose()?;
         Ok(Self {
             pages: Pages::new(store.clone(), settings),
             store,
-            access: Access::new(config.htpasswd.clone())?,
+            access: Access::new(config, hub)?,
             deletes: config.deletes,
             headers: config.headers.clone(),
             patience: config.patience,
@@ -81,5 +85,10 @@ impl Server {
             metrics_path: config.debug.as_ref().and_then(|debug| debug.metrics.clone()),
             health: Health::new(config.health),
         })
+    }
+
+    /// The people of it, where accounts are switched on.
+    pub fn hub(&self) -> Option<&Hub> {
+        self.access.accounts().map(access::Accounts::hub)
     }
 }

@@ -1,10 +1,14 @@
 //! Requests to what they are about.
 
 mod blobs;
+mod hub;
+mod labels;
 mod lists;
 mod manifests;
+mod platforms;
 mod uploads;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use serde_json::json;
 
 use crate::Server;
+use crate::access::Asked;
 use crate::error::ApiError;
 use crate::path::{self, Place};
 use crate::query::Query;
@@ -24,15 +29,15 @@ pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-di
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// Answers a request, whatever it is.
-pub(crate) async fn answer(server: Arc<Server>, request: Request<Body>) -> Response {
+pub(crate) async fn answer(server: Arc<Server>, address: IpAddr, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (_in_flight, begun) = (server.metrics.begins(), Instant::now());
     let mut response = match path::is_api(&path) {
-        true => dispatch(&server, request)
+        true => dispatch(&server, address, request)
             .await
             .unwrap_or_else(IntoResponse::into_response),
         // Before anything is said of what was asked for.
-        false => match server.access.admit(request.headers()).await {
+        false => match server.access.admit_to_pages(request.headers(), address).await {
             Ok(()) => server.pages.answer(request).await,
             Err(error) => error.into_response(),
         },
@@ -50,11 +55,23 @@ pub(crate) async fn answer(server: Arc<Server>, request: Request<Body>) -> Respo
     response
 }
 
-async fn dispatch(server: &Server, request: Request<Body>) -> Result<Response, ApiError> {
+async fn dispatch(server: &Server, address: IpAddr, request: Request<Body>) -> Result<Response, ApiError> {
+    if let (Some(accounts), "/token") = (server.access.accounts(), request.uri().path()) {
+        return accounts.token(request, address).await;
+    }
+    if let Some(asked) = hub::Asked::read(request.uri()) {
+        return asked.answer(server, request, address).await;
+    }
+    let place = Place::read(request.uri().path());
     // Before anything is said of what was asked for.
-    server.access.admit(request.headers()).await?;
-    let store = &server.store;
-    let place = Place::read(request.uri().path())?;
+    let asked = Asked {
+        method: request.method(),
+        headers: request.headers(),
+        place: place.as_ref().ok(),
+        address,
+    };
+    let caller = &server.access.admit(&asked).await?;
+    let (store, place) = (&server.store, place?);
     let query = Query::read(request.uri().query());
     let (head, body) = request.into_parts();
     let (method, headers) = (head.method, head.headers);
@@ -64,31 +81,33 @@ async fn dispatch(server: &Server, request: Request<Body>) -> Result<Response, A
     }
     match place {
         Place::Base if reads => Ok(Json(json!({})).into_response()),
-        Place::Catalog if reads => lists::catalog(store, &query).await,
+        Place::Catalog if reads => lists::catalog(store, caller, &query).await,
         Place::Tags(name) if reads => lists::tags(store, name, &query).await,
         Place::Referrers(name, digest) if reads => lists::referrers(store, name, digest, &query).await,
         Place::Base | Place::Catalog | Place::Tags(_) | Place::Referrers(..) => {
             Err(ApiError::method("GET, HEAD"))
         }
         Place::Manifest(name, wanted) => match method {
-            Method::GET | Method::HEAD => manifests::get(store, name, wanted, &method, &headers).await,
-            Method::PUT => manifests::put(store, name, wanted, &headers, body).await,
-            Method::DELETE => manifests::delete(store, name, wanted).await,
+            Method::GET | Method::HEAD => {
+                manifests::get(store, caller, name, wanted, &method, &headers).await
+            }
+            Method::PUT => manifests::put(store, caller, name, wanted, &headers, body).await,
+            Method::DELETE => manifests::delete(store, caller, name, wanted).await,
             _ => Err(ApiError::method("GET, HEAD, PUT, DELETE")),
         },
         Place::Blob(name, digest) => match method {
             Method::GET | Method::HEAD => blobs::get(store, name, digest, &method, &headers).await,
-            Method::DELETE => blobs::delete(store, name, digest).await,
+            Method::DELETE => blobs::delete(store, caller, name, digest).await,
             _ => Err(ApiError::method("GET, HEAD, DELETE")),
         },
         Place::Uploads(name) => match method {
-            Method::POST => uploads::begin(store, name, &query, &headers, body).await,
+            Method::POST => uploads::begin(store, caller, name, &query, &headers, body).await,
             _ => Err(ApiError::method("POST")),
         },
         Place::Upload(name, id) => match method {
             Method::GET | Method::HEAD => uploads::status(store, name, id).await,
-            Method::PATCH => uploads::append(store, name, id, &headers, body).await,
-            Method::PUT => uploads::finish(store, name, id, &query, &headers, body).await,
+            Method::PATCH => uploads::append(store, caller, name, id, &headers, body).await,
+            Method::PUT => uploads::finish(store, caller, name, id, &query, &headers, body).await,
             Method::DELETE => uploads::cancel(store, name, id).await,
             _ => Err(ApiError::method("GET, HEAD, PATCH, PUT, DELETE")),
         },

@@ -46,10 +46,14 @@ pub async fn serve(
         let server = Arc::clone(&server);
         async move { server.health.watch(&server.store).await }
     });
+    let hub = server.hub().cloned();
+    if let Some(hub) = hub.clone() {
+        aside.spawn(collection::keep_hub(hub));
+    }
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Of one connection, or no file descriptor is free: the next may do better.
                     tracing::warn!(%error, "a connection was not accepted");
@@ -63,7 +67,7 @@ pub async fn serve(
         let acceptor = server.identity.as_ref().map(Reloading::acceptor);
         let server = Arc::clone(&server);
         let service = service_fn(move |request: Request<Incoming>| {
-            let answered = routes::answer(Arc::clone(&server), request.map(Body::new));
+            let answered = routes::answer(Arc::clone(&server), peer.ip(), request.map(Body::new));
             async { Ok::<_, Infallible>(answered.await) }
         });
         let mut http = http1::Builder::new();
@@ -98,6 +102,11 @@ pub async fn serve(
     stop.cancel();
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way were cut");
+    }
+    if let Some(hub) = hub
+        && let Ok(Err(error)) = tokio::task::spawn_blocking(move || hub.write_pulls()).await
+    {
+        tracing::error!(%error, "pulls were not written down");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::task::JoinHandle;
 
 use super::{DIGEST, blocking, is_known, text};
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::range::{Wanted, wanted};
 
@@ -101,10 +102,13 @@ pub(super) async fn get(
 
 pub(super) async fn delete(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     digest: Digest,
 ) -> Result<Response, ApiError> {
+    let (called, what) = (name.clone(), digest.to_string());
     blocking(store, move |store| store.delete_blob(&name, &digest)).await?;
+    caller.deleted(&called, what).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 

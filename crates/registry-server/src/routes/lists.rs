@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::blocking;
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
 
@@ -27,9 +28,21 @@ const QUERY: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b'=');
 
-pub(super) async fn catalog(store: &RegistryStore, query: &Query) -> Result<Response, ApiError> {
+pub(super) async fn catalog(
+    store: &RegistryStore,
+    caller: &Caller,
+    query: &Query,
+) -> Result<Response, ApiError> {
     let (last, limit) = page(query)?;
-    let page = blocking(store, move |store| store.repositories(&last, limit)).await?;
+    let page = match caller.visitor() {
+        None => blocking(store, move |store| store.repositories(&last, limit)).await?,
+        Some(visitor) => {
+            let seen =
+                visitor.blocking(move |visitor| visitor.hub().catalog(&visitor.actor()?, &last, limit));
+            let (items, more) = seen.await?;
+            Page { items, more }
+        }
+    };
     let body = Json(json!({ "repositories": page.items })).into_response();
     Ok(linked(body, "/v2/_catalog", &page, limit))
 }

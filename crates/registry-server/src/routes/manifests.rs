@@ -6,19 +6,26 @@ use havre_registry_store::{Identifier, MAX_MANIFEST, RegistryStore, RepositoryNa
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::{DIGEST, blocking, is_known, text};
+use super::{DIGEST, blocking, is_known, labels, text};
+use crate::access::{Caller, limits};
 use crate::error::ApiError;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 pub(super) async fn get(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     wanted: Identifier,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let is_head = *method == Method::HEAD;
+    let called = name.clone();
+    let allowance = match caller.visitor() {
+        Some(visitor) if !is_head => visitor.allowance()?,
+        _ => None,
+    };
     let (stored, bytes) = blocking(store, move |store| match is_head {
         true => Ok((store.find_manifest(&name, &wanted)?, Vec::new())),
         false => store.manifest(&name, &wanted),
@@ -34,11 +41,21 @@ pub(super) async fn get(
         let [_, _, tag, digest] = told;
         return Ok((StatusCode::NOT_MODIFIED, [tag, digest]).into_response());
     }
-    Ok((told, Bytes::from(bytes)).into_response())
+    if let (Some(visitor), false) = (caller.visitor(), is_head) {
+        visitor.pulled(&called, &stored.digest);
+    }
+    let mut response = (told, Bytes::from(bytes)).into_response();
+    for (name, value) in allowance.iter().flat_map(limits) {
+        response
+            .headers_mut()
+            .extend(value.parse().map(|value| (name, value)));
+    }
+    Ok(response)
 }
 
 pub(super) async fn put(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     wanted: Identifier,
     headers: &HeaderMap,
@@ -61,10 +78,37 @@ pub(super) async fn put(
         })?
         .to_bytes();
     let place = format!("/v2/{name}/manifests/");
+    let (called, tag) = (name.clone(), wanted.to_string());
+    let hub = caller.visitor().map(|visitor| visitor.hub().clone());
+    let labelled = bytes.clone();
     let put = blocking(store, move |store| {
-        store.put_manifest(&name, &wanted, media_type.as_deref(), &bytes)
+        let tag = match &wanted {
+            Identifier::Tag(tag) => Some(tag),
+            Identifier::Digest(_) => None,
+        };
+        let Some(hub) = hub else {
+            return store.put_manifest(&name, &wanted, media_type.as_deref(), &bytes);
+        };
+        let size = bytes.len() as u64;
+        store.put_manifest_if(
+            &name,
+            &wanted,
+            media_type.as_deref(),
+            &bytes,
+            &|connection, digest| hub.allow_push(connection, &name, tag, digest, size),
+        )
     })
     .await?;
+    if let Some(visitor) = caller.visitor() {
+        let (digest, store) = (put.digest.clone(), store.clone());
+        let noted = visitor.blocking(move |visitor| {
+            let labels = labels::read(&store, &called, &labelled);
+            visitor
+                .hub()
+                .pushed(&visitor.name(), &called, &tag, &digest, &labels)
+        });
+        noted.await?;
+    }
     let mut response = (
         StatusCode::CREATED,
         [
@@ -83,13 +127,25 @@ pub(super) async fn put(
 
 pub(super) async fn delete(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     wanted: Identifier,
 ) -> Result<Response, ApiError> {
-    blocking(store, move |store| match wanted {
-        Identifier::Tag(tag) => store.delete_tag(&name, &tag),
-        Identifier::Digest(digest) => store.delete_manifest(&name, &digest),
+    let (called, what) = (name.clone(), wanted.to_string());
+    let hub = caller.visitor().map(|visitor| visitor.hub().clone());
+    blocking(store, move |store| match (wanted, hub) {
+        (Identifier::Tag(tag), None) => store.delete_tag(&name, &tag),
+        (Identifier::Tag(tag), Some(hub)) => store.delete_tag_if(&name, &tag, &|connection, _| {
+            hub.allow_tag_delete(connection, &name, &tag)
+        }),
+        (Identifier::Digest(digest), None) => store.delete_manifest(&name, &digest),
+        (Identifier::Digest(digest), Some(hub)) => {
+            store.delete_manifest_if(&name, &digest, &|connection, digest| {
+                hub.allow_manifest_delete(connection, &name, digest)
+            })
+        }
     })
     .await?;
+    caller.deleted(&called, what).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

@@ -10,6 +10,7 @@ use havre_registry_store::{Appending, RegistryStore, RepositoryName, StoreError,
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{DIGEST, blocking, text};
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::range::chunk;
@@ -23,23 +24,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Begins an upload, mounts a blob of another repository, or takes a whole one.
 pub(super) async fn begin(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     query: &Query,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let known = query
+        .get("mount")
+        .or(query.get("digest"))
+        .map(digest)
+        .transpose()?;
+    caller.room(&name, known.as_ref()).await?;
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
         // What cannot be mounted is uploaded.
         let from = query.get("from").map(str::parse::<RepositoryName>).transpose()?;
-        let mounted = blocking(store, {
-            let (name, digest) = (name.clone(), digest.clone());
-            move |store| match from {
-                Some(from) => store.mount(&from, &name, &digest),
-                None => store.mount_any(&name, &digest),
-            }
-        });
-        if mounted.await? {
+        if mount_from(store, caller, from, &name, &digest).await? {
             return Ok(created(&name, &digest));
         }
     }
@@ -59,7 +60,42 @@ pub(super) async fn begin(
         return Ok(progress(&name, &upload, StatusCode::ACCEPTED));
     };
     let appending = open(store, &name, &upload.id, Some(0)).await?;
-    complete(appending, &name, digest, headers, body).await
+    complete(appending, caller, &name, digest, headers, body).await
+}
+
+/// Lets the repository have a blob of another, whichever if none is named; whether there is one that the caller may read.
+async fn mount_from(
+    store: &RegistryStore,
+    caller: &Caller,
+    from: Option<RepositoryName>,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, ApiError> {
+    let (name, digest) = (name.clone(), digest.clone());
+    let Some(visitor) = caller.visitor() else {
+        let mounted = blocking(store, move |store| match from {
+            Some(from) => store.mount(&from, &name, &digest),
+            None => store.mount_any(&name, &digest),
+        });
+        return mounted.await;
+    };
+    let store = store.clone();
+    let mounted = visitor.blocking(move |visitor| {
+        let candidates = match from {
+            Some(from) => vec![from],
+            None => store.holders(&digest)?,
+        };
+        match visitor.source(&candidates)? {
+            Some(from) => {
+                if let Some(size) = store.blob_size(&from, &digest)? {
+                    visitor.hub().must_fit(&name, &digest, size)?;
+                }
+                Ok(store.mount(&from, &name, &digest)?)
+            }
+            None => Ok(false),
+        }
+    });
+    mounted.await
 }
 
 pub(super) async fn status(
@@ -75,6 +111,7 @@ pub(super) async fn status(
 /// Takes a chunk.
 pub(super) async fn append(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     id: String,
     headers: &HeaderMap,
@@ -82,7 +119,8 @@ pub(super) async fn append(
 ) -> Result<Response, ApiError> {
     let range = content_range(headers)?;
     let appending = open(store, &name, &id, range.as_ref().map(|range| range.start)).await?;
-    let appending = receive(appending, range.map(|range| range.end), body).await?;
+    let room = caller.room(&name, None).await?;
+    let appending = receive(appending, range.map(|range| range.end), room, body).await?;
     let paused = tokio::task::spawn_blocking(move || appending.pause());
     let upload = paused.await.map_err(|_| ApiError::internal())??;
     Ok(progress(&name, &upload, StatusCode::ACCEPTED))
@@ -91,6 +129,7 @@ pub(super) async fn append(
 /// Takes the last chunk, if there is one, and makes a blob of all.
 pub(super) async fn finish(
     store: &RegistryStore,
+    caller: &Caller,
     name: RepositoryName,
     id: String,
     query: &Query,
@@ -101,7 +140,7 @@ pub(super) async fn finish(
     let digest = digest(text.ok_or_else(|| ApiError::digest("the digest is missing"))?)?;
     let range = content_range(headers)?;
     let appending = open(store, &name, &id, range.as_ref().map(|range| range.start)).await?;
-    complete(appending, &name, digest, headers, body).await
+    complete(appending, caller, &name, digest, headers, body).await
 }
 
 pub(super) async fn cancel(
@@ -115,13 +154,16 @@ pub(super) async fn cancel(
 
 async fn complete(
     appending: Appending,
+    caller: &Caller,
     name: &RepositoryName,
     digest: Digest,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let end = content_range(headers)?.map(|range| range.end);
-    let appending = receive(appending, end, body).await?;
+    let room = caller.room(name, Some(&digest)).await?;
+    let appending = receive(appending, end, room, body).await?;
+    caller.fits(name, &digest, appending.size()).await?;
     let wanted = digest.clone();
     let finished = tokio::task::spawn_blocking(move || appending.finish(&wanted));
     finished.await.map_err(|_| ApiError::internal())??;
@@ -156,7 +198,13 @@ async fn open(
 }
 
 /// Writes a body to an upload, whose end it must lead to if one is named. What came of a body that broke off stays.
-async fn receive(mut appending: Appending, end: Option<u64>, body: Body) -> Result<Appending, ApiError> {
+/// No more than there is room for.
+async fn receive(
+    mut appending: Appending,
+    end: Option<u64>,
+    room: Option<u64>,
+    body: Body,
+) -> Result<Appending, ApiError> {
     let begins = appending.size();
     let mut stream = body.into_data_stream();
     let Some(first) = next(&mut stream).await? else {
@@ -175,6 +223,12 @@ async fn receive(mut appending: Appending, end: Option<u64>, body: Body) -> Resu
         position += bytes.len() as u64;
         if end.is_some_and(|end| position > end) {
             outcome = Err(ApiError::size("the chunk has more bytes than its range says"));
+            break;
+        }
+        if room.is_some_and(|room| position > room) {
+            outcome = Err(ApiError::denied(
+                "the quota of the namespace has no room for this blob",
+            ));
             break;
         }
         if sender.send(bytes).await.is_err() {

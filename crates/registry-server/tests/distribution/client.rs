@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use havre_hub::Hub;
 use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
 use havre_registry_server::{Config, Server};
 use havre_registry_store::RegistryStore;
@@ -14,6 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 pub(crate) struct Registry {
+    hub: Option<Hub>,
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     pub(crate) dir: tempfile::TempDir,
@@ -69,6 +71,7 @@ impl Registry {
     pub(crate) async fn configured(dir: tempfile::TempDir, config: Config) -> Self {
         let store = RegistryStore::open(dir.path()).unwrap();
         let server = Server::new(store, &config).unwrap();
+        let hub = server.hub().cloned();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(havre_registry_server::serve(
@@ -78,10 +81,20 @@ impl Registry {
             std::future::pending(),
         ));
         Self {
+            hub,
             address,
             client: Client::builder(TokioExecutor::new()).build_http(),
             dir,
         }
+    }
+
+    /// The people of one that has accounts.
+    pub(crate) fn hub(&self) -> &Hub {
+        self.hub.as_ref().expect("accounts")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) async fn send(

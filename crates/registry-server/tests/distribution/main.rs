@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
 mod access;
+mod accounts;
 mod client;
 mod discovery;
 mod errors;
