@@ -1,5 +1,6 @@
 //! The registry role: serves what a registry holds, or looks after it.
 
+mod account;
 mod check;
 mod gc;
 mod serve;
@@ -26,6 +27,7 @@ pub(crate) fn run(program: &str, words: &[String]) -> Result<ExitStatus, CliErro
     match words.split_first() {
         Some((word, rest)) if word == "gc" => with(&format!("{path} gc"), rest, gc::run),
         Some((word, rest)) if word == "check" => with(&format!("{path} check"), rest, check::run),
+        Some((word, rest)) if word == "account" => with(&format!("{path} account"), rest, account::run),
         _ => with(&path, words, |args: Registry| serve::run(program, &args)),
     }
 }

@@ -1,5 +1,6 @@
 //! `havre registry`: what may be typed.
 
+pub(crate) mod account;
 pub(crate) mod check;
 pub(crate) mod gc;
 
@@ -38,6 +39,11 @@ pub(crate) struct Registry {
         help = "ADDRESS:PORT to listen on (default \"127.0.0.1:5000\")"
     )]
     pub(crate) listen: Option<String>,
+    #[arg(
+        long,
+        help = "Let people have accounts: each pushes and pulls what is theirs, everybody pulls what is public"
+    )]
+    pub(crate) accounts: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     #[arg(hide = true)]
@@ -48,7 +54,7 @@ impl Declaration for Registry {
     const SHAPE: Shape = Shape {
         operands: Operands::AtMost(1),
         usage: "[OPTIONS] [CONFIG]",
-        about: "Serve a registry of images\n\n'{program} registry gc' removes what no image needs, '{program} registry check' reads everything and mends what is\ndamaged. Another word is a configuration file, as with --config.",
+        about: "Serve a registry of images\n\n'{program} registry gc' removes what no image needs, '{program} registry check' reads everything and mends what is\ndamaged, '{program} registry account' makes accounts. Another word is a configuration file, as with --config.",
         aliases: &[],
         interspersed: true,
         refused: &[],

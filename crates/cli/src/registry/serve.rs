@@ -16,8 +16,14 @@ pub(super) fn run(program: &str, args: &Registry) -> Result<ExitStatus, CliError
     let config = read_config(&args.place, args.operands.first())?;
     let config = Config {
         address: args.listen.clone().or(config.address),
+        accounts: config.accounts.or_else(|| args.accounts.then(Default::default)),
         ..config
     };
+    if config.accounts.is_some() && config.htpasswd.is_some() {
+        return Err(CliError::Invalid(
+            "accounts have passwords of their own: leave htpasswd out of the configuration".to_owned(),
+        ));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(program, &config))?;
     Ok(ExitStatus::SUCCESS)
@@ -53,9 +59,13 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
         true => "push, pull and delete",
         false => "push and pull",
     };
-    let whom = match &config.htpasswd {
-        Some(file) => format!("The users of {} may {what}.", file.path.display()),
-        None => format!("There is no authentication: whoever reaches this address may {what}."),
+    let whom = match (&config.accounts, &config.htpasswd) {
+        (Some(_), _) => format!(
+            "Accounts may {what} what is theirs, everybody may pull what is public.{}",
+            first_run(program, &server)?
+        ),
+        (None, Some(file)) => format!("The users of {} may {what}.", file.path.display()),
+        (None, None) => format!("There is no authentication: whoever reaches this address may {what}."),
     };
     let scheme = if config.identity.is_some() {
         "https"
@@ -75,4 +85,15 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     };
     havre_registry_server::serve(server, listener, debug, shutdown).await?;
     Ok(())
+}
+
+/// How the first account is made, while there is none.
+fn first_run(program: &str, server: &Server) -> Result<String, CliError> {
+    let first = server.hub().map(havre_hub::Hub::first_run).transpose();
+    let first = first.map_err(|error| CliError::Invalid(error.to_string()))?;
+    Ok(first.flatten().map_or_else(String::new, |secret| {
+        format!(
+            "\nThere is no account yet. Make the first with the invitation {secret}\nor by:  {program} registry account add NAME --admin"
+        )
+    }))
 }
