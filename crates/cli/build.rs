@@ -10,7 +10,9 @@ fn main() {
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         println!("cargo:rustc-link-arg-bins=-no-pie");
         // What is to need no libraries needs no program that loads them either.
-        if std::env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|all| all.split(',').any(|one| one == "crt-static")) {
+        if std::env::var("CARGO_CFG_TARGET_FEATURE")
+            .is_ok_and(|all| all.split(',').any(|one| one == "crt-static"))
+        {
             println!("cargo:rustc-link-arg-bins=-static");
         }
     }
