@@ -4,6 +4,7 @@ mod account;
 mod check;
 mod gc;
 mod serve;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ pub(crate) fn run(program: &str, words: &[String]) -> Result<ExitStatus, CliErro
         Some((word, rest)) if word == "gc" => with(&format!("{path} gc"), rest, gc::run),
         Some((word, rest)) if word == "check" => with(&format!("{path} check"), rest, check::run),
         Some((word, rest)) if word == "account" => with(&format!("{path} account"), rest, account::run),
+        Some((word, rest)) if word == "webhook" => with(&format!("{path} webhook"), rest, webhook::run),
         _ => with(&path, words, |args: Registry| serve::run(program, &args)),
     }
 }

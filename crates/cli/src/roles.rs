@@ -3,7 +3,7 @@
 use clap::Command;
 
 use crate::args::daemon::Daemon;
-use crate::args::registry::{Registry, account::Account, check::Check, gc::Gc};
+use crate::args::registry::{Registry, account::Account, check::Check, gc::Gc, webhook::Webhook};
 use crate::args::{Declaration, Shape};
 use crate::parse::declare;
 
@@ -61,4 +61,5 @@ pub(crate) const ROLES: &[Role] = &[
     Role::of::<Gc>("registry gc"),
     Role::of::<Check>("registry check"),
     Role::of::<Account>("registry account"),
+    Role::of::<Webhook>("registry webhook"),
 ];

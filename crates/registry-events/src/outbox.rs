@@ -98,6 +98,11 @@ impl Outbox {
         &self.configured
     }
 
+    /// Whether anybody wants to know anything.
+    pub fn is_wanted(&self) -> Result<bool> {
+        Ok(!self.targets()?.is_empty())
+    }
+
     /// Notes something for everybody who wants to know; how many these are.
     pub fn put(&self, event: &Event) -> Result<usize> {
         let targets = self.targets()?;

@@ -66,6 +66,14 @@ impl Caller {
         }
     }
 
+    /// Their account, if they have one.
+    pub(crate) fn name(&self) -> String {
+        let actor = self.visitor().map(Visitor::name);
+        actor
+            .and_then(|actor| actor.name().map(ToString::to_string))
+            .unwrap_or_default()
+    }
+
     /// How many bytes may still come to a repository, of a blob if it is known which; nothing is as many as one likes.
     pub(crate) async fn room(
         &self,

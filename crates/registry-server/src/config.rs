@@ -8,6 +8,7 @@ use std::time::Duration;
 use accounts::Accounts;
 use havre_bucket::BucketSettings;
 use havre_hub::Settings;
+use havre_registry_events::Target;
 use havre_registry_store::Patience;
 use havre_tls::Identity;
 use http::{HeaderName, HeaderValue};
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 mod accounts;
 mod bucket;
+mod notifications;
 
 const PREFIX: &str = "REGISTRY_";
 /// Connections to a database that is a server.
@@ -49,6 +51,8 @@ pub struct Config {
     pub patience: Patience,
     /// Where administrators and monitors ask.
     pub debug: Option<Debug>,
+    /// Who wants to know what happens, beside webhooks.
+    pub notifications: Vec<Target>,
     /// How it looks whether storage and database answer, if it does.
     pub health: Option<HealthCheck>,
 }
@@ -139,6 +143,7 @@ struct File {
     http: Http,
     auth: Auth,
     health: HealthFile,
+    notifications: notifications::Notifications,
     database: Option<DatabaseServer>,
     /// What the reference registry does not have.
     accounts: Option<Accounts>,
@@ -464,6 +469,7 @@ impl File {
             identity,
             patience,
             debug,
+            notifications: self.notifications.checked()?,
             health,
         })
     }

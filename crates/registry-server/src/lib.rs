@@ -11,13 +11,18 @@ mod debug;
 mod error;
 mod health;
 mod metrics;
+mod notifications;
+mod outside;
 mod path;
 mod query;
 pub mod range;
 mod routes;
 mod serve;
 
+use std::sync::Arc;
+
 use havre_hub::{Hub, HubError};
+use havre_registry_events::{EventsError, Outbox};
 use havre_registry_store::{Patience, RegistryStore};
 use havre_registry_ui::{Pages, Settings};
 use havre_tls::{IdentityError, Reloading};
@@ -30,6 +35,8 @@ pub use serve::serve;
 use crate::access::Access;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::notifications::Notifications;
+use crate::outside::Outside;
 
 /// A registry that is ready to answer.
 #[derive(Debug)]
@@ -50,6 +57,7 @@ pub struct Server {
     /// Where metrics are served, if they are.
     metrics_path: Option<String>,
     health: Health,
+    notifications: Arc<Notifications>,
 }
 
 /// Why a registry cannot be what its configuration wants.
@@ -61,6 +69,10 @@ pub enum SetupError {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Hub(#[from] HubError),
+    #[error(transparent)]
+    Events(#[from] EventsError),
+    #[error("cannot speak to others: {0}")]
+    Outside(#[from] reqwest::Error),
 }
 
 impl Server {
@@ -73,6 +85,7 @@ impl Server {
         };
         let hub = config.accounts.clone();
         let hub = hub.map(|settings| Hub::open(&store, settings)).transpose()?;
+        let outbox = Outbox::open(store.database(), config.notifications.clone())?;
         Ok(Self {
             pages: Pages::new(store.clone(), settings),
             store,
@@ -84,6 +97,7 @@ impl Server {
             metrics: Metrics::default(),
             metrics_path: config.debug.as_ref().and_then(|debug| debug.metrics.clone()),
             health: Health::new(config.health),
+            notifications: Arc::new(Notifications::new(outbox, Outside::new()?)),
         })
     }
 

@@ -20,8 +20,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use serde_json::json;
 
 use crate::Server;
-use crate::access::Asked;
+use crate::access::{Asked, Caller};
 use crate::error::ApiError;
+use crate::notifications::Happened;
 use crate::path::{self, Place};
 use crate::query::Query;
 
@@ -71,43 +72,71 @@ async fn dispatch(server: &Server, address: IpAddr, request: Request<Body>) -> R
         address,
     };
     let caller = &server.access.admit(&asked).await?;
-    let (store, place) = (&server.store, place?);
+    let place = place?;
     let query = Query::read(request.uri().query());
     let (head, body) = request.into_parts();
     let (method, headers) = (head.method, head.headers);
-    let reads = method == Method::GET || method == Method::HEAD;
-    if method == Method::DELETE && !server.deletes && matches!(place, Place::Manifest(..) | Place::Blob(..)) {
+    let noted = server
+        .notifications
+        .are_wanted()
+        .then(|| (place.clone(), headers.clone()));
+    let answered = respond(server, caller, place, &method, &headers, &query, body).await?;
+    if let Some((place, headers)) = noted {
+        let happened = Happened {
+            method: &method,
+            place: &place,
+            query: &query,
+            headers: &headers,
+            status: answered.status(),
+            answer: answered.headers(),
+        };
+        server.notifications.note(&happened, caller.name(), address).await;
+    }
+    Ok(answered)
+}
+
+async fn respond(
+    server: &Server,
+    caller: &Caller,
+    place: Place,
+    method: &Method,
+    headers: &HeaderMap,
+    query: &Query,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let store = &server.store;
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    if *method == Method::DELETE && !server.deletes && matches!(place, Place::Manifest(..) | Place::Blob(..))
+    {
         return Err(ApiError::method("GET, HEAD"));
     }
     match place {
         Place::Base if reads => Ok(Json(json!({})).into_response()),
-        Place::Catalog if reads => lists::catalog(store, caller, &query).await,
-        Place::Tags(name) if reads => lists::tags(store, name, &query).await,
-        Place::Referrers(name, digest) if reads => lists::referrers(store, name, digest, &query).await,
+        Place::Catalog if reads => lists::catalog(store, caller, query).await,
+        Place::Tags(name) if reads => lists::tags(store, name, query).await,
+        Place::Referrers(name, digest) if reads => lists::referrers(store, name, digest, query).await,
         Place::Base | Place::Catalog | Place::Tags(_) | Place::Referrers(..) => {
             Err(ApiError::method("GET, HEAD"))
         }
-        Place::Manifest(name, wanted) => match method {
-            Method::GET | Method::HEAD => {
-                manifests::get(store, caller, name, wanted, &method, &headers).await
-            }
-            Method::PUT => manifests::put(store, caller, name, wanted, &headers, body).await,
+        Place::Manifest(name, wanted) => match *method {
+            Method::GET | Method::HEAD => manifests::get(store, caller, name, wanted, method, headers).await,
+            Method::PUT => manifests::put(store, caller, name, wanted, headers, body).await,
             Method::DELETE => manifests::delete(store, caller, name, wanted).await,
             _ => Err(ApiError::method("GET, HEAD, PUT, DELETE")),
         },
-        Place::Blob(name, digest) => match method {
-            Method::GET | Method::HEAD => blobs::get(store, name, digest, &method, &headers).await,
+        Place::Blob(name, digest) => match *method {
+            Method::GET | Method::HEAD => blobs::get(store, name, digest, method, headers).await,
             Method::DELETE => blobs::delete(store, caller, name, digest).await,
             _ => Err(ApiError::method("GET, HEAD, DELETE")),
         },
-        Place::Uploads(name) => match method {
-            Method::POST => uploads::begin(store, caller, name, &query, &headers, body).await,
+        Place::Uploads(name) => match *method {
+            Method::POST => uploads::begin(store, caller, name, query, headers, body).await,
             _ => Err(ApiError::method("POST")),
         },
-        Place::Upload(name, id) => match method {
+        Place::Upload(name, id) => match *method {
             Method::GET | Method::HEAD => uploads::status(store, name, id).await,
-            Method::PATCH => uploads::append(store, caller, name, id, &headers, body).await,
-            Method::PUT => uploads::finish(store, caller, name, id, &query, &headers, body).await,
+            Method::PATCH => uploads::append(store, caller, name, id, headers, body).await,
+            Method::PUT => uploads::finish(store, caller, name, id, query, headers, body).await,
             Method::DELETE => uploads::cancel(store, name, id).await,
             _ => Err(ApiError::method("GET, HEAD, PATCH, PUT, DELETE")),
         },

@@ -46,6 +46,7 @@ pub async fn serve(
         let server = Arc::clone(&server);
         async move { server.health.watch(&server.store).await }
     });
+    aside.spawn(Arc::clone(&server.notifications).send());
     let hub = server.hub().cloned();
     if let Some(hub) = hub.clone() {
         aside.spawn(collection::keep_hub(hub));

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod check;
 pub(crate) mod gc;
+pub(crate) mod webhook;
 
 use clap::Args;
 

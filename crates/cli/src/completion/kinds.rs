@@ -271,7 +271,10 @@ impl Kind {
             ("build", "call") => Self::Words(&["build", "check"]),
             (_, "format") => Self::Words(&["json", "table"]),
             ("daemon", "root" | "state") => Self::Directories,
-            ("registry" | "registry gc" | "registry check", "root") => Self::Directories,
+            (
+                "registry" | "registry gc" | "registry check" | "registry account" | "registry webhook",
+                "root",
+            ) => Self::Directories,
             ("daemon" | "registry" | "registry gc" | "registry check", "log-level") => {
                 Self::Words(&["debug", "error", "info", "trace", "warn"])
             }
