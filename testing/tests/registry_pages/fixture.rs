@@ -191,7 +191,7 @@ fn base() -> Vec<u8> {
         .dir("usr")
         .dir("usr/lib")
         .symlink("lib", "usr/lib")
-        .file("usr/lib/libc.so", Image::busybox().layers[0][..200_000].to_vec())
+        .file("usr/lib/libc.so", &Image::busybox().layers[0][..200_000])
         .hardlink("usr/lib/libc.so.6", "usr/lib/libc.so")
         .dir("var");
     for number in 0..30 {
