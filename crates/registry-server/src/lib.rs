@@ -74,7 +74,7 @@ impl Server {
         let hub = config.accounts.clone();
         let hub = hub.map(|settings| Hub::open(&store, settings)).transpose()?;
         Ok(Self {
-            pages: Pages::new(store.clone(), settings),
+            pages: Pages::new(store.clone(), settings, hub.clone()),
             store,
             access: Access::new(config, hub)?,
             deletes: config.deletes,
