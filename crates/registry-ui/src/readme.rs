@@ -11,7 +11,13 @@ const MOST: usize = 256 << 10;
 
 /// A README as HTML, which needs no escaping.
 pub(crate) fn render(markdown: &str) -> String {
-    let cut = markdown.floor_char_boundary(MOST);
+    let cut = match markdown.len() > MOST {
+        true => (0..=MOST)
+            .rev()
+            .find(|at| markdown.is_char_boundary(*at))
+            .unwrap_or(0),
+        false => markdown.len(),
+    };
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
     let events = Parser::new_ext(&markdown[..cut], options).map(plain);
     let mut text = String::new();

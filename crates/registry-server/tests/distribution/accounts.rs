@@ -331,10 +331,7 @@ async fn pages_ask_for_no_password_and_show_what_one_may_read() {
     none.is(404);
     registry.get("/storage").await.is(401);
     // Clients' words are not for pages: another site could make a browser say them.
-    registry
-        .with(Method::GET, "/r/me/app", &as_me())
-        .await
-        .is(404);
+    registry.with(Method::GET, "/r/me/app", &as_me()).await.is(404);
     let me = registry.hub().authenticate("me", PASSWORD, None).expect("me");
     registry
         .hub()
