@@ -122,8 +122,7 @@ fn the_official_client_logs_in_pushes_pulls_and_searches() {
     let name = format!("{host}/me/app:1");
     engine.load(&image(2), &name);
     let config = engine.dir().join("docker-config");
-    let docker =
-        |line: &str| engine.cmd_of(Program::Docker, &format!("--config {} {line}", config.display()));
+    let docker = |line: &str| engine.cmd_of(Program::Docker, format!("--config {} {line}", config.display()));
     docker(&format!("push {name}")).run().fails(1);
     let login = docker(&format!("login -u me --password-stdin {host}"))
         .stdin(PASSWORD)

@@ -58,7 +58,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "havre-tls",
         ],
     ),
-    ("havre-registry-ui", &["havre-explore", "havre-registry-store"]),
+    (
+        "havre-registry-ui",
+        &["havre-explore", "havre-hub", "havre-registry-store"],
+    ),
     ("havre-hub", &["havre-database", "havre-registry-store"]),
     ("havre-registry-store", &["havre-database"]),
     ("havre-bucket", &["havre-registry-store"]),

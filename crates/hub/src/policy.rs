@@ -190,19 +190,15 @@ impl Hub {
     /// Deletes tags for somebody, all or none, if they and the rules allow it: each must still stand for what is said. They
     /// [may come back](Hub::restore_tags).
     pub fn delete_tags(&self, actor: &Actor, name: &RepositoryName, tags: &[(Tag, Digest)]) -> Result<()> {
-        self.reading(|connection| {
-            must(connection, actor, name, Action::Delete)?;
-            for (tag, _) in tags {
+        self.reading(|connection| must(connection, actor, name, Action::Delete))?;
+        self.0
+            .store
+            .delete_tags_if(name, tags, &|connection, tag| {
                 self.allow_tag_delete(connection, name, tag)
-                    .map_err(HubError::of_store)?;
-            }
-            Ok(())
-        })?;
-        self.0.store.delete_tags(name, tags)?;
-        for (tag, _) in tags {
-            self.deleted(actor, name, tag.as_str())?;
-        }
-        Ok(())
+            })
+            .map_err(HubError::of_store)?;
+        tags.iter()
+            .try_for_each(|(tag, _)| self.deleted(actor, name, tag.as_str()))
     }
 
     /// Lets tags stand again for what they stood for when they were deleted, all or none, for who may delete them.

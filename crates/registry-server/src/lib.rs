@@ -87,7 +87,7 @@ impl Server {
         let hub = hub.map(|settings| Hub::open(&store, settings)).transpose()?;
         let outbox = Outbox::open(store.database(), config.notifications.clone())?;
         Ok(Self {
-            pages: Pages::new(store.clone(), settings),
+            pages: Pages::new(store.clone(), settings, hub.clone()),
             store,
             access: Access::new(config, hub)?,
             deletes: config.deletes,

@@ -37,9 +37,9 @@ pub(crate) async fn answer(server: Arc<Server>, address: IpAddr, request: Reques
         true => dispatch(&server, address, request)
             .await
             .unwrap_or_else(IntoResponse::into_response),
-        // Before anything is said of what was asked for.
-        false => match server.access.admit_to_pages(request.headers(), address).await {
-            Ok(()) => server.pages.answer(request).await,
+        // Where there are accounts, the pages know whom they show what.
+        false => match server.access.admit_to_pages(request.headers()).await {
+            Ok(()) => server.pages.answer(request, address).await,
             Err(error) => error.into_response(),
         },
     };

@@ -25,11 +25,24 @@ pub struct DeletedTag {
 impl RegistryStore {
     /// Takes tags away, all of them or none: each must still stand for what is said. The manifests stay.
     pub fn delete_tags(&self, name: &RepositoryName, tags: &[(Tag, Digest)]) -> Result<()> {
+        self.delete_tags_if(name, tags, &|_, _| Ok(()))
+    }
+
+    /// The same if each is `allowed`, which is asked in the transaction.
+    pub fn delete_tags_if(
+        &self,
+        name: &RepositoryName,
+        tags: &[(Tag, Digest)],
+        allowed: &dyn Fn(&mut dyn Connection, &Tag) -> Result<()>,
+    ) -> Result<()> {
         self.writing(|connection| {
             lock_repository(connection, name)?;
             for (tag, expected) in tags {
                 match digest_of(connection, name, tag)? {
-                    Some(digest) if digest == *expected => self.remove_tag(connection, name, tag, &digest)?,
+                    Some(digest) if digest == *expected => {
+                        allowed(connection, tag)?;
+                        self.remove_tag(connection, name, tag, &digest)?;
+                    }
                     Some(_) => return Err(StoreError::TagMoved(tag.clone())),
                     None => return Err(StoreError::ManifestUnknown(tag.to_string())),
                 }

@@ -1,5 +1,6 @@
 //! Why there is no page.
 
+use havre_hub::HubError;
 use havre_registry_store::{NameError, StoreError};
 use http::StatusCode;
 
@@ -24,6 +25,12 @@ pub(crate) enum PageError {
     Changed(String),
     #[error("the registry does not allow this")]
     Forbidden(String),
+    /// Somebody unknown, who may be somebody who may.
+    #[error("sign in to see this")]
+    SignIn,
+    /// Wrong passwords, or too many of them.
+    #[error("{0}")]
+    Refused(String),
     #[error("this address takes no such request")]
     Method,
     #[error(transparent)]
@@ -38,6 +45,7 @@ impl PageError {
             Self::NotFound | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Foreign | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::SignIn | Self::Refused(_) => StatusCode::UNAUTHORIZED,
             Self::Changed(_) => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Layers(error) => error.status(),
@@ -56,7 +64,8 @@ impl PageError {
             }
             Self::Changed(_) => "Nothing was changed. Go back and load the page again.".to_owned(),
             Self::Forbidden(why) => why.clone(),
-            Self::Bad(_) | Self::Method => "Nothing was changed.".to_owned(),
+            Self::SignIn => "You come back here afterwards.".to_owned(),
+            Self::Bad(_) | Self::Method | Self::Refused(_) => "Nothing was changed.".to_owned(),
             Self::Layers(error) => error.way_out().to_owned(),
             Self::Internal => {
                 "Try again in a while; if it stays so, ask whoever runs the registry.".to_owned()
@@ -68,6 +77,28 @@ impl PageError {
 impl From<NameError> for PageError {
     fn from(_: NameError) -> Self {
         Self::NotFound
+    }
+}
+
+impl From<HubError> for PageError {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::SignInFirst => Self::SignIn,
+            HubError::Credentials | HubError::Locked { .. } => Self::Refused(error.to_string()),
+            HubError::Denied(why) => Self::Forbidden(format!("{why}.")),
+            HubError::Unknown { .. } => Self::Missing(error.to_string()),
+            HubError::Exists { .. }
+            | HubError::Conflict(_)
+            | HubError::Immutable { .. }
+            | HubError::Naming { .. }
+            | HubError::Quota { .. } => Self::Changed(error.to_string()),
+            HubError::Invalid { .. } | HubError::Name(_) => Self::Bad(error.to_string()),
+            HubError::Store(error) => error.into(),
+            error => {
+                tracing::error!(%error, "a page failed");
+                Self::Internal
+            }
+        }
     }
 }
 

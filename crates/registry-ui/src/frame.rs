@@ -68,6 +68,21 @@ impl<'a> Frame<'a> {
         &self.visit.token
     }
 
+    /// Whether the registry has accounts.
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.visit.has_accounts()
+    }
+
+    /// What who looks is called, if they are somebody.
+    pub(crate) fn account(&self) -> Option<&str> {
+        let name = self.visit.actor.as_ref()?.name()?;
+        Some(name.as_str())
+    }
+
+    pub(crate) fn is_admin(&self) -> bool {
+        self.visit.is_admin()
+    }
+
     pub(crate) fn is_at(&self, path: &str) -> bool {
         self.visit.path == path
     }

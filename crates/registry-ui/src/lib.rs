@@ -19,17 +19,21 @@ mod pages;
 mod place;
 mod plot;
 mod query;
+mod readme;
 mod respond;
 mod show;
 mod visit;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use havre_hub::Hub;
 use havre_registry_store::{Patience, RegistryStore};
 use http::Request;
+use tokio::sync::Semaphore;
 
 use crate::image::Documents;
 use crate::layers::Layers;
@@ -54,24 +58,30 @@ pub struct Pages(Arc<Inner>);
 struct Inner {
     store: RegistryStore,
     settings: Settings,
+    /// Without, everybody may do everything.
+    hub: Option<Hub>,
+    /// Passwords that are checked at once: each takes a processor for some time.
+    checking: Semaphore,
     documents: Documents,
     layers: Layers,
 }
 
 impl Pages {
-    /// Over what a registry holds.
-    pub fn new(store: RegistryStore, settings: Settings) -> Self {
+    /// Over what a registry holds, for the people of a hub if it has one.
+    pub fn new(store: RegistryStore, settings: Settings, hub: Option<Hub>) -> Self {
         Self(Arc::new(Inner {
             store,
             settings,
+            hub,
+            checking: Semaphore::new(2),
             documents: Documents::default(),
             layers: Layers::default(),
         }))
     }
 
-    /// Answers a request, whatever it is.
-    pub async fn answer(&self, request: Request<Body>) -> Response {
-        let (visit, body) = Visit::begin(self, request);
+    /// Answers a request, whatever it is; from an address.
+    pub async fn answer(&self, request: Request<Body>, address: IpAddr) -> Response {
+        let (visit, body) = Visit::begin(self, request, address).await;
         let answered = match visit.read(body).await {
             Ok(visit) => {
                 let answered = pages::answer(&visit).await;

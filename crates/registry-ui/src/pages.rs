@@ -1,5 +1,8 @@
 //! The pages, a file each: the query, what the template shows, and the template's name.
 
+mod account;
+mod admin;
+mod audit;
 mod compare;
 mod delete;
 mod deleted;
@@ -8,7 +11,12 @@ mod explore;
 mod file;
 mod files;
 mod image;
+mod organisation;
+mod policies;
 mod repository;
+mod settings;
+mod sign_in;
+mod sign_up;
 mod storage;
 mod theme;
 
@@ -29,6 +37,10 @@ pub(crate) async fn answer(visit: &Visit) -> Result<Response, PageError> {
     if !visit.looks() && !sends {
         return Err(PageError::Method);
     }
+    // Before anything is said of what was asked for.
+    if let Some((name, action)) = place.needs(sends) {
+        visit.must(name, action).await?;
+    }
     let mut response = match place {
         Place::Asset if !sends => return assets::answer(&visit.path),
         Place::Explore if !sends => explore::page(visit).await,
@@ -43,6 +55,23 @@ pub(crate) async fn answer(visit: &Visit) -> Result<Response, PageError> {
         Place::Deleted(name) if sends => deleted::restored(visit, name).await,
         Place::Deleted(name) => deleted::page(visit, name).await,
         Place::Theme if sends => theme::chosen(visit),
+        Place::SignIn if sends => sign_in::done(visit).await,
+        Place::SignIn => sign_in::page(visit),
+        Place::SignOut if sends => sign_in::out(visit).await,
+        Place::SignUp if sends => sign_up::done(visit).await,
+        Place::SignUp => sign_up::page(visit).await,
+        Place::Account if sends => account::changed(visit).await,
+        Place::Account => account::page(visit).await,
+        Place::Organisation(name) if sends => organisation::changed(visit, name).await,
+        Place::Organisation(name) => organisation::page(visit, name).await,
+        Place::Policies if sends => policies::changed(visit).await,
+        Place::Policies => policies::page(visit).await,
+        Place::Audit if !sends => audit::page(visit).await,
+        Place::Admin if sends => admin::changed(visit).await,
+        Place::Admin => admin::page(visit).await,
+        Place::Settings(name) if sends => settings::changed(visit, name).await,
+        Place::Settings(name) => settings::page(visit, name).await,
+        Place::Star(name) if sends => settings::starred(visit, name).await,
         _ => Err(PageError::Method),
     }?;
     introduce(visit, &mut response);

@@ -4,6 +4,10 @@
 //! /                                     explore and search
 //! /storage                              what takes the space
 //! /theme                                light or dark (a form)
+//! /sign-in /sign-up /sign-out /account   people
+//! /o/<organisation>                     its members and teams
+//! /policies?scope=<repository, namespace/ or *>
+//! /audit /admin
 //! /assets/<digest>/<name>
 //! /r/<repository>                       its tags
 //! /r/<repository>/-/image/<tag or digest>
@@ -11,11 +15,14 @@
 //! /r/<repository>/-/raw/<tag or digest>/<path>     the contents of a file
 //! /r/<repository>/-/compare             two of its images
 //! /r/<repository>/-/delete              tags: what would go, and the form that does it
+//! /r/<repository>/-/settings            what is said of it, and who may do what
+//! /r/<repository>/-/star                a form
 //! /r/<repository>/-/deleted             tags that may come back, and the form that does it
 //! ```
 //!
 //! No part of a repository's name is `-`, so there is one way to read each.
 
+use havre_hub::{AccountName, Action};
 use havre_registry_store::{Identifier, RepositoryName};
 use percent_encoding::percent_decode_str;
 
@@ -27,6 +34,14 @@ pub(crate) enum Place {
     Explore,
     Storage,
     Theme,
+    SignIn,
+    SignUp,
+    SignOut,
+    Account,
+    Organisation(AccountName),
+    Policies,
+    Audit,
+    Admin,
     Asset,
     Repository(RepositoryName),
     Image(RepositoryName, Identifier),
@@ -36,17 +51,46 @@ pub(crate) enum Place {
     Compare(RepositoryName),
     Delete(RepositoryName),
     Deleted(RepositoryName),
+    Settings(RepositoryName),
+    Star(RepositoryName),
 }
 
 impl Place {
+    /// What it takes to be let in, where there are accounts: an action in a repository.
+    pub(crate) fn needs(&self, sends: bool) -> Option<(&RepositoryName, Action)> {
+        match self {
+            Self::Repository(name)
+            | Self::Image(name, _)
+            | Self::Files(name, ..)
+            | Self::Raw(name, ..)
+            | Self::Compare(name)
+            | Self::Star(name) => Some((name, Action::Pull)),
+            Self::Deleted(name) if !sends => Some((name, Action::Pull)),
+            Self::Delete(name) | Self::Deleted(name) => Some((name, Action::Delete)),
+            Self::Settings(name) => Some((name, Action::Manage)),
+            _ => None,
+        }
+    }
+
     /// Reads a path as it came.
     pub(crate) fn read(path: &str) -> Result<Self, PageError> {
         match path {
             "/" => return Ok(Self::Explore),
             "/storage" => return Ok(Self::Storage),
             "/theme" => return Ok(Self::Theme),
+            "/sign-in" => return Ok(Self::SignIn),
+            "/sign-up" => return Ok(Self::SignUp),
+            "/sign-out" => return Ok(Self::SignOut),
+            "/account" => return Ok(Self::Account),
+            "/policies" => return Ok(Self::Policies),
+            "/audit" => return Ok(Self::Audit),
+            "/admin" => return Ok(Self::Admin),
             _ if path.starts_with("/assets/") => return Ok(Self::Asset),
             _ => {}
+        }
+        if let Some(name) = path.strip_prefix("/o/") {
+            let name = decoded(name)?.parse().map_err(|_| PageError::NotFound)?;
+            return Ok(Self::Organisation(name));
         }
         let rest = path.strip_prefix("/r/").ok_or(PageError::NotFound)?;
         let Some((name, what)) = rest.split_once("/-/") else {
@@ -58,6 +102,8 @@ impl Place {
             "compare" => return Ok(Self::Compare(name)),
             "delete" => return Ok(Self::Delete(name)),
             "deleted" => return Ok(Self::Deleted(name)),
+            "settings" => return Ok(Self::Settings(name)),
+            "star" => return Ok(Self::Star(name)),
             _ => {}
         }
         let (kind, rest) = what.split_once('/').ok_or(PageError::NotFound)?;

@@ -1,9 +1,11 @@
 //! A request to a page, and who made it.
 
+use std::net::IpAddr;
 use std::num::NonZero;
 
 use axum::body::Body;
-use havre_registry_store::{RegistryStore, StoreError};
+use havre_hub::{Action, Actor, Hub, HubError, Session};
+use havre_registry_store::{RegistryStore, RepositoryName, StoreError};
 use http::{HeaderMap, Method, Request, header};
 
 use crate::Pages;
@@ -14,6 +16,9 @@ use crate::query::Query;
 
 /// The cookie with the colours.
 pub(crate) const THEME: &str = "havre_theme";
+
+/// The cookie with the secret of a session.
+pub(crate) const SESSION: &str = "havre_session";
 
 /// The colours of pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,12 +66,24 @@ pub(crate) struct Visit {
     pub(crate) token: String,
     /// Whether the visitor has the token not yet.
     pub(crate) is_new: bool,
+    /// Who they are; nothing in a registry without accounts, where that does not matter.
+    pub(crate) actor: Option<Actor>,
+    session: Option<Session>,
+    pub(crate) from: IpAddr,
     headers: HeaderMap,
 }
 
 impl Visit {
-    pub(crate) fn begin(pages: &Pages, request: Request<Body>) -> (Self, Body) {
+    pub(crate) async fn begin(pages: &Pages, request: Request<Body>, from: IpAddr) -> (Self, Body) {
         let (head, body) = request.into_parts();
+        let session = match (&pages.0.hub, cookies::get(&head.headers, SESSION)) {
+            (Some(hub), Some(secret)) => session(hub, secret, from).await,
+            _ => None,
+        };
+        let actor = pages.0.hub.as_ref().map(|_| match &session {
+            Some(session) => session.actor.clone(),
+            None => Actor::anonymous(Some(from)),
+        });
         let token = cookies::get(&head.headers, form::COOKIE).filter(|token| form::is_token(token));
         let theme = cookies::get(&head.headers, THEME).and_then(Theme::read);
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -81,8 +98,14 @@ impl Visit {
             form: Query::default(),
             host: host.filter(|host| is_host(host)).unwrap_or("REGISTRY").to_owned(),
             theme: theme.unwrap_or_default(),
-            is_new: token.is_none(),
-            token: token.map_or_else(form::new_token, str::to_owned),
+            is_new: token.is_none() && session.is_none(),
+            token: match &session {
+                Some(session) => session.csrf.clone(),
+                None => token.map_or_else(form::new_token, str::to_owned),
+            },
+            actor,
+            session,
+            from,
             method: head.method,
             headers: head.headers,
         };
@@ -95,7 +118,11 @@ impl Visit {
             return Ok(self);
         }
         let known = if self.is_new { "" } else { &self.token };
-        match form::read(&self.headers, known, body).await {
+        let is_token = |given: &str| match &self.session {
+            Some(session) => session.is_csrf(given),
+            None => form::is_same_token(known, given),
+        };
+        match form::read(&self.headers, is_token, body).await {
             Ok(form) => {
                 self.form = form;
                 Ok(self)
@@ -132,6 +159,75 @@ impl Visit {
         }
     }
 
+    /// A header as text.
+    pub(crate) fn header(&self, name: header::HeaderName) -> &str {
+        let value = self.headers.get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The secret of their session.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        cookies::get(&self.headers, SESSION)
+    }
+
+    /// The session they have.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Whether the registry has accounts.
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.actor.is_some()
+    }
+
+    /// Whether they may see and change what concerns the whole registry.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.actor.as_ref().is_none_or(Actor::is_admin)
+    }
+
+    /// Does something with the people of the registry on a thread that may block. Where there are none, there is no such page.
+    pub(crate) async fn people<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Hub, &Actor) -> Result<T, HubError> + Send + 'static,
+    ) -> Result<T, PageError> {
+        let (Some(hub), Some(actor)) = (self.pages.0.hub.clone(), self.actor.clone()) else {
+            return Err(PageError::NotFound);
+        };
+        self.blocking(move |_| Ok(work(&hub, &actor)?)).await
+    }
+
+    /// The same of something that checks or sets a password, which takes its time: a few at once.
+    pub(crate) async fn with_password<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Hub, &Actor) -> Result<T, HubError> + Send + 'static,
+    ) -> Result<T, PageError> {
+        let turn = self.pages.0.checking.acquire().await;
+        let _turn = turn.map_err(|_| PageError::Internal)?;
+        self.people(work).await
+    }
+
+    /// An error unless they may do that in a repository. For who may not even see it, it is as if it were not there.
+    pub(crate) async fn must(&self, name: &RepositoryName, action: Action) -> Result<(), PageError> {
+        if !self.has_accounts() {
+            return Ok(());
+        }
+        let asked = name.clone();
+        let role = self.people(move |hub, actor| hub.role(actor, &asked)).await?;
+        match role {
+            Some(role) if role >= action.needs() => Ok(()),
+            Some(_) => Err(PageError::Forbidden(format!("{name} is not yours to change."))),
+            None => Err(StoreError::NameUnknown(name.to_string()).into()),
+        }
+    }
+
+    /// An error unless they are somebody.
+    pub(crate) fn must_be_somebody(&self) -> Result<(), PageError> {
+        match &self.actor {
+            Some(actor) if actor.is_anonymous() => Err(PageError::SignIn),
+            _ => Ok(()),
+        }
+    }
+
     /// The layer that is asked for, from 1.
     pub(crate) fn layer(&self) -> Result<Option<NonZero<usize>>, PageError> {
         let text = self.query.text("layer");
@@ -139,6 +235,23 @@ impl Visit {
             return Ok(None);
         }
         text.parse().map(Some).map_err(|_| PageError::NotFound)
+    }
+}
+
+/// The session of a secret, if it has not ended.
+async fn session(hub: &Hub, secret: &str, from: IpAddr) -> Option<Session> {
+    let (hub, secret) = (hub.clone(), secret.to_owned());
+    let found = tokio::task::spawn_blocking(move || hub.session(&secret, Some(from))).await;
+    match found {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a session was not found");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "a session was not found");
+            None
+        }
     }
 }
 

@@ -34,6 +34,17 @@ class Look {
     return context;
   }
 
+  /** A page of somebody who has signed in. */
+  async as(name, password = process.env.PASSWORD) {
+    const page = await this.page();
+    await this.go(page, '/sign-in');
+    await page.getByLabel('Name').fill(name);
+    await page.getByLabel('Password').fill(password);
+    await page.locator('main').getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).waitFor();
+    return page;
+  }
+
   /** A page of a context of its own. */
   async page(options) {
     return (await this.context(options)).newPage();

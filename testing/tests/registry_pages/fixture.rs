@@ -1,10 +1,15 @@
 //! Registries with something in them to look at.
 
-use havre_testing::{Compression, HavreRegistry, Image, Layer, digest_of, http};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use havre_testing::{Compression, HavreRegistry, Image, Layer, digest_of, havre_binary, http};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Of all accounts.
+pub(crate) const PASSWORD: &str = "correct horse battery";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -31,6 +36,36 @@ impl Fixture {
         Self {
             registry: HavreRegistry::configured(&dir.path().join("registry"), variables),
             _dir: dir,
+        }
+    }
+
+    /// The same images in a registry with accounts: `boss`, who runs it, `me` and `you`, all with [`PASSWORD`].
+    pub(crate) fn with_people(signup: &str) -> Self {
+        let Self { registry, _dir } = Self::with_images();
+        registry.stop();
+        let root = _dir.path().join("registry");
+        for words in [&["--admin", "boss"][..], &["me"], &["you"]] {
+            let mut add = Command::new(havre_binary())
+                .args(["registry", "account", "--password-stdin", "--root"])
+                .arg(&root)
+                .arg("add")
+                .args(words)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("the havre binary");
+            let mut stdin = add.stdin.take().expect("a pipe");
+            writeln!(stdin, "{PASSWORD}").expect("a reader");
+            drop(stdin);
+            assert!(add.wait().expect("its end").success());
+        }
+        let variables = [
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+            ("REGISTRY_ACCOUNTS_SIGNUP", signup),
+        ];
+        Self {
+            registry: HavreRegistry::configured(&root, &variables),
+            _dir,
         }
     }
 
@@ -191,7 +226,7 @@ fn base() -> Vec<u8> {
         .dir("usr")
         .dir("usr/lib")
         .symlink("lib", "usr/lib")
-        .file("usr/lib/libc.so", Image::busybox().layers[0][..200_000].to_vec())
+        .file("usr/lib/libc.so", &Image::busybox().layers[0][..200_000])
         .hardlink("usr/lib/libc.so.6", "usr/lib/libc.so")
         .dir("var");
     for number in 0..30 {

@@ -24,7 +24,8 @@ fn job(fixture: &Fixture, name: &str) {
         .arg(installed::data("pages/run.js"))
         .arg(name)
         .env("NODE_PATH", modules.join("node_modules"))
-        .env("REGISTRY", fixture.registry.host());
+        .env("REGISTRY", fixture.registry.host())
+        .env("PASSWORD", fixture::PASSWORD);
     if let Err(error) = installed::run(&mut program) {
         panic!("{name}: {error}");
     }
@@ -128,6 +129,31 @@ fn hostile_layers_get_a_page_that_says_so() {
         &json!({"schemaVersion": 2, "mediaType": fixture::MANIFEST, "config": config, "layers": []}),
     );
     job(&fixture, "hostile");
+}
+
+#[test]
+fn signing_in_and_out_and_what_nobody_may_know_of() {
+    job(&Fixture::with_people("invitation"), "sign_in");
+}
+
+#[test]
+fn what_is_said_of_a_repository_and_who_sees_it() {
+    job(&Fixture::with_people("closed"), "people");
+}
+
+#[test]
+fn an_account_its_tokens_and_sessions() {
+    job(&Fixture::with_people("open"), "account");
+}
+
+#[test]
+fn an_organisation_its_members_teams_and_invitations() {
+    job(&Fixture::with_people("invitation"), "organisation");
+}
+
+#[test]
+fn policies_the_audit_log_and_administration() {
+    job(&Fixture::with_people("invitation"), "admin");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
-use havre_registry_store::{How, Identifier, Patience, RegistryStore, RepositoryName, StoreError};
+use havre_registry_store::{How, Identifier, Patience, RegistryStore, RepositoryName, StoreError, Tag};
 
 use crate::shared::Shared;
 
@@ -249,6 +249,135 @@ fn what_people_look_at(shared: &Shared) {
     assert_eq!(store.deleted_tags(&app, window, 9).unwrap().len(), 0);
 }
 
+/// Tags that were deleted come back, all that were chosen or none, unless their names stand for something else by now.
+fn deleted_tags_come_back(shared: &Shared) {
+    let (one, other) = (shared.open(), shared.open());
+    let (app, day) = (name("app"), Duration::from_secs(24 * 3600));
+    let pushed = ["a", "b", "c"].map(|of| {
+        let digest = push(&one, &app, of, b"layer").unwrap();
+        (of.parse::<Tag>().unwrap(), digest)
+    });
+    let [a, b, c] = &pushed;
+    let stands = |of: &str| one.tag(&app, &of.parse().unwrap()).unwrap();
+    // One of them is not what it was said to be: all stay.
+    let wrong = [a.clone(), (b.0.clone(), a.1.clone())];
+    let moved = other.delete_tags(&app, &wrong).unwrap_err();
+    assert!(matches!(moved, StoreError::TagMoved(tag) if tag == b.0));
+    assert_eq!(stands("a"), Some(a.1.clone()));
+    assert_eq!(other.deleted_tags(&app, day, 10).unwrap(), []);
+
+    other.delete_tags(&app, &[a.clone(), b.clone()]).unwrap();
+    one.delete_tag(&app, &c.0).unwrap();
+    assert_eq!((stands("a"), stands("b"), stands("c")), (None, None, None));
+    let gone = one.deleted_tags(&app, day, 10).unwrap();
+    assert_eq!(gone[0].tag, c.0);
+    assert_eq!(gone.len(), 3);
+    assert_eq!(one.deleted_tags(&app, day, 2).unwrap().len(), 2);
+    assert_eq!(one.deleted_tags(&app, Duration::ZERO, 10).unwrap(), []);
+    let late = one
+        .restore_tags(&app, std::slice::from_ref(a), Duration::ZERO)
+        .unwrap_err();
+    assert!(matches!(late, StoreError::NotDeleted(_)));
+
+    // What was pushed again meanwhile is left alone, and so is what was chosen with it.
+    one.put_manifest(&app, &tag("b"), None, &manifest("c", b"layer"))
+        .unwrap();
+    let taken = other
+        .restore_tags(&app, &[a.clone(), b.clone()], day)
+        .unwrap_err();
+    assert!(matches!(taken, StoreError::TagTaken { by, .. } if by == c.1));
+    assert_eq!(stands("a"), None);
+    let gone = one.deleted_tags(&app, day, 10).unwrap();
+    let taken = gone.iter().find(|gone| gone.tag == b.0).unwrap();
+    assert_eq!(taken.taken.as_ref(), Some(&c.1));
+    other.restore_tags(&app, &[a.clone(), c.clone()], day).unwrap();
+    assert_eq!((stands("a"), stands("c")), (Some(a.1.clone()), Some(c.1.clone())));
+    let twice = one.restore_tags(&app, std::slice::from_ref(a), day).unwrap_err();
+    assert!(matches!(twice, StoreError::TagTaken { .. }));
+
+    // Without its manifest none comes back.
+    one.delete_tags(&app, std::slice::from_ref(a)).unwrap();
+    one.delete_manifest(&app, &a.1).unwrap();
+    assert!(
+        one.deleted_tags(&app, day, 10)
+            .unwrap()
+            .iter()
+            .all(|gone| gone.tag != a.0)
+    );
+    let without = one.restore_tags(&app, std::slice::from_ref(a), day).unwrap_err();
+    assert!(matches!(without, StoreError::ManifestUnknown(_)));
+}
+
+/// What people look at says what is there.
+fn overviews(shared: &Shared) {
+    let store = shared.open();
+    assert_eq!(store.usage(5, 3).unwrap().bytes, 0);
+    let large = noise(7, 1000);
+    for of in ["1", "2", "10"] {
+        push(&store, &name("team/app"), of, &large).unwrap();
+    }
+    push(&store, &name("team/tool"), "1", b"layer").unwrap();
+    push(&store, &name("other_app"), "1", &large).unwrap();
+    let found = |words: &[&str]| {
+        let found = store.summaries(words, "", 10).unwrap();
+        found.iter().map(|one| one.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), ["other_app", "team/app", "team/tool"]);
+    assert_eq!(found(&["APP"]), ["other_app", "team/app"]);
+    assert_eq!(found(&["app", "team"]), ["team/app"]);
+    // No letter stands for another.
+    assert_eq!(found(&["r_a"]), ["other_app"]);
+    assert_eq!(found(&["m_a"]), [""; 0]);
+    assert_eq!(found(&["%"]), [""; 0]);
+    let behind = store.summaries(&[], "other_app", 1).unwrap();
+    assert_eq!((behind.len(), behind[0].name.as_str()), (1, "team/app"));
+    let summary = store.summary(&name("team/app")).unwrap();
+    assert_eq!((summary.tags, summary.bytes), (3, 1002));
+    assert_eq!(behind[0], summary);
+    assert!(matches!(
+        store.summary(&name("none")),
+        Err(StoreError::NameUnknown(_))
+    ));
+
+    let mut seen = Vec::new();
+    while let page = {
+        let after = seen
+            .last()
+            .map(|(pushed, tag): &(i64, String)| (*pushed, tag.as_str()));
+        store.newest_tags(&name("team/app"), "", after, 1).unwrap()
+    } && let [one] = page.as_slice()
+    {
+        seen.push((one.pushed, one.tag.to_string()));
+    }
+    assert_eq!(seen.len(), 3);
+    assert!(seen.is_sorted_by_key(|(pushed, tag)| (std::cmp::Reverse(*pushed), tag.clone())));
+    let with = store.newest_tags(&name("team/app"), "1", None, 10).unwrap();
+    assert_eq!(with.len(), 2);
+    assert_eq!(with[0].media_type, media_type::OCI_MANIFEST);
+    let same = store.tags_of(&name("team/app"), &with[0].digest, 10).unwrap();
+    assert_eq!(same, [with[0].tag.clone()]);
+    assert_eq!(store.last_pushed(2).unwrap().len(), 2);
+    assert_eq!(store.last_pushed(2).unwrap()[0].0, name("other_app"));
+
+    let usage = store.usage(2, 3).unwrap();
+    assert_eq!((usage.repositories, usage.tags, usage.manifests), (3, 5, 5));
+    let manifests = ["1", "2", "10", "1"].map(|of| manifest(of, &large).len() as u64);
+    let manifests: u64 = manifests[..3].iter().sum::<u64>() + manifest("1", b"layer").len() as u64;
+    // The manifest of other_app is that of team/app.
+    assert_eq!(usage.bytes, 1000 + 5 + 2 + manifests);
+    let apart = 1002 + 1002 + 7 + manifests + manifest("1", &large).len() as u64;
+    assert_eq!(usage.bytes_apart, apart);
+    assert_eq!(usage.largest.len(), 2);
+    assert!(
+        usage
+            .largest
+            .iter()
+            .all(|share| (share.bytes, share.own) == (1002, 0))
+    );
+    assert_eq!(usage.pushes.iter().map(|(_, count)| count).sum::<u64>(), 5);
+    assert_eq!(usage.pushes.len(), 3);
+}
+
 /// What nobody needs goes, with its objects; the dry run said so.
 fn collection(shared: &Shared) {
     let store = shared.open();
@@ -462,6 +591,8 @@ macro_rules! contract {
             uploads_that_fail
             lists
             what_people_look_at
+            deleted_tags_come_back
+            overviews
             collection
             damage
             rebuilding

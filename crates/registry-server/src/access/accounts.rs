@@ -185,31 +185,6 @@ impl Accounts {
         Ok(visitor)
     }
 
-    /// Lets an administrator see all pages.
-    pub(super) async fn admit_to_pages(&self, headers: &HeaderMap, address: IpAddr) -> Result<(), ApiError> {
-        let refused = || {
-            ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "UNAUTHORIZED",
-                "authentication required",
-            )
-            .with(
-                header::WWW_AUTHENTICATE,
-                "Basic realm=\"administrators of the registry\"",
-            )
-        };
-        let (name, secret) = basic(headers).ok_or_else(refused)?;
-        let actor = self.authenticate(name, secret, address).await;
-        let actor = actor.map_err(|error| match error.status() {
-            StatusCode::UNAUTHORIZED => refused(),
-            _ => error,
-        })?;
-        match actor.is_admin() {
-            true => Ok(()),
-            false => Err(refused()),
-        }
-    }
-
     fn refuse(&self, headers: &HeaderMap, scope: Option<&str>, problem: Option<&'static str>) -> ApiError {
         let service = &self.hub.settings().service;
         self.outside.challenge(headers, service, scope, problem)

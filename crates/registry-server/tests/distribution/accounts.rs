@@ -320,26 +320,24 @@ async fn everybody_pulls_what_is_public_and_nobody_pushes_it() {
         .fails(401, "UNAUTHORIZED");
 }
 
-/// Pages show everything.
+/// Who they are for is said by cookies, and for nobody there is only what is public.
 #[tokio::test]
-async fn pages_are_for_administrators() {
+async fn pages_ask_for_no_password_and_show_what_one_may_read() {
     let registry = start().await;
-    for authorization in [
-        as_me(),
-        basic("boss", "wrong one"),
-        registry.token("boss", &[]).await,
-    ] {
-        let refused = registry.with(Method::GET, "/", &authorization).await.is(401);
-        assert!(
-            refused.header("www-authenticate").starts_with("Basic "),
-            "{refused:?}"
-        );
-    }
-    registry.get("/").await.is(401);
+    registry.push_as(&as_me(), "me/app", "1", b"layer").await.is(201);
+    registry.get("/").await.is(200);
+    let (hidden, none) = (registry.get("/r/me/app").await, registry.get("/r/me/none").await);
+    hidden.is(404);
+    none.is(404);
+    registry.get("/storage").await.is(401);
+    // Clients' words are not for pages: another site could make a browser say them.
+    registry.with(Method::GET, "/r/me/app", &as_me()).await.is(404);
+    let me = registry.hub().authenticate("me", PASSWORD, None).expect("me");
     registry
-        .with(Method::GET, "/", &basic("boss", PASSWORD))
-        .await
-        .is(200);
+        .hub()
+        .set_public(&me, &name("me/app"), true)
+        .expect("public");
+    registry.get("/r/me/app").await.is(200);
 }
 
 #[tokio::test]

@@ -31,12 +31,17 @@ impl<R: Read> Read for Timed<R> {
     }
 }
 
+/// Takes no notice of how an archive is written.
+type Careless = fn(layer::Segment<'_>) -> io::Result<()>;
+/// A reader of what a blob holds.
+pub(super) type Unpacked<'a> = Reader<Box<dyn Read + Send + 'a>, Careless>;
+
 /// A reader of what a blob holds, however it is compressed.
 pub(super) fn unpacked<'a>(
     blob: impl Read + Send + 'a,
     limits: Limits,
     most: Duration,
-) -> Result<Reader<Box<dyn Read + Send + 'a>, impl FnMut(layer::Segment<'_>) -> io::Result<()>>, LayerError> {
+) -> Result<Unpacked<'a>, LayerError> {
     let until = Instant::now() + most;
     let bounds = compression::Limits {
         output: limits.size,

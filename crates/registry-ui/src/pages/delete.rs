@@ -142,7 +142,13 @@ pub(crate) async fn done(visit: &Visit, name: RepositoryName) -> Result<Response
     allowed(visit)?;
     let chosen = chosen(visit)?;
     let (count, asked) = (chosen.len(), name.clone());
-    visit.ask(move |store| store.delete_tags(&asked, &chosen)).await?;
+    match visit.has_accounts() {
+        true => {
+            let work = visit.people(move |hub, actor| hub.delete_tags(actor, &asked, &chosen));
+            work.await?;
+        }
+        false => visit.ask(move |store| store.delete_tags(&asked, &chosen)).await?,
+    }
     Ok(respond::to(&format!(
         "{}?went={count}",
         link::about(&name, "deleted")

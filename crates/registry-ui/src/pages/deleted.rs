@@ -87,8 +87,16 @@ pub(crate) async fn restored(visit: &Visit, name: RepositoryName) -> Result<Resp
     delete::allowed(visit)?;
     let chosen = delete::chosen(visit)?;
     let (asked, window) = (name.clone(), visit.pages.window());
-    visit
-        .ask(move |store| store.restore_tags(&asked, &chosen, window))
-        .await?;
+    match visit.has_accounts() {
+        true => {
+            let work = visit.people(move |hub, actor| hub.restore_tags(actor, &asked, &chosen, window));
+            work.await?;
+        }
+        false => {
+            visit
+                .ask(move |store| store.restore_tags(&asked, &chosen, window))
+                .await?
+        }
+    }
     Ok(respond::to(&link::repository(&name)))
 }

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::response::Response;
+use havre_hub::Action;
 use havre_oci::{Descriptor, Digest, ImageConfig, Manifest, RunConfig};
 use havre_registry_store::{Identifier, Referrer, RepositoryName, Tag};
 
@@ -152,10 +153,17 @@ pub(crate) async fn page(
             })
         })
         .await?;
-    respond::html(&view(visit, &name, &reference, &found))
+    let may_delete = visit.pages.settings().deletes && visit.must(&name, Action::Delete).await.is_ok();
+    respond::html(&view(visit, &name, &reference, &found, may_delete))
 }
 
-fn view<'a>(visit: &'a Visit, name: &RepositoryName, reference: &Identifier, found: &Found) -> Page<'a> {
+fn view<'a>(
+    visit: &'a Visit,
+    name: &RepositoryName,
+    reference: &Identifier,
+    found: &Found,
+    may_delete: bool,
+) -> Page<'a> {
     let chosen = &found.chosen;
     let (outer, shown) = (&chosen.outer, chosen.shown());
     let title = match reference {
@@ -180,7 +188,7 @@ fn view<'a>(visit: &'a Visit, name: &RepositoryName, reference: &Identifier, fou
         (tag.to_string(), link)
     });
     let image = chosen.image();
-    let delete = match (reference, visit.pages.settings().deletes) {
+    let delete = match (reference, may_delete) {
         (Identifier::Tag(tag), true) => Some(format!(
             "{}?tag={}",
             link::about(name, "delete"),

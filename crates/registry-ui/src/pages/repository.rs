@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::response::Response;
+use havre_hub::{Action, Repository};
 use havre_registry_store::{Identifier, RepositoryName, Tagged};
 
 use crate::error::PageError;
 use crate::frame::Frame;
 use crate::image::Facts;
 use crate::link;
+use crate::readme;
 use crate::respond;
-use crate::show::{self, Moment, Size};
+use crate::show::{self, Count, Moment, Size};
 use crate::visit::Visit;
 
 /// Tags of a page.
@@ -37,6 +39,37 @@ struct Page<'a> {
     deletes: bool,
     /// Tags that may come back.
     gone: usize,
+    /// What people say of it, where there are some.
+    said: Option<Said>,
+}
+
+struct Said {
+    description: String,
+    /// HTML that needs no escaping.
+    readme: String,
+    private: bool,
+    official: bool,
+    stars: Count,
+    pulls: Count,
+    starred: bool,
+    may_star: bool,
+    may_manage: bool,
+}
+
+impl Said {
+    fn of(visit: &Visit, repository: &Repository) -> Self {
+        Self {
+            description: show::line(&repository.description),
+            readme: readme::render(&repository.readme),
+            private: !repository.public,
+            official: repository.official,
+            stars: Count(repository.stars),
+            pulls: Count(repository.pulls),
+            starred: repository.starred,
+            may_star: visit.must_be_somebody().is_ok(),
+            may_manage: repository.role >= Action::Manage.needs(),
+        }
+    }
 }
 
 struct Row {
@@ -78,6 +111,16 @@ fn place(text: &str) -> Option<(i64, &str)> {
 }
 
 pub(crate) async fn page(visit: &Visit, name: RepositoryName) -> Result<Response, PageError> {
+    let said = match visit.has_accounts() {
+        true => {
+            let asked = name.clone();
+            let found = visit
+                .people(move |hub, actor| hub.repository(actor, &asked))
+                .await?;
+            Some(Said::of(visit, &found))
+        }
+        false => None,
+    };
     let text = visit.query.text("q").to_owned();
     let after = visit.query.text("after").to_owned();
     let (asked, wanted, from) = (name.clone(), text.clone(), after.clone());
@@ -100,6 +143,7 @@ pub(crate) async fn page(visit: &Visit, name: RepositoryName) -> Result<Response
             Ok((summary, tagged, more, gone))
         })
         .await?;
+    let may_delete = said.as_ref().is_none_or(|said| said.may_manage);
     let next = tagged.last().filter(|_| more).map(|(last, _)| {
         let after = format!("{},{}", last.pushed, last.tag);
         format!(
@@ -128,7 +172,8 @@ pub(crate) async fn page(visit: &Visit, name: RepositoryName) -> Result<Response
         name: name.to_string(),
         next,
         is_first: after.is_empty(),
-        deletes: visit.pages.settings().deletes,
+        deletes: visit.pages.settings().deletes && may_delete,
         gone,
+        said,
     })
 }

@@ -82,6 +82,10 @@ struct Going {
 }
 
 pub(crate) async fn page(visit: &Visit) -> Result<Response, PageError> {
+    if !visit.is_admin() {
+        visit.must_be_somebody()?;
+        return Err(PageError::Forbidden("This is for administrators.".to_owned()));
+    }
     let patience = visit.pages.settings().patience;
     let (usage, collectable) = visit
         .ask(move |store| Ok((store.usage(LARGEST, DAYS)?, store.collectable(patience)?)))

@@ -26,7 +26,7 @@ pub(crate) fn chosen(visit: &Visit) -> Result<Response, PageError> {
 }
 
 /// Whether an address is one of this registry, whatever a browser makes of it.
-fn is_here(address: &str) -> bool {
+pub(super) fn is_here(address: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
     address.starts_with('/') && !address.starts_with("//") && address.bytes().all(fits)
 }
