@@ -89,6 +89,7 @@ async fn dispatch(server: &Server, address: IpAddr, request: Request<Body>) -> R
             headers: &headers,
             status: answered.status(),
             answer: answered.headers(),
+            secure: server.identity.is_some(),
         };
         server.notifications.note(&happened, caller.name(), address).await;
     }

@@ -20,6 +20,8 @@ pub(crate) struct Happened<'a> {
     pub(crate) status: StatusCode,
     /// Of the answer.
     pub(crate) answer: &'a HeaderMap,
+    /// It came by TLS.
+    pub(crate) secure: bool,
 }
 
 /// What a request did, if it did something that others may want to know.
@@ -101,7 +103,8 @@ pub(crate) fn happened(request: &Happened<'_>) -> Option<(Action, Subject)> {
         } else {
             "blobs"
         };
-        subject.url = format!("//{host}/v2/{}/{part}/{digest}", subject.repository);
+        let scheme = if request.secure { "https" } else { "http" };
+        subject.url = format!("{scheme}://{host}/v2/{}/{part}/{digest}", subject.repository);
     }
     Some((action, subject))
 }
