@@ -273,6 +273,6 @@ fn the_first_run_says_how_to_make_an_account() {
     let _ = child.kill();
     let _ = child.wait();
     let all = all.join("\n");
-    assert!(all.contains("invitation havre_setup_"), "{all}");
+    assert!(all.contains("/sign-up?invitation=havre_setup_"), "{all}");
     assert!(all.contains("registry account add NAME --admin"), "{all}");
 }

@@ -62,16 +62,12 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     let whom = match (&config.accounts, &config.htpasswd) {
         (Some(_), _) => format!(
             "Accounts may {what} what is theirs, everybody may pull what is public.{}",
-            first_run(program, &server)?
+            first_run(program, &format!("{}://{reached}", scheme(config)), &server)?
         ),
         (None, Some(file)) => format!("The users of {} may {what}.", file.path.display()),
         (None, None) => format!("There is no authentication: whoever reaches this address may {what}."),
     };
-    let scheme = if config.identity.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = scheme(config);
     Printer.line(&format!(
         "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {reached}/IMAGE && {program} push {reached}/IMAGE",
         config.place(&root),
@@ -87,13 +83,21 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     Ok(())
 }
 
+fn scheme(config: &Config) -> &'static str {
+    if config.identity.is_some() {
+        "https"
+    } else {
+        "http"
+    }
+}
+
 /// How the first account is made, while there is none.
-fn first_run(program: &str, server: &Server) -> Result<String, CliError> {
+fn first_run(program: &str, url: &str, server: &Server) -> Result<String, CliError> {
     let first = server.hub().map(havre_hub::Hub::first_run).transpose();
     let first = first.map_err(|error| CliError::Invalid(error.to_string()))?;
     Ok(first.flatten().map_or_else(String::new, |secret| {
         format!(
-            "\nThere is no account yet. Make the first with the invitation {secret}\nor by:  {program} registry account add NAME --admin"
+            "\nThere is no account yet. Make the first at {url}/sign-up?invitation={secret}\nor by:  {program} registry account add NAME --admin"
         )
     }))
 }

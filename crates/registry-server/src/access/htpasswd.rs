@@ -1,7 +1,8 @@
 //! Users and passwords in a file of Apache's `htpasswd`, with bcrypt only, as the reference registry has it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -53,7 +54,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Htpasswd {
+    /// Reads the file. One that is not there is made, with one user whose password is said once, as the reference registry does it.
     pub(crate) fn open(file: HtpasswdFile) -> Result<Self, HtpasswdError> {
+        if !file.path.try_exists()? {
+            provision(&file.path)?;
+        }
         let htpasswd = Self {
             users: Mutex::new(read(&file)?),
             file,
@@ -110,6 +115,30 @@ impl Htpasswd {
             }
         }
     }
+}
+
+/// The user of a file that was not there.
+const FIRST_USER: &str = "docker";
+
+fn provision(path: &Path) -> Result<(), HtpasswdError> {
+    let password: String = rand::random::<[u8; 24]>()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let hash = bcrypt::hash(&password, bcrypt::DEFAULT_COST).map_err(std::io::Error::other)?;
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)?;
+    let mut file = fs::OpenOptions::new();
+    let file = file.write(true).create_new(true);
+    let mut file = fs_err::os::unix::fs::OpenOptionsExt::mode(file, 0o600).open(path)?;
+    file.write_all(format!("{FIRST_USER}:{hash}\n").as_bytes())?;
+    tracing::warn!(
+        path = %path.display(),
+        user = FIRST_USER,
+        password,
+        "the file of users was not there: it has one user now"
+    );
+    Ok(())
 }
 
 fn read(file: &HtpasswdFile) -> Result<Users, HtpasswdError> {
@@ -198,6 +227,20 @@ mod tests {
             .unwrap();
         assert!(users.is_right("me", "other"));
         assert!(!users.is_right("me", "plain"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("auth/htpasswd");
+        let realm = "test".to_owned();
+        let users = Htpasswd::open(HtpasswdFile { realm, path }).unwrap();
+        let text = fs::read_to_string(&users.file.path).unwrap();
+        assert!(text.starts_with("docker:$2"), "{text}");
+        assert!(!users.is_right("docker", ""));
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&users.file.path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
