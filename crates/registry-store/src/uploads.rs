@@ -1,6 +1,6 @@
 //! Uploads: bytes that become a blob when all are there and their digest is right.
 //!
-//! How the bytes are kept until then is the storage's: as [files](files) that grow, or as [parts](parts) of an object. The
+//! How the bytes are kept until then is the storage's: as [files] that grow, or as [parts] of an object. The
 //! digest is computed while bytes come; of what this process did not see from the beginning, it is noted or read once more.
 
 mod files;

@@ -1,7 +1,6 @@
 //! What is taken away, and what never is.
 #![allow(clippy::unwrap_used, reason = "a fixture that fails fails the test")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
@@ -117,73 +116,4 @@ fn what_nobody_needs_goes_and_nothing_else() {
     push_blob(&store, &a, b"layer");
     push(&store, &a, "1", b"layer").unwrap();
     assert_eq!(files(&dir), 3);
-}
-
-/// Whoever pushed, and was not told that something is missing, has an image that can be pulled.
-#[test]
-fn pushes_and_collections_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = RegistryStore::open(dir.path()).unwrap();
-    let ends = AtomicBool::new(false);
-    let (mut pushed, mut refused) = (0, 0);
-    std::thread::scope(|scope| {
-        let collector = scope.spawn(|| {
-            let mut rounds = 0;
-            while !ends.load(Ordering::Relaxed) {
-                let patience = Patience {
-                    blobs: Duration::from_millis(rounds % 30),
-                    ..Patience::default()
-                };
-                store.collect(patience).unwrap();
-                // Long enough, now and then, for a push on a slow disk to come between.
-                std::thread::sleep(Duration::from_millis(1 << (rounds % 10)));
-                rounds += 1;
-            }
-            rounds
-        });
-        let pushers: Vec<_> = (0..3_u8)
-            .map(|thread| {
-                let store = store.clone();
-                scope.spawn(move || {
-                    let (mut pushed, mut refused) = (0, 0);
-                    for round in 0..60_u8 {
-                        // The same bytes again and again, in the same and in other repositories.
-                        let repository = name(["x", "y"][usize::from((thread + round) % 2)]);
-                        let layer = [round % 4];
-                        push_blob(&store, &repository, b"{}");
-                        push_blob(&store, &repository, &layer);
-                        let tag = format!("{thread}-{round}");
-                        match push(&store, &repository, &tag, &layer) {
-                            Err(StoreError::PartUnknown(_)) => refused += 1,
-                            Err(error) => panic!("{error}"),
-                            Ok(digest) => {
-                                let wanted = Identifier::Tag(tag.parse().unwrap());
-                                let (_, bytes) = store.manifest(&repository, &wanted).unwrap();
-                                assert_eq!(bytes, manifest(&tag, &layer));
-                                for part in [&b"{}"[..], &layer] {
-                                    let blob = store.blob(&repository, &Digest::sha256_of(part)).unwrap();
-                                    assert_eq!(blob.size, part.len() as u64);
-                                }
-                                pushed += 1;
-                                if round % 3 == 0 {
-                                    store.delete_manifest(&repository, &digest).unwrap();
-                                }
-                            }
-                        }
-                    }
-                    (pushed, refused)
-                })
-            })
-            .collect();
-        let ended: Vec<_> = pushers.into_iter().map(|pusher| pusher.join()).collect();
-        ends.store(true, Ordering::Relaxed);
-        for counts in ended {
-            let counts = counts.unwrap();
-            pushed += counts.0;
-            refused += counts.1;
-        }
-        assert!(collector.join().unwrap() > 0);
-    });
-    assert_eq!(pushed + refused, 180);
-    assert!(pushed > 0);
 }

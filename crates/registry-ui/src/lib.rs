@@ -2,9 +2,9 @@
 //!
 //! Everything is made here, on the server (`templates/`, askama escapes every value), and works without JavaScript; the one
 //! script only saves clicks. What comes from images (names of files, commands, labels, contents) is hostile: it passes
-//! [`show`] on its way to a page, and archives are read within the bounds of [`layers`].
+//! `show` on its way to a page, and archives are read within the bounds of `layers`.
 //!
-//! A request is read into a [`Place`](place::Place), its page is a file of [`pages`] that asks the store on a thread that may
+//! A request is read into a `Place`, its page is a file of `pages` that asks the store on a thread that may
 //! block and fills a template.
 
 mod assets;
