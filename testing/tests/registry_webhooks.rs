@@ -28,15 +28,19 @@ impl Receiver {
             let (taken, status) = (Arc::clone(&taken), Arc::clone(&status));
             move || {
                 for stream in listener.incoming().map_while(Result::ok) {
-                    let mut reader = BufReader::new(stream);
-                    while let Ok(Some(request)) = read_request(&mut reader) {
-                        taken.lock().expect("the list").push(request);
-                        let status = status.load(Ordering::Relaxed);
-                        let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: 2\r\n\r\nok");
-                        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-                            break;
+                    let (taken, status) = (Arc::clone(&taken), Arc::clone(&status));
+                    // Connections stay open.
+                    std::thread::spawn(move || {
+                        let mut reader = BufReader::new(stream);
+                        while let Ok(Some(request)) = read_request(&mut reader) {
+                            taken.lock().expect("the list").push(request);
+                            let status = status.load(Ordering::Relaxed);
+                            let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: 2\r\n\r\nok");
+                            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                                break;
+                            }
                         }
-                    }
+                    });
                 }
             }
         });
