@@ -318,6 +318,7 @@ fn clients_are_sent_to_the_bucket() {
         skopeo.args(["copy", "-q", "--src-tls-verify=false", &reference, &target]);
         havre_testing::installed::run(&mut skopeo).is_ok()
     });
+    assert_eq!(replica.stop(), Some(0), "it ends as it is told to");
 }
 
 /// What is wrong with a configuration is said before anything is served.

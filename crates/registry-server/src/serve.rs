@@ -29,12 +29,11 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves a registry until `shutdown` resolves, then lets requests end. Administrators and monitors are answered at `debug`.
 pub async fn serve(
-    server: Server,
+    server: Arc<Server>,
     listener: TcpListener,
     debug: Option<TcpListener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let server = Arc::new(server);
     let (graceful, stop) = (GracefulShutdown::new(), CancellationToken::new());
     tokio::pin!(shutdown);
     let mut aside = JoinSet::new();

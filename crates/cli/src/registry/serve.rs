@@ -1,5 +1,8 @@
 //! Opens what a registry holds, listens, serves until told to end.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use havre_registry_server::{Config, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,19 +27,36 @@ pub(super) fn run(program: &str, args: &Registry) -> Result<ExitStatus, CliError
             "accounts have passwords of their own: leave htpasswd out of the configuration".to_owned(),
         ));
     }
+    let root = root(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(program, &config))?;
+    // Opened here and closed here: both speak with databases, and wait for them, which nothing on the runtime may do.
+    let store = open(&config, &root, runtime.handle().clone())?;
+    let server = Server::new(store, &config).map_err(|error| CliError::Invalid(error.to_string()))?;
+    let server = Arc::new(server);
+    let first = server.hub().map(havre_hub::Hub::first_run).transpose();
+    let first = first.map_err(|error| CliError::Invalid(error.to_string()))?;
+    let served = runtime.block_on(serve(
+        program,
+        &config,
+        &root,
+        Arc::clone(&server),
+        first.flatten(),
+    ));
+    drop(runtime);
+    drop(server);
+    served?;
     Ok(ExitStatus::SUCCESS)
 }
 
-async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
+/// `invitation`: for the first account, while there is none.
+async fn serve(
+    program: &str,
+    config: &Config,
+    root: &Path,
+    server: Arc<Server>,
+    invitation: Option<String>,
+) -> Result<(), CliError> {
     let address = config.address.as_deref().unwrap_or(DEFAULT_LISTEN);
-    let root = root(config)?;
-    let (folder, contents) = (root.clone(), config.clone());
-    let runtime = tokio::runtime::Handle::current();
-    let store = tokio::task::spawn_blocking(move || open(&contents, &folder, runtime));
-    let store = store.await.map_err(std::io::Error::other)??;
-    let server = Server::new(store, config).map_err(|error| CliError::Invalid(error.to_string()))?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| CliError::Invalid(format!("cannot listen on {address}: {error}")))?;
@@ -62,7 +82,7 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     let whom = match (&config.accounts, &config.htpasswd) {
         (Some(_), _) => format!(
             "Accounts may {what} what is theirs, everybody may pull what is public.{}",
-            first_run(program, &format!("{}://{reached}", scheme(config)), &server)?
+            first_run(program, &format!("{}://{reached}", scheme(config)), invitation)
         ),
         (None, Some(file)) => format!("The users of {} may {what}.", file.path.display()),
         (None, None) => format!("There is no authentication: whoever reaches this address may {what}."),
@@ -70,7 +90,7 @@ async fn serve(program: &str, config: &Config) -> Result<(), CliError> {
     let scheme = scheme(config);
     Printer.line(&format!(
         "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {reached}/IMAGE && {program} push {reached}/IMAGE",
-        config.place(&root),
+        config.place(root),
     ));
     let shutdown = async {
         tokio::select! {
@@ -92,12 +112,10 @@ fn scheme(config: &Config) -> &'static str {
 }
 
 /// How the first account is made, while there is none.
-fn first_run(program: &str, url: &str, server: &Server) -> Result<String, CliError> {
-    let first = server.hub().map(havre_hub::Hub::first_run).transpose();
-    let first = first.map_err(|error| CliError::Invalid(error.to_string()))?;
-    Ok(first.flatten().map_or_else(String::new, |secret| {
+fn first_run(program: &str, url: &str, invitation: Option<String>) -> String {
+    invitation.map_or_else(String::new, |secret| {
         format!(
             "\nThere is no account yet. Make the first at {url}/sign-up?invitation={secret}\nor by:  {program} registry account add NAME --admin"
         )
-    }))
+    })
 }
