@@ -54,7 +54,7 @@ pub(crate) struct Leases {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     counts: HashMap<Digest, usize>,
-    /// What was held or written into the database since the oldest running collection began. A collection reads the
+    /// What was held, written into the database or let go since the oldest running collection began. A collection reads the
     /// database once, at its beginning: what came to be reachable afterwards, perhaps with its lease dropped already, is
     /// here.
     touched: HashSet<Digest>,
@@ -99,6 +99,11 @@ impl State {
     }
 
     fn release(&mut self, digest: &Digest) {
+        // What it was held for may be in the database only since a running collection read that, and have been noted before
+        // the collection began.
+        if self.collections > 0 {
+            self.touched.insert(digest.clone());
+        }
         if let Some(count) = self.counts.get_mut(digest) {
             *count -= 1;
             if *count == 0 {
