@@ -4,6 +4,7 @@
 //! Requests are read and answered here, asynchronously; everything that touches the store runs on threads that may block.
 
 mod access;
+mod aside;
 mod collection;
 mod config;
 mod contents;

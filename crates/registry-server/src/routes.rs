@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::Server;
 use crate::access::{Asked, Caller};
+use crate::aside::aside;
 use crate::error::ApiError;
 use crate::notifications::Happened;
 use crate::path::{self, Place};
@@ -33,12 +34,18 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 pub(crate) async fn answer(server: Arc<Server>, address: IpAddr, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (_in_flight, begun) = (server.metrics.begins(), Instant::now());
-    let mut response = match path::is_api(&path) {
-        true => dispatch(&server, address, request)
+    let place = path::is_api(&path).then(|| Place::read(&path));
+    let kind = match &place {
+        Some(Ok(place)) => place.kind(),
+        Some(Err(_)) => "other",
+        None => "page",
+    };
+    let mut response = match place {
+        Some(place) => dispatch(&server, address, place, request)
             .await
             .unwrap_or_else(IntoResponse::into_response),
         // Where there are accounts, the pages know whom they show what.
-        false => match server.access.admit_to_pages(request.headers()).await {
+        None => match server.access.admit_to_pages(request.headers()).await {
             Ok(()) => server.pages.answer(request, address).await,
             Err(error) => error.into_response(),
         },
@@ -46,24 +53,25 @@ pub(crate) async fn answer(server: Arc<Server>, address: IpAddr, request: Reques
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.extend(server.headers.iter().cloned());
-    let kind = match path::is_api(&path) {
-        true => Place::read(&path).map_or("other", |place| place.kind()),
-        false => "page",
-    };
     let status = response.status().as_u16();
     server.metrics.answered(kind, &method, status, begun.elapsed());
     tracing::debug!(%method, path, status, "answered");
     response
 }
 
-async fn dispatch(server: &Server, address: IpAddr, request: Request<Body>) -> Result<Response, ApiError> {
+/// `place`: where the path leads, if anywhere.
+async fn dispatch(
+    server: &Server,
+    address: IpAddr,
+    place: Result<Place, ApiError>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
     if let (Some(accounts), "/token") = (server.access.accounts(), request.uri().path()) {
         return accounts.token(request, address).await;
     }
     if let Some(asked) = hub::Asked::read(request.uri()) {
         return asked.answer(server, request, address).await;
     }
-    let place = Place::read(request.uri().path());
     // Before anything is said of what was asked for.
     let asked = Asked {
         method: request.method(),
@@ -150,13 +158,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(RegistryStore) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let store = store.clone();
-    match tokio::task::spawn_blocking(move || work(store)).await {
-        Ok(done) => Ok(done?),
-        Err(error) => {
-            tracing::error!(%error, "a request failed");
-            Err(ApiError::internal())
-        }
-    }
+    aside(move || work(store)).await
 }
 
 /// A header as text.

@@ -68,9 +68,13 @@ struct Inner {
 impl RegistryStore {
     /// Opens or makes the registry in a folder, with its database in there. One of the reference registry is taken over as it is.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::in_folder(root, Self::database_in(root)?)
+    }
+
+    /// Opens or makes the database in a folder.
+    pub fn database_in(root: &Path) -> Result<Arc<dyn Database>> {
         fs_err::create_dir_all(root).map_err(StoreError::io("make", root))?;
-        let database = Sqlite::open(&root.join(DATABASE))?;
-        Self::in_folder(root, Arc::new(database))
+        Ok(Arc::new(Sqlite::open(&root.join(DATABASE))?))
     }
 
     /// Opens or makes the registry in a folder, with a database elsewhere.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::basic::{basic, bearer};
 use super::challenge::Outside;
 use super::{AT_ONCE, Asked};
+use crate::aside::aside;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::path::Place;
@@ -330,11 +331,5 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(Hub) -> Result<T, HubError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let hub = hub.clone();
-    match tokio::task::spawn_blocking(move || work(hub)).await {
-        Ok(done) => Ok(done?),
-        Err(error) => {
-            tracing::error!(%error, "a request failed");
-            Err(ApiError::internal())
-        }
-    }
+    aside(move || work(hub)).await
 }

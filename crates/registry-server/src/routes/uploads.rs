@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{DIGEST, blocking, text};
 use crate::access::Caller;
+use crate::aside::aside;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::range::chunk;
@@ -121,8 +122,7 @@ pub(super) async fn append(
     let appending = open(store, &name, &id, range.as_ref().map(|range| range.start)).await?;
     let room = caller.room(&name, None).await?;
     let appending = receive(appending, range.map(|range| range.end), room, body).await?;
-    let paused = tokio::task::spawn_blocking(move || appending.pause());
-    let upload = paused.await.map_err(|_| ApiError::internal())??;
+    let upload = aside(move || appending.pause()).await?;
     Ok(progress(&name, &upload, StatusCode::ACCEPTED))
 }
 
@@ -165,8 +165,7 @@ async fn complete(
     let appending = receive(appending, end, room, body).await?;
     caller.fits(name, &digest, appending.size()).await?;
     let wanted = digest.clone();
-    let finished = tokio::task::spawn_blocking(move || appending.finish(&wanted));
-    finished.await.map_err(|_| ApiError::internal())??;
+    aside(move || appending.finish(&wanted)).await?;
     Ok(created(name, &digest))
 }
 
