@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::error::{Answer, read_limited};
 use crate::failure::network;
-use crate::transport::{Transport, same_origin, shown, verb};
+use crate::transport::{Transport, authority_of, same_origin, shown, verb};
 use crate::{Credentials, RegistryError};
 
 /// Docker's, so that token servers with rules by client treat us alike.
@@ -143,6 +143,16 @@ pub(crate) async fn fetch_token(
     if secret && url.scheme() == "http" && !at_home {
         return Err(RegistryError::UnsafeRealm {
             host: request.registry.host_str().unwrap_or_default().to_owned(),
+            realm: shown(&url),
+        });
+    }
+    if secret
+        && let Some(realms) = &transport.options.realms
+        && !same_origin(&url, request.registry)
+        && !realms.contains(&authority_of(&url))
+    {
+        return Err(RegistryError::ForeignRealm {
+            host: authority_of(request.registry),
             realm: shown(&url),
         });
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use havre_oci::{Descriptor, Digest};
-use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{Method, StatusCode};
 
 use crate::RegistryError;
@@ -125,6 +125,24 @@ impl Repository {
             }
         }
         Err(mismatch.expect("at least one source was read"))
+    }
+
+    /// How many bytes a blob has; [`None`] when it isn't there.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        let call = self.call(Method::HEAD, &format!("blobs/{digest}"));
+        let reply = self.read(&call).await?;
+        match reply.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => {
+                // The length of the body, which has none, is not that of the blob.
+                let size = reply.header(CONTENT_LENGTH).and_then(|text| text.parse().ok());
+                size.map(Some).ok_or_else(|| RegistryError::Protocol {
+                    url: crate::transport::shown(&reply.url),
+                    reason: "it does not say how many bytes the blob has".to_owned(),
+                })
+            }
+            _ => Err(self.pull_error(reply.failure(self.options().stall_timeout).await)),
+        }
     }
 
     /// Whether the registry already has the blob in this repository.

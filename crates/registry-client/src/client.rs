@@ -10,7 +10,7 @@ use reqwest::{Method, Url};
 use crate::endpoint::{Call, Endpoint, EndpointState, Failure, Reply};
 use crate::hosts::{Address, canonical_domain};
 use crate::transport::Transport;
-use crate::{Credentials, Hosts, RegistryError, RetryPolicy};
+use crate::{Credentials, Hosts, Reach, RegistryError, RetryPolicy};
 
 /// Settings of a client that no registry's configuration holds.
 #[derive(Debug, Clone)]
@@ -23,6 +23,11 @@ pub struct ClientOptions {
     pub stall_timeout: Duration,
     /// Directory of `HOST/ca.crt`, as Docker's `/etc/docker/certs.d`.
     pub certs_dir: Option<std::path::PathBuf>,
+    /// Where connections may lead.
+    pub reach: Reach,
+    /// Hosts (`HOST` or `HOST:PORT`) whose token servers get credentials, beside the registry's own; [`None`]: whichever
+    /// the registry names over TLS, as Docker does it.
+    pub realms: Option<Vec<String>>,
 }
 
 impl Default for ClientOptions {
@@ -33,6 +38,8 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             certs_dir: Some("/etc/docker/certs.d".into()),
+            reach: Reach::default(),
+            realms: None,
         }
     }
 }

@@ -117,6 +117,14 @@ pub enum RegistryError {
         "refusing to send credentials for {host} to the token server {realm}: it is another host over plain HTTP"
     )]
     UnsafeRealm { host: String, realm: String },
+    /// Credentials would have gone to a host that they are not for.
+    #[error(
+        "refusing to send credentials for {host} to the token server {realm}, which is not one of this registry's"
+    )]
+    ForeignRealm { host: String, realm: String },
+    /// An address that a registry named, and only this network has.
+    #[error("refusing to connect to {url}: it is an address of this network")]
+    Private { url: String },
     /// The blob to upload could not be read.
     #[error("cannot read blob {digest} for upload: {source}")]
     Source {
@@ -184,7 +192,10 @@ impl RegistryError {
             | Self::NoBasicCredentials { .. }
             | Self::LoginRefused { .. }
             | Self::LoginStatus { .. } => ErrorKind::Unauthorized,
-            Self::Denied { .. } | Self::UnsafeRealm { .. } => ErrorKind::Denied,
+            Self::Denied { .. }
+            | Self::UnsafeRealm { .. }
+            | Self::ForeignRealm { .. }
+            | Self::Private { .. } => ErrorKind::Denied,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::Status { .. }
             | Self::Network { .. }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Client ── repository(reference, credentials) ──► Repository
-//!    │                                               resolve · fetch_blob · tags
+//!    │                                               resolve · fetch_blob · tags · referrers
 //!    │ login · search                                blob_exists · mount_blob · push_blob · push_made · push_manifest
 //!    ▼
 //! Hosts: which base addresses serve a registry name (mirrors first, then the endpoint), and how they may be reached
@@ -24,6 +24,7 @@ mod hosts;
 mod login;
 mod manifest;
 mod push;
+mod reach;
 mod referrers;
 mod retry;
 mod search;
@@ -40,6 +41,7 @@ pub use hosts::{HostConfig, Hosts, HostsConfig, HostsError};
 pub use login::LoginResult;
 pub use manifest::Resolved;
 pub use push::{BlobMaker, BlobSource, BodyStream, MountResult};
+pub use reach::{PublicOnly, Reach, is_public};
 pub use retry::RetryPolicy;
-pub use search::SearchResult;
+pub use search::{SearchResult, TagPage};
 pub use verifier::Verifier;

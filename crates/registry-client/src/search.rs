@@ -57,34 +57,63 @@ pub(crate) fn next_page(reply: &Reply) -> Option<Url> {
 }
 
 pub(crate) async fn tags(repository: &Repository) -> Result<Vec<String>, RegistryError> {
-    let stall = repository.options().stall_timeout;
-    let endpoint = repository.origin();
     let mut call = repository.call(Method::GET, "tags/list?n=1000");
     let mut tags = Vec::new();
     for _ in 0..MAX_PAGES {
-        let reply = endpoint.send(&call, &repository.options().retry).await?;
-        if !reply.status().is_success() {
-            let failure = reply.failure(stall).await;
-            if failure.status == StatusCode::NOT_FOUND {
-                let message = failure
-                    .message
-                    .unwrap_or_else(|| "repository name not known to registry".to_owned());
-                return Err(RegistryError::NameUnknown {
-                    repository: repository.familiar_name().to_owned(),
-                    message,
-                });
-            }
-            return Err(repository.pull_error(failure));
-        }
-        let next = next_page(&reply);
-        let page: Tags = reply.json(MAX_PAGE, stall).await?;
-        tags.extend(page.tags.unwrap_or_default());
+        let (some, next) = page(repository, &call).await?;
+        tags.extend(some);
         match next {
             Some(next) if tags.len() < MAX_NAMES => call.target = Target::Url(next),
             _ => break,
         }
     }
     Ok(tags)
+}
+
+/// A page of tags, and where the next one is.
+async fn page(repository: &Repository, call: &Call<'_>) -> Result<(Vec<String>, Option<Url>), RegistryError> {
+    let stall = repository.options().stall_timeout;
+    let reply = repository
+        .origin()
+        .send(call, &repository.options().retry)
+        .await?;
+    if !reply.status().is_success() {
+        let failure = reply.failure(stall).await;
+        if failure.status == StatusCode::NOT_FOUND {
+            let message = failure
+                .message
+                .unwrap_or_else(|| "repository name not known to registry".to_owned());
+            return Err(RegistryError::NameUnknown {
+                repository: repository.familiar_name().to_owned(),
+                message,
+            });
+        }
+        return Err(repository.pull_error(failure));
+    }
+    let next = next_page(&reply);
+    let page: Tags = reply.json(MAX_PAGE, stall).await?;
+    Ok((page.tags.unwrap_or_default(), next))
+}
+
+/// Some tags, sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TagPage {
+    pub tags: Vec<String>,
+    /// There are others behind them.
+    pub more: bool,
+}
+
+impl Repository {
+    /// At most so many tags behind `last`.
+    pub async fn tag_page(&self, last: &str, limit: usize) -> Result<TagPage, RegistryError> {
+        let last = percent_encoding::utf8_percent_encode(last, percent_encoding::NON_ALPHANUMERIC);
+        let call = self.call(Method::GET, &format!("tags/list?n={limit}&last={last}"));
+        let (tags, next) = page(self, &call).await?;
+        Ok(TagPage {
+            tags,
+            more: next.is_some(),
+        })
+    }
 }
 
 impl Client {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::{Method, Url};
 
@@ -50,6 +50,7 @@ impl Transport {
 
     /// The pool to reach an address with.
     pub(crate) fn pool(&self, url: &Url, insecure: bool) -> Result<reqwest::Client, RegistryError> {
+        self.options.reach.check(url)?;
         let authority = authority_of(url);
         let trust = match url.scheme() {
             "http" => Trust::None,
@@ -104,7 +105,9 @@ impl Transport {
             .connect_timeout(self.options.connect_timeout)
             .http2_adaptive_window(true)
             .tcp_nodelay(true);
-        if key.direct {
+        if let Some(resolver) = self.options.reach.resolver() {
+            builder = builder.no_proxy().dns_resolver(Arc::new(resolver));
+        } else if key.direct {
             builder = builder.no_proxy();
         }
         builder = match &key.trust {
