@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use havre_database::{Connection, Row, now};
 use havre_oci::Digest;
-use havre_registry_store::RepositoryName;
+use havre_registry_store::{RepositoryName, make_repository};
 
 use crate::audit::{Change, note};
 use crate::permission::{Action, Sight, is_set, must, role_in};
@@ -182,6 +182,7 @@ impl Hub {
             if connection.query_one(known, &[name.as_str().into()])?.is_some() {
                 return Err(HubError::exists("repository", name.as_str()));
             }
+            make_repository(connection, name)?;
             ensure(connection, name, public)?;
             note(
                 connection,

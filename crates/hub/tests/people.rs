@@ -436,6 +436,10 @@ fn everything_is_in_the_audit_log_for_those_it_concerns() {
     let _ = hub.sign_in("me", "wrong password", None, "");
     hub.create_repository(&me, &repository("me/app"), false)
         .expect("a repository");
+    let made = hub.repository(&me, &repository("me/app")).expect("it is there");
+    assert!(!made.public);
+    let again = hub.create_repository(&me, &repository("me/app"), true);
+    assert!(matches!(again, Err(HubError::Exists { .. })), "{again:?}");
     hub.set_public(&me, &repository("me/app"), true).expect("public");
     let mine = AuditQuery {
         namespace: Some(name("me")),

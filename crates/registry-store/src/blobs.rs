@@ -11,7 +11,7 @@ use crate::{RegistryStore, Result, StoreError};
 use havre_database::{Connection, Value, now};
 
 /// What was touched so many milliseconds ago is not touched again.
-const TOUCH_AFTER: i64 = 60 * 60 * 1000;
+pub(crate) const TOUCH_AFTER: i64 = 60 * 60 * 1000;
 
 /// The bytes of a blob.
 #[derive(Debug)]
@@ -165,7 +165,8 @@ pub(crate) fn lock_repository(connection: &mut dyn Connection, name: &Repository
     Ok(connection.lock(name.as_str())?)
 }
 
-pub(crate) fn make_repository(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
+/// Lets a repository be there, also if nothing is in it. For transactions of others beside the store's.
+pub fn make_repository(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
     connection.execute(
         "INSERT INTO repositories (name, created) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         &[name.as_str().into(), now().into()],

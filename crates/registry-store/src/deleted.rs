@@ -1,12 +1,13 @@
-//! Tags that were deleted, which come back as long as their manifests are there.
+//! Tags that were deleted, which come back as long as their manifests are there; and what they leave behind when that time is over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use havre_oci::Digest;
 
 use crate::blobs::lock_repository;
 use crate::name::{RepositoryName, Tag};
-use crate::tags::digest_of;
+use crate::tags::{digest_of, note_change};
 use crate::{RegistryStore, Result, StoreError};
 use havre_database::{Connection, Value, now};
 
@@ -143,8 +144,95 @@ impl RegistryStore {
                 now().into(),
             ],
         )?;
+        note_change(connection, name)?;
         self.files().unlink_tag(name, tag)
     }
+}
+
+/// The repositories of tags that were deleted before `limit` (milliseconds since 1970), sorted.
+pub(crate) fn repositories_of_deleted(
+    connection: &mut dyn Connection,
+    limit: i64,
+) -> Result<Vec<RepositoryName>> {
+    let rows = connection.query(
+        "SELECT DISTINCT repository FROM deleted_tags WHERE deleted <= $1 ORDER BY repository",
+        &[limit.into()],
+    )?;
+    Ok(rows.iter().map(|row| row.parsed(0)).collect::<Result<_, _>>()?)
+}
+
+/// The manifests of a repository that tags stood for which were deleted before `limit`, and those that only these need or that only
+/// refer to them: nothing else names them, and nobody pushed them since. Sorted.
+pub(crate) fn left_behind(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    limit: i64,
+) -> Result<BTreeSet<Digest>> {
+    let rows = connection.query(
+        "SELECT DISTINCT digest FROM deleted_tags WHERE repository = $1 AND deleted <= $2",
+        &[name.as_str().into(), limit.into()],
+    )?;
+    let mut left = BTreeSet::new();
+    let mut waiting: Vec<Digest> = rows.iter().map(|row| row.parsed(0)).collect::<Result<_, _>>()?;
+    while let Some(digest) = waiting.pop() {
+        if left.contains(&digest) || is_needed(connection, name, &digest, limit, &left)? {
+            continue;
+        }
+        let close = connection.query(
+            "SELECT manifests.digest FROM parts JOIN manifests USING (repository, digest)
+                 WHERE parts.repository = $1 AND parts.manifest = $2
+             UNION SELECT digest FROM manifests WHERE repository = $1 AND subject = $2",
+            &[name.as_str().into(), Value::from(&digest)],
+        )?;
+        for row in close {
+            waiting.push(row.parsed(0)?);
+        }
+        left.insert(digest);
+    }
+    Ok(left)
+}
+
+/// Whether a manifest stays, or isn't there. `going`: those that don't.
+fn is_needed(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    digest: &Digest,
+    limit: i64,
+    going: &BTreeSet<Digest>,
+) -> Result<bool> {
+    let alone = connection.query_one(
+        "SELECT 1 FROM manifests JOIN blobs USING (digest)
+         WHERE manifests.repository = $1 AND digest = $2 AND touched <= $3 AND added <= $3
+         AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2)
+         AND NOT EXISTS (SELECT 1 FROM deleted_tags WHERE repository = $1 AND digest = $2 AND deleted > $3)",
+        &[name.as_str().into(), digest.into(), limit.into()],
+    )?;
+    if alone.is_none() {
+        return Ok(true);
+    }
+    let naming = connection.query(
+        "SELECT manifest FROM parts WHERE repository = $1 AND digest = $2",
+        &[name.as_str().into(), digest.into()],
+    )?;
+    for row in naming {
+        if !going.contains(&row.parsed(0)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Forgets tags that were deleted before `limit`: they can't come back.
+pub(crate) fn forget_deleted(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    limit: i64,
+) -> Result<()> {
+    connection.execute(
+        "DELETE FROM deleted_tags WHERE repository = $1 AND deleted <= $2",
+        &[name.as_str().into(), limit.into()],
+    )?;
+    Ok(())
 }
 
 /// Milliseconds since 1970 after which something happened within the time.

@@ -9,6 +9,7 @@
 
 mod adopt;
 mod blobs;
+mod cached;
 mod check;
 mod collect;
 mod deleted;
@@ -28,7 +29,8 @@ mod uploads;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use blobs::Blob;
+pub use blobs::{Blob, make_repository};
+pub use cached::Cached;
 pub use check::{Checked, Damage, How};
 pub use collect::{Collected, Patience};
 pub use deleted::DeletedTag;

@@ -9,7 +9,7 @@ use crate::blobs::{
     insert_blob, lock_bytes, lock_repository, make_repository, refuse_if_used, size_in, touch_blob,
 };
 use crate::name::{Identifier, RepositoryName, Tag};
-use crate::tags::digest_of;
+use crate::tags::{digest_of, note_change};
 use crate::{MAX_MANIFEST, RegistryStore, Result, StoreError};
 use havre_database::{Connection, Value, now};
 
@@ -72,6 +72,23 @@ fn digests<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> BTreeSe
     let kept = |descriptor: &&Descriptor| !media_type::is_nondistributable(&descriptor.media_type);
     let kept = descriptors.into_iter().filter(kept);
     kept.map(|descriptor| descriptor.digest.clone()).collect()
+}
+
+impl Identifier {
+    /// The digest of what it stands for; an error if it stands for something else.
+    pub(crate) fn digest_of(&self, bytes: &[u8]) -> Result<Digest> {
+        let Self::Digest(expected) = self else {
+            return Ok(Digest::sha256_of(bytes));
+        };
+        let actual = Digest::of(expected.algorithm(), bytes);
+        match actual == *expected {
+            true => Ok(actual),
+            false => Err(StoreError::DigestMismatch {
+                expected: expected.clone(),
+                actual,
+            }),
+        }
+    }
 }
 
 impl Facts {
@@ -182,42 +199,44 @@ impl RegistryStore {
         allowed: Allowed<'_>,
     ) -> Result<PutManifest> {
         let facts = Facts::read(bytes, content_type)?;
-        let digest = match wanted {
-            Identifier::Tag(_) => Digest::sha256_of(bytes),
-            Identifier::Digest(expected) => {
-                let actual = Digest::of(expected.algorithm(), bytes);
-                if actual != *expected {
-                    let expected = expected.clone();
-                    return Err(StoreError::DigestMismatch { expected, actual });
-                }
-                actual
-            }
-        };
-        // Before bytes are written for nothing; they count within the transaction only.
-        self.reading(|connection| {
+        let digest = wanted.digest_of(bytes)?;
+        let ready = |connection: &mut dyn Connection| {
             allowed(connection, &digest)?;
             complete(connection, name, &facts)
-        })?;
-        self.files().write(&digest, bytes)?;
-        let tag = match wanted {
-            Identifier::Tag(tag) => Some(tag),
-            Identifier::Digest(_) => None,
         };
+        // Before bytes are written for nothing; they count within the transaction only.
+        self.reading(ready)?;
+        self.files().write(&digest, bytes)?;
         self.writing(|connection| {
             lock_repository(connection, name)?;
             lock_bytes(connection, &digest)?;
-            allowed(connection, &digest)?;
-            complete(connection, name, &facts)?;
-            // They may have been taken away meanwhile (`collect.rs`).
-            self.files().write(&digest, bytes)?;
-            insert_blob(connection, &digest, bytes.len() as u64)?;
-            self.insert_manifest(connection, name, &digest, bytes.len() as u64, &facts)?;
-            tag.map_or(Ok(()), |tag| self.set_tag(connection, name, tag, &digest))
+            ready(connection)?;
+            self.take_manifest(connection, name, wanted, &digest, bytes, &facts)
         })?;
         Ok(PutManifest {
             digest,
             subject: facts.subject,
         })
+    }
+
+    /// Takes a manifest whose bytes were written, and [whose digest](lock_bytes) and [repository](lock_repository) are locked.
+    pub(crate) fn take_manifest(
+        &self,
+        connection: &mut dyn Connection,
+        name: &RepositoryName,
+        wanted: &Identifier,
+        digest: &Digest,
+        bytes: &[u8],
+        facts: &Facts,
+    ) -> Result<()> {
+        // They may have been taken away meanwhile (`collect.rs`).
+        self.files().write(digest, bytes)?;
+        insert_blob(connection, digest, bytes.len() as u64)?;
+        self.insert_manifest(connection, name, digest, bytes.len() as u64, facts)?;
+        match wanted {
+            Identifier::Tag(tag) => self.set_tag(connection, name, tag, digest),
+            Identifier::Digest(_) => Ok(()),
+        }
     }
 
     /// Takes a manifest away, with the tags that stand for it. One that an index of the repository names stays.
@@ -301,6 +320,9 @@ pub(crate) fn forget_manifest(
     ] {
         connection.execute(sql, &which)?;
     }
+    if !tags.is_empty() {
+        note_change(connection, name)?;
+    }
     for tag in tags {
         let tag: Tag = tag.parsed(0)?;
         store.files().unlink_tag(name, &tag)?;
@@ -323,7 +345,11 @@ fn complete(connection: &mut dyn Connection, name: &RepositoryName, facts: &Fact
     Ok(())
 }
 
-fn stored(connection: &mut dyn Connection, name: &RepositoryName, digest: &Digest) -> Result<Option<Stored>> {
+pub(crate) fn stored(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<Stored>> {
     let row = connection.query_one(
         "SELECT media_type, size FROM manifests WHERE repository = $1 AND digest = $2",
         &[name.as_str().into(), digest.into()],

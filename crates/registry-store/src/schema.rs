@@ -8,7 +8,7 @@ pub(crate) const SCHEMA: Schema = Schema {
 };
 
 /// Each leads from one version to the next.
-const STEPS: &[&[&str]] = &[FIRST, DELETED_TAGS];
+const STEPS: &[&[&str]] = &[FIRST, DELETED_TAGS, CACHED, TAGS_VERSION];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE repositories (
@@ -95,3 +95,24 @@ const DELETED_TAGS: &[&str] = &[
     "CREATE INDEX tags_updated ON tags (repository, updated)",
     "CREATE INDEX tags_last_updated ON tags (updated)",
 ];
+
+/// What is kept of another registry.
+const CACHED: &[&str] = &[
+    "CREATE TABLE cached_tags (
+        repository TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        -- When it was last looked at there.
+        checked    BIGINT NOT NULL,
+        PRIMARY KEY (repository, name))",
+    "CREATE TABLE cached_manifests (
+        repository TEXT NOT NULL,
+        digest     TEXT NOT NULL,
+        -- When somebody last asked for it.
+        used       BIGINT NOT NULL,
+        PRIMARY KEY (repository, digest))",
+    "CREATE INDEX cached_manifests_used ON cached_manifests (used)",
+];
+
+/// Another whenever tags come or go, so that who has their list need not read it again. Never one of before, also if the database is
+/// made anew.
+const TAGS_VERSION: &[&str] = &["ALTER TABLE repositories ADD COLUMN tags_version BIGINT NOT NULL DEFAULT 0"];

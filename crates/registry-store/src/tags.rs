@@ -28,17 +28,35 @@ impl RegistryStore {
 
     /// The tags of a repository behind `last`, sorted by bytes.
     pub fn tags(&self, name: &RepositoryName, last: &str, limit: usize) -> Result<Page> {
+        let read = self.tags_unless(name, last, limit, None)?;
+        let unknown = || StoreError::NameUnknown(name.to_string());
+        read.map(|(_, page)| page).ok_or_else(unknown)
+    }
+
+    /// The same with the version of all tags; nothing, if that is `known`: they are what they were.
+    pub fn tags_unless(
+        &self,
+        name: &RepositoryName,
+        last: &str,
+        limit: usize,
+        known: Option<i64>,
+    ) -> Result<Option<(i64, Page)>> {
         self.reading(|connection| {
-            let known = "SELECT 1 FROM repositories WHERE name = $1";
-            if connection.query_one(known, &[name.as_str().into()])?.is_none() {
+            // Before the tags: what comes in between has another.
+            let version = "SELECT tags_version FROM repositories WHERE name = $1";
+            let Some(version) = connection.query_one(version, &[name.as_str().into()])? else {
                 return Err(StoreError::NameUnknown(name.to_string()));
+            };
+            let version = version.integer(0)?;
+            if known == Some(version) {
+                return Ok(None);
             }
             let rows = connection.query(
                 "SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3",
                 &[name.as_str().into(), last.into(), Page::rows(limit).into()],
             )?;
             let names = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
-            Ok(Page::of(names, limit))
+            Ok(Some((version, Page::of(names, limit))))
         })
     }
 
@@ -88,8 +106,19 @@ impl RegistryStore {
                 now().into(),
             ],
         )?;
+        note_change(connection, name)?;
         self.files().link_tag(name, tag, digest)
     }
+}
+
+/// Gives the tags of a repository another version. Wherever one comes or goes.
+pub(crate) fn note_change(connection: &mut dyn Connection, name: &RepositoryName) -> Result<()> {
+    connection.execute(
+        "UPDATE repositories SET tags_version = CASE WHEN tags_version >= $1 THEN tags_version + 1 ELSE $1 END
+         WHERE name = $2",
+        &[now().into(), name.as_str().into()],
+    )?;
+    Ok(())
 }
 
 pub(crate) fn digest_of(

@@ -8,6 +8,7 @@ mod parts;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -58,6 +59,11 @@ pub(crate) trait Pending: fmt::Debug + Send {
 
     /// The digest of all of them, where it was noted.
     fn noted(&self) -> Option<&Digest>;
+
+    /// A file in which what was written can be read at once, if there is one.
+    fn file(&self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
 
     /// Adds bytes. After an error how many are there is not known.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
@@ -198,6 +204,17 @@ impl Appending {
     /// Bytes that are there.
     pub fn size(&self) -> u64 {
         self.pending.size()
+    }
+
+    /// A file in which what was written can be read at once, also when it is a blob by then, if the storage has such files.
+    pub fn file(&self) -> Result<Option<File>> {
+        let file = self.pending.file();
+        file.map_err(StoreError::io("read", format!("the upload {}", self.key.id)))
+    }
+
+    /// What names the upload within its repository.
+    pub fn id(&self) -> &str {
+        &self.key.id
     }
 
     /// Adds bytes.

@@ -60,6 +60,10 @@ fn rows(collected: &Collected) -> Vec<Value> {
         ];
         Value::row(cells, BTreeMap::new())
     };
+    let manifests = collected.manifests.iter().map(|(name, digest)| {
+        let digest = digest.to_string();
+        row("deleted image", &short_id(&digest), &digest, name.as_str(), None)
+    });
     let unused = collected.unused.iter().map(|(name, digest)| {
         let digest = digest.to_string();
         row("unused blob", &short_id(&digest), &digest, name.as_str(), None)
@@ -72,5 +76,5 @@ fn rows(collected: &Collected) -> Vec<Value> {
         .uploads
         .iter()
         .map(|(name, id, bytes)| row("upload", &id[..id.len().min(12)], "", name.as_str(), Some(*bytes)));
-    unused.chain(blobs).chain(uploads).collect()
+    manifests.chain(unused).chain(blobs).chain(uploads).collect()
 }

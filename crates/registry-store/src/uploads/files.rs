@@ -159,6 +159,10 @@ impl Pending for PendingFile {
         None
     }
 
+    fn file(&self) -> io::Result<Option<std::fs::File>> {
+        self.file.file().try_clone().map(Some)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file
             .write_all(bytes)

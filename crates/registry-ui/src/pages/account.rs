@@ -5,9 +5,11 @@ use std::time::Duration;
 use askama::Template;
 use axum::response::Response;
 use havre_hub::{AccountName, Actor, Hub, HubError, NewToken, Role};
+use havre_registry_store::RepositoryName;
 
 use crate::error::PageError;
 use crate::frame::Frame;
+use crate::link;
 use crate::respond;
 use crate::show::{self, Moment};
 use crate::visit::Visit;
@@ -66,6 +68,21 @@ pub(super) fn name(text: &str) -> Result<AccountName, PageError> {
 /// The words of a text, as patterns are written.
 pub(super) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Makes the repository that a form names within a namespace, and leads there.
+pub(super) async fn make_repository(visit: &Visit, namespace: &AccountName) -> Result<Response, PageError> {
+    let form = &visit.form;
+    let (name, public) = (
+        format!("{namespace}/{}", form.text("repository")),
+        form.text("public") == "yes",
+    );
+    let name: RepositoryName = name.parse().map_err(HubError::from)?;
+    let there = link::repository(&name);
+    visit
+        .people(move |hub, actor| hub.create_repository(actor, &name, public))
+        .await?;
+    Ok(respond::to(&there))
 }
 
 /// Their own name.
@@ -191,6 +208,10 @@ pub(crate) async fn changed(visit: &Visit) -> Result<Response, PageError> {
             visit.with_password(work).await?;
             // All sessions have ended, this one as well.
             return Ok(respond::to("/sign-in"));
+        }
+        "repository" => {
+            let own = visit.people(|_, actor| own(actor)).await?;
+            return make_repository(visit, &own).await;
         }
         "organisation" => {
             let (name, title) = (name(form.text("name"))?, form.text("title").to_owned());

@@ -9,7 +9,7 @@ use havre_hub::{AccountName, NewInvitation};
 use crate::error::PageError;
 use crate::frame::Frame;
 use crate::link;
-use crate::pages::account::{name as account_name, role};
+use crate::pages::account::{make_repository, name as account_name, role};
 use crate::respond;
 use crate::show::{self, Moment, Size};
 use crate::visit::Visit;
@@ -182,6 +182,7 @@ pub(crate) async fn changed(visit: &Visit, name: AccountName) -> Result<Response
                 .people(move |hub, actor| hub.set_team_role(actor, &name, &team, &repository, role))
                 .await?;
         }
+        "repository" => return make_repository(visit, &name).await,
         "invite" => {
             let new = NewInvitation {
                 note: text("note"),

@@ -31,6 +31,7 @@ struct Page<'a> {
     tags: String,
     pushed: Option<Moment>,
     pull: Option<String>,
+    push: String,
     /// What the tags that are shown have in them.
     text: String,
     rows: Vec<Row>,
@@ -158,6 +159,7 @@ pub(crate) async fn page(visit: &Visit, name: RepositoryName) -> Result<Response
     let preferred = preferred.or(tagged.first());
     let frame = Frame::new(visit, name.as_str()).below("Repositories", "/");
     respond::html(&Page {
+        push: format!("docker push {}/{name}:TAG", frame.host()),
         pull: preferred.map(|(one, _)| format!("docker pull {}/{name}:{}", frame.host(), one.tag)),
         frame,
         about: link::repository(&name),

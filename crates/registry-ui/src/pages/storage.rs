@@ -67,6 +67,7 @@ struct Day {
 
 struct Goes {
     bytes: Size,
+    manifests: Count,
     blobs: Count,
     unused: Count,
     uploads: Count,
@@ -173,6 +174,7 @@ fn goes(collected: &Collected) -> Goes {
     let all = collected.blobs.len() + collected.uploads.len();
     Goes {
         bytes: Size(collected.bytes()),
+        manifests: Count(collected.manifests.len() as u64),
         blobs: Count(collected.blobs.len() as u64),
         unused: Count(collected.unused.len() as u64),
         uploads: Count(collected.uploads.len() as u64),

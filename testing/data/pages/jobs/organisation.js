@@ -13,6 +13,13 @@ module.exports = async (look) => {
   await boss.locator('section[aria-labelledby=teams]').getByLabel('Name').fill('builders');
   await boss.getByLabel('What it is for').fill('Who builds');
   await boss.getByRole('button', { name: 'Make a team' }).click();
+  // A repository before anything is pushed to it.
+  await boss.getByLabel('team/').fill('plans');
+  await boss.getByRole('button', { name: 'Make a repository' }).click();
+  await boss.waitForURL('**/r/team/plans');
+  await look.sees(boss, ['There are no tags.', 'docker push']);
+  await look.accessible(boss, 'an empty repository');
+  await look.go(boss, '/o/team');
   // Members may no more than their teams.
   await boss.getByLabel('Members may, in all repositories').selectOption('');
   await boss.getByRole('button', { name: 'Set', exact: true }).click();
