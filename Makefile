@@ -57,8 +57,8 @@ docs: ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 bench: build deps-bench ## the same work on havre, docker and podman, as ratios
-	$(CARGO) build -q -p xtask --locked
-	$(SUDO) $(TARGET_DIR)/debug/xtask bench --havre target/release/havre $(BENCH_ARGS)
+	$(CARGO) build -q --release -p xtask --locked
+	$(SUDO) $(TARGET_DIR)/release/xtask bench --havre target/release/havre $(BENCH_ARGS)
 
 proof: build ## real work (apt, pip, npm, PostgreSQL, git, rustc) on both forms of layers, which must agree; IMAGES='…': images too
 	$(SUDO) testing/real_work/run.sh target/release/havre $(JOBS)

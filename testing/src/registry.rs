@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub enum Action {
     Endless,
     /// The head, and nothing more until the client goes.
     Stall,
+    /// The head and so many bytes, and the others when something is received, or nothing can be any more.
+    HoldAfter(usize, Arc<Mutex<Receiver<()>>>),
 }
 
 impl Action {
@@ -691,6 +694,16 @@ fn misbehave(
             // Ends when the client has had enough.
             while stream.write_all(&more).is_ok() {}
             Ok(false)
+        }
+        Action::HoldAfter(length, go) => {
+            stream.write_all(honest.head(Some(honest.body.len())).as_bytes())?;
+            let (now, later) = honest.body.split_at(length.min(honest.body.len()));
+            stream.write_all(now)?;
+            stream.flush()?;
+            let _ = go.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            stream.write_all(later)?;
+            stream.flush()?;
+            Ok(true)
         }
         Action::Stall => {
             stream.write_all(honest.head(Some(honest.body.len().max(1))).as_bytes())?;

@@ -52,11 +52,17 @@ const ARROWS: &[(&str, &[&str])] = &[
             "havre-bucket",
             "havre-database",
             "havre-postgres",
+            "havre-registry-cache",
+            "havre-registry-client",
             "havre-registry-events",
             "havre-registry-store",
             "havre-registry-ui",
             "havre-tls",
         ],
+    ),
+    (
+        "havre-registry-cache",
+        &["havre-registry-client", "havre-registry-store"],
     ),
     (
         "havre-registry-ui",

@@ -19,9 +19,17 @@ pub(crate) async fn collect(server: Arc<Server>) {
     let mut turns = tokio::time::interval(EVERY);
     loop {
         turns.tick().await;
-        let (store, patience) = (server.store.clone(), server.patience);
-        match tokio::task::spawn_blocking(move || store.collect(patience)).await {
+        let (store, caches, patience) = (server.store.clone(), server.caches.clone(), server.patience);
+        let collect = move || {
+            let expired = caches.expire()?;
+            if !expired.is_empty() {
+                tracing::info!(manifests = expired.len(), "let go what nobody pulled from caches");
+            }
+            store.collect(patience)
+        };
+        match tokio::task::spawn_blocking(collect).await {
             Ok(Ok(collected)) if collected != Default::default() => tracing::info!(
+                manifests = collected.manifests.len(),
                 blobs = collected.blobs.len(),
                 uploads = collected.uploads.len(),
                 bytes = collected.bytes(),

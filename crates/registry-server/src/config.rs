@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 mod accounts;
 mod bucket;
+mod caches;
 mod notifications;
 
 const PREFIX: &str = "REGISTRY_";
@@ -55,6 +56,8 @@ pub struct Config {
     pub notifications: Vec<Target>,
     /// How it looks whether storage and database answer, if it does.
     pub health: Option<HealthCheck>,
+    /// Other registries of which it is a cache.
+    pub caches: Vec<havre_registry_cache::Settings>,
 }
 
 /// A listener of its own, which says how the registry is.
@@ -144,9 +147,11 @@ struct File {
     auth: Auth,
     health: HealthFile,
     notifications: notifications::Notifications,
+    proxy: caches::Cache,
     database: Option<DatabaseServer>,
     /// What the reference registry does not have.
     accounts: Option<Accounts>,
+    caches: BTreeMap<String, caches::Cache>,
 }
 
 #[derive(Default, Deserialize)]
@@ -455,6 +460,13 @@ impl File {
             return refuse("auth", "htpasswd", hint);
         }
         let accounts = self.accounts.map(Accounts::checked).transpose()?;
+        let caches = caches::checked(self.proxy, self.caches)?;
+        if accounts.is_some()
+            && let Some(whole) = caches.iter().find(|cache| cache.prefix.is_none())
+        {
+            let hint = "with accounts, what is cached belongs to a namespace: use caches";
+            return refuse("proxy.remoteurl", &whole.upstream.to_string(), hint);
+        }
         Ok(Config {
             address,
             root,
@@ -471,6 +483,7 @@ impl File {
             debug,
             notifications: self.notifications.checked()?,
             health,
+            caches,
         })
     }
 }
@@ -635,6 +648,36 @@ mod tests {
     }
 
     #[test]
+    fn caches() {
+        let variables = [
+            ("REGISTRY_PROXY_REMOTEURL", "https://registry-1.docker.io"),
+            ("REGISTRY_PROXY_USERNAME", "me"),
+            ("REGISTRY_PROXY_PASSWORD", "secret"),
+            ("REGISTRY_PROXY_TTL", "0"),
+        ];
+        let config = read("", &variables).unwrap();
+        let [cache] = config.caches.as_slice() else {
+            panic!("{:?}", config.caches)
+        };
+        assert_eq!((&cache.prefix, cache.keep), (&None, None));
+        assert!(cache.login.is_some() && !format!("{cache:?}").contains("secret"));
+        let config = read(
+            "version: 0.1\ncaches:\n  hub: {remoteurl: 'https://docker.io', tagttl: 30s}\n  ghcr: {remoteurl: 'https://ghcr.io', private: true}\n",
+            &[("REGISTRY_CACHES_HUB_TTL", "24h")],
+        );
+        let caches = config.unwrap().caches;
+        let [ghcr, hub] = caches.as_slice() else {
+            panic!("{caches:?}")
+        };
+        assert_eq!(hub.upstream.to_string(), "https://registry-1.docker.io");
+        assert_eq!(hub.prefix.as_ref().map(|prefix| prefix.as_str()), Some("hub"));
+        let times = (hub.tag_age.as_secs(), hub.keep.map(|keep| keep.as_secs()));
+        assert_eq!(times, (30, Some(24 * 3600)));
+        assert!(ghcr.private && !hub.private);
+        assert_eq!(ghcr.keep.map(|keep| keep.as_secs()), Some(168 * 3600));
+    }
+
+    #[test]
     fn accounts_and_what_the_registry_is_called() {
         let config = read(
             "version: 0.1\naccounts:\nhttp: {host: 'https://r.example.com/'}",
@@ -754,7 +797,20 @@ mod tests {
             ("http: {host: r.example.com}", &[], "r.example.com"),
             ("http: {host: 'https://a/b'}", &[], "https://a/b"),
             ("http: [1]", &[("REGISTRY_HTTP_ADDR", "x")], "REGISTRY_HTTP_ADDR"),
-            ("", &[("REGISTRY_PROXY_REMOTEURL", "x")], "proxy"),
+            ("", &[("REGISTRY_PROXY_REMOTEURL", "x")], "proxy.remoteurl"),
+            ("proxy: {remoteurl: 'https://a', username: b}", &[], "password"),
+            ("proxy: {username: b}", &[], "proxy.remoteurl"),
+            ("proxy: {remoteurl: 'https://a', ttl: 5m}", &[], "2h"),
+            ("proxy: {remoteurl: 'https://a', tagttl: soon}", &[], "soon"),
+            ("proxy: {remoteurl: 'https://a', exec: {command: x}}", &[], "exec"),
+            ("proxy: {remoteurl: 'https://a'}\naccounts: {}", &[], "caches"),
+            (
+                "proxy: {remoteurl: 'https://a'}\ncaches: {b: {remoteurl: 'https://b'}}",
+                &[],
+                "caches",
+            ),
+            ("caches: {UPPER: {remoteurl: 'https://b'}}", &[], "UPPER"),
+            ("caches: {hub: {}}", &[], "remoteurl"),
         ] {
             let error = read(file, variables).expect_err(file).to_string();
             assert!(error.contains(named), "{file}: {error}");

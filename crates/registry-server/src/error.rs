@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use havre_hub::HubError;
+use havre_registry_cache::CacheError;
 use havre_registry_store::{NameError, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -98,7 +99,6 @@ impl From<NameError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        use StatusCode as Status;
         let error = match error {
             StoreError::Refused(_) => match HubError::of_store(error) {
                 HubError::Store(error) => error,
@@ -106,7 +106,15 @@ impl From<StoreError> for ApiError {
             },
             error => error,
         };
-        let (status, code) = match &error {
+        Self::of_store(&error)
+    }
+}
+
+impl ApiError {
+    /// Of what the store itself says.
+    fn of_store(error: &StoreError) -> Self {
+        use StatusCode as Status;
+        let (status, code) = match error {
             StoreError::Name(_) => (Status::BAD_REQUEST, "NAME_INVALID"),
             StoreError::NameUnknown(_) => (Status::NOT_FOUND, "NAME_UNKNOWN"),
             StoreError::BlobUnknown(_) => (Status::NOT_FOUND, "BLOB_UNKNOWN"),
@@ -121,11 +129,11 @@ impl From<StoreError> for ApiError {
             StoreError::InUse { .. } => (Status::CONFLICT, "DENIED"),
             _ => {
                 // Paths of the server are nobody's business.
-                tracing::error!(error = %Chain(&error), "a request failed");
+                tracing::error!(error = %Chain(error), "a request failed");
                 return Self::internal();
             }
         };
-        let detail = match &error {
+        let detail = match error {
             StoreError::PartUnknown(digest) | StoreError::BlobUnknown(digest) => json!({ "digest": digest }),
             StoreError::NameUnknown(name) => json!({ "name": name }),
             _ => Value::Null,
@@ -163,6 +171,29 @@ impl From<HubError> for ApiError {
         let answer = Self::new(status, code, error.to_string());
         match error {
             HubError::Locked { seconds } => answer.with(header::RETRY_AFTER, seconds.to_string()),
+            _ => answer,
+        }
+    }
+}
+
+impl From<CacheError> for ApiError {
+    fn from(error: CacheError) -> Self {
+        use StatusCode as Status;
+        let (status, code) = match &error {
+            CacheError::Store(error) => return Self::of_store(error),
+            CacheError::Unknown { .. } => (Status::NOT_FOUND, "MANIFEST_UNKNOWN"),
+            CacheError::RateLimited { .. } => (Status::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            CacheError::Unreachable { .. } | CacheError::BrokenOff { .. } => {
+                (Status::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+            }
+            CacheError::Refused { .. } | CacheError::Invalid { .. } => (Status::BAD_GATEWAY, "UNAVAILABLE"),
+        };
+        tracing::warn!(%error, "upstream did not help");
+        let answer = Self::new(status, code, error.to_string());
+        match error {
+            CacheError::RateLimited { after, .. } => {
+                answer.with(header::RETRY_AFTER, (after.as_secs() + 1).to_string())
+            }
             _ => answer,
         }
     }

@@ -20,9 +20,12 @@ pub mod range;
 mod routes;
 mod serve;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use havre_hub::{Hub, HubError};
+use havre_registry_cache::Caches;
+use havre_registry_client::RegistryError;
 use havre_registry_events::{EventsError, Outbox};
 use havre_registry_store::{Patience, RegistryStore};
 use havre_registry_ui::{Pages, Settings};
@@ -31,6 +34,7 @@ use http::{HeaderName, HeaderValue};
 
 pub use access::HtpasswdError;
 pub use config::{Config, ConfigError, DatabaseServer, Debug, HealthCheck, HtpasswdFile};
+pub use havre_registry_cache::Settings as CacheSettings;
 pub use serve::serve;
 
 use crate::access::Access;
@@ -38,6 +42,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notifications::Notifications;
 use crate::outside::Outside;
+use crate::routes::Rendered;
 
 /// A registry that is ready to answer.
 #[derive(Debug)]
@@ -59,6 +64,8 @@ pub struct Server {
     metrics_path: Option<String>,
     health: Health,
     notifications: Arc<Notifications>,
+    caches: Caches,
+    rendered: Rendered,
 }
 
 /// Why a registry cannot be what its configuration wants.
@@ -74,11 +81,14 @@ pub enum SetupError {
     Events(#[from] EventsError),
     #[error("cannot speak to others: {0}")]
     Outside(#[from] reqwest::Error),
+    #[error("cannot be a cache: {0}")]
+    Cache(#[from] RegistryError),
 }
 
 impl Server {
-    /// Over what a registry holds, as it is configured. Reads the files of users and of TLS.
-    pub fn new(store: RegistryStore, config: &Config) -> Result<Self, SetupError> {
+    /// Over what a registry holds, as it is configured. Reads the files of users and of TLS. `root`: the folder of what is served, for
+    /// what doesn't lie in a bucket.
+    pub fn new(store: RegistryStore, config: &Config, root: &Path) -> Result<Self, SetupError> {
         let settings = Settings {
             deletes: config.deletes,
             patience: config.patience,
@@ -89,6 +99,8 @@ impl Server {
         let outbox = Outbox::open(store.database(), config.notifications.clone())?;
         Ok(Self {
             pages: Pages::new(store.clone(), settings, hub.clone()),
+            caches: Caches::new(&config.caches, &store, root)?,
+            rendered: Rendered::default(),
             store,
             access: Access::new(config, hub)?,
             deletes: config.deletes,

@@ -33,6 +33,19 @@ pub(crate) fn is_api(path: &str) -> bool {
 }
 
 impl Place {
+    /// The repository it is in, if it is in one.
+    pub(crate) fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Base | Self::Catalog => None,
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::Referrers(name, _) => Some(name),
+        }
+    }
+
     /// What the reference registry calls it in metrics.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

@@ -1,11 +1,13 @@
 //! Requests to what they are about.
 
 mod blobs;
+mod cached;
 mod hub;
 mod labels;
 mod lists;
 mod manifests;
 mod platforms;
+mod rendered;
 mod uploads;
 
 use std::net::IpAddr;
@@ -26,6 +28,7 @@ use crate::error::ApiError;
 use crate::notifications::Happened;
 use crate::path::{self, Place};
 use crate::query::Query;
+pub(crate) use rendered::Rendered;
 
 pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -113,28 +116,39 @@ async fn respond(
     query: &Query,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let store = &server.store;
+    let (store, caches) = (&server.store, server.caches.clone());
+    let cache = place.repository().and_then(|name| caches.of(name));
     let reads = *method == Method::GET || *method == Method::HEAD;
     if *method == Method::DELETE && !server.deletes && matches!(place, Place::Manifest(..) | Place::Blob(..))
     {
         return Err(ApiError::method("GET, HEAD"));
     }
+    if let Some(cache) = cache
+        && !reads
+        && *method != Method::DELETE
+    {
+        return Err(cached::refuse(cache));
+    }
     match place {
         Place::Base if reads => Ok(Json(json!({})).into_response()),
         Place::Catalog if reads => lists::catalog(store, caller, query).await,
-        Place::Tags(name) if reads => lists::tags(store, name, query).await,
-        Place::Referrers(name, digest) if reads => lists::referrers(store, name, digest, query).await,
+        Place::Tags(name) if reads => lists::tags(store, &server.rendered, cache, name, query).await,
+        Place::Referrers(name, digest) if reads => lists::referrers(store, cache, name, digest, query).await,
         Place::Base | Place::Catalog | Place::Tags(_) | Place::Referrers(..) => {
             Err(ApiError::method("GET, HEAD"))
         }
         Place::Manifest(name, wanted) => match *method {
-            Method::GET | Method::HEAD => manifests::get(store, caller, name, wanted, method, headers).await,
+            Method::GET | Method::HEAD => {
+                let freshness = cached::manifest(cache, &name, &wanted).await?;
+                let answer = manifests::get(store, caller, name, wanted, method, headers).await?;
+                Ok(cached::marked(answer, freshness))
+            }
             Method::PUT => manifests::put(store, caller, name, wanted, headers, body).await,
             Method::DELETE => manifests::delete(store, caller, name, wanted).await,
             _ => Err(ApiError::method("GET, HEAD, PUT, DELETE")),
         },
         Place::Blob(name, digest) => match *method {
-            Method::GET | Method::HEAD => blobs::get(store, name, digest, method, headers).await,
+            Method::GET | Method::HEAD => blobs::get(store, cache, name, digest, method, headers).await,
             Method::DELETE => blobs::delete(store, caller, name, digest).await,
             _ => Err(ApiError::method("GET, HEAD, DELETE")),
         },

@@ -103,6 +103,7 @@ pub async fn serve(
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests under way were cut");
     }
+    server.caches.stop().await;
     if let Some(hub) = hub
         && let Ok(Err(error)) = tokio::task::spawn_blocking(move || hub.write_pulls()).await
     {

@@ -88,6 +88,8 @@ impl Drop for Server {
 struct Wire(BufReader<TcpStream>);
 
 struct Answer {
+    /// What was asked for.
+    path: String,
     status: u16,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
@@ -108,7 +110,11 @@ impl Wire {
         .into_bytes();
         request.extend_from_slice(body);
         self.0.get_mut().write_all(&request)?;
-        self.answer(method, true)
+        let answer = self.answer(method, true)?;
+        Ok(Answer {
+            path: format!("{method} {path}"),
+            ..answer
+        })
     }
 
     /// With the body, or only its length.
@@ -117,6 +123,7 @@ impl Wire {
         self.0.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let mut answer = Answer {
+            path: method.to_owned(),
             status: status.ok_or_else(|| format!("not HTTP: {line:?}"))?,
             headers: BTreeMap::new(),
             body: Vec::new(),
@@ -172,7 +179,13 @@ impl Answer {
     fn is(self, status: u16) -> Outcome<Self> {
         match self.status == status {
             true => Ok(self),
-            false => Err(format!("{}: {}", self.status, String::from_utf8_lossy(&self.body)).into()),
+            false => Err(format!(
+                "{}: {} {}",
+                self.path,
+                self.status,
+                String::from_utf8_lossy(&self.body)
+            )
+            .into()),
         }
     }
 }

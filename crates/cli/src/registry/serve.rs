@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use havre_registry_server::{Config, Server};
+use havre_registry_server::{CacheSettings, Config, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +31,7 @@ pub(super) fn run(program: &str, args: &Registry) -> Result<ExitStatus, CliError
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // Opened here and closed here: both speak with databases, and wait for them, which nothing on the runtime may do.
     let store = open(&config, &root, runtime.handle().clone())?;
-    let server = Server::new(store, &config).map_err(|error| CliError::Invalid(error.to_string()))?;
+    let server = Server::new(store, &config, &root).map_err(|error| CliError::Invalid(error.to_string()))?;
     let server = Arc::new(server);
     let first = server.hub().map(havre_hub::Hub::first_run).transpose();
     let first = first.map_err(|error| CliError::Invalid(error.to_string()))?;
@@ -75,9 +75,12 @@ async fn serve(
     };
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let what = match config.deletes {
-        true => "push, pull and delete",
-        false => "push and pull",
+    let whole = config.caches.iter().any(|cache| cache.prefix.is_none());
+    let what = match (whole, config.deletes) {
+        (false, true) => "push, pull and delete",
+        (false, false) => "push and pull",
+        (true, true) => "pull and delete",
+        (true, false) => "pull",
     };
     let whom = match (&config.accounts, &config.htpasswd) {
         (Some(_), _) => format!(
@@ -88,8 +91,13 @@ async fn serve(
         (None, None) => format!("There is no authentication: whoever reaches this address may {what}."),
     };
     let scheme = scheme(config);
+    let caches: String = config.caches.iter().map(cache).collect();
+    let first = match whole {
+        true => format!("{program} pull {reached}/IMAGE"),
+        false => format!("{program} tag IMAGE {reached}/IMAGE && {program} push {reached}/IMAGE"),
+    };
     Printer.line(&format!(
-        "Serving {} at {scheme}://{address}\n{whom}\nTry:  {program} tag IMAGE {reached}/IMAGE && {program} push {reached}/IMAGE",
+        "Serving {} at {scheme}://{address}\n{whom}{caches}\nTry:  {first}",
         config.place(root),
     ));
     let shutdown = async {
@@ -108,6 +116,15 @@ fn scheme(config: &Config) -> &'static str {
         "https"
     } else {
         "http"
+    }
+}
+
+/// What of it is another registry's.
+fn cache(settings: &CacheSettings) -> String {
+    let upstream = &settings.upstream;
+    match &settings.prefix {
+        None => format!("\nIt is a cache of {upstream}."),
+        Some(prefix) => format!("\n{prefix}/… is a cache of {upstream}."),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io::{self, Read as _};
 use std::ops::Range;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use havre_oci::Digest;
+use havre_registry_cache::{Cache, Download};
 use havre_registry_store::{Blob, Contents, RegistryStore, RepositoryName, StoreError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::task::JoinHandle;
@@ -17,10 +19,11 @@ use crate::error::ApiError;
 use crate::range::{Wanted, wanted};
 
 /// So much is read at once; what is no larger is read before anything is said.
-const PIECE: usize = 512 << 10;
+pub(super) const PIECE: usize = 512 << 10;
 
 pub(super) async fn get(
     store: &RegistryStore,
+    cache: Option<&Arc<Cache>>,
     name: RepositoryName,
     digest: Digest,
     method: &Method,
@@ -41,12 +44,17 @@ pub(super) async fn get(
         HeaderValue::from_static("application/octet-stream"),
     );
     if *method == Method::HEAD || is_known(asked, &digest) {
-        let unknown = StoreError::BlobUnknown(digest.clone());
-        let size = blocking(store, {
-            let digest = digest.clone();
-            move |store| store.blob_size(&name, &digest)?.ok_or(unknown)
-        })
-        .await?;
+        let size = match cache {
+            Some(cache) => cache.blob_size(&name, &digest).await?,
+            None => {
+                let unknown = StoreError::BlobUnknown(digest.clone());
+                let (name, digest) = (name.clone(), digest.clone());
+                blocking(store, move |store| {
+                    store.blob_size(&name, &digest)?.ok_or(unknown)
+                })
+                .await?
+            }
+        };
         if is_known(asked, &digest) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
@@ -57,18 +65,25 @@ pub(super) async fn get(
         return Ok(response);
     }
     let range = text(asked, header::RANGE).map(str::to_owned);
+    let coming = match cache {
+        Some(cache) => match cache.blob(&name, &digest).await? {
+            havre_registry_cache::Blob::Coming(download) => Some(download),
+            havre_registry_cache::Blob::Stored => None,
+        },
+        None => None,
+    };
     let found = blocking(store, move |store| {
+        if let Some(download) = coming {
+            let part = wanted(range.as_deref(), download.size());
+            let range = range_of(&part, download.size());
+            return Ok(Found::Here(download.size(), part, Sent::Coming(download, range)));
+        }
         let blob = store.blob(&name, &digest)?;
         if let Some(url) = blob.url()? {
             return Ok(Found::Elsewhere(url));
         }
         let part = wanted(range.as_deref(), blob.size);
-        let range = match &part {
-            Wanted::All => 0..blob.size,
-            Wanted::Part(range) => range.clone(),
-            Wanted::Nothing => 0..0,
-        };
-        let sent = Sent::open(&blob, range)?;
+        let sent = Sent::open(&blob, range_of(&part, blob.size))?;
         Ok(Found::Here(blob.size, part, sent))
     })
     .await?;
@@ -120,8 +135,19 @@ enum Found {
     Elsewhere(String),
 }
 
+/// Which bytes of so many are sent.
+fn range_of(wanted: &Wanted, size: u64) -> Range<u64> {
+    match wanted {
+        Wanted::All => 0..size,
+        Wanted::Part(range) => range.clone(),
+        Wanted::Nothing => 0..0,
+    }
+}
+
 /// Bytes of a blob that are sent.
 enum Sent {
+    /// From upstream, as they come.
+    Coming(Arc<Download>, Range<u64>),
     Small(Vec<u8>),
     /// So many bytes.
     Large(Contents, u64),
@@ -138,6 +164,7 @@ impl Sent {
 
     fn size(&self) -> u64 {
         match self {
+            Self::Coming(_, range) => range.end - range.start,
             Self::Small(bytes) => bytes.len() as u64,
             Self::Large(_, size) => *size,
         }
@@ -145,6 +172,7 @@ impl Sent {
 
     fn into_body(self) -> Body {
         let first = match self {
+            Self::Coming(download, range) => return super::cached::body(download, range),
             Self::Small(bytes) => return Body::from(bytes),
             Self::Large(contents, size) => Reading::begin(contents, size),
         };

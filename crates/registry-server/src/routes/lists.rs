@@ -1,20 +1,25 @@
 //! Catalog, tags, referrers.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
 use havre_oci::{Digest, media_type};
+use havre_registry_cache::Cache;
 use havre_registry_store::{Page, RegistryStore, RepositoryName};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::blocking;
+use super::rendered::{List, Rendered};
 use crate::access::Caller;
 use crate::error::ApiError;
 use crate::query::Query;
 
-/// Items of a page, unless fewer are asked for.
-const MOST: usize = 1000;
+/// Repositories of a page, unless fewer are asked for.
+const REPOSITORIES: usize = 1000;
+/// Tags of a page: lists of them are kept as they are sent.
+const TAGS: usize = 10_000;
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// What means something in a query.
 const QUERY: &AsciiSet = &CONTROLS
@@ -33,7 +38,7 @@ pub(super) async fn catalog(
     caller: &Caller,
     query: &Query,
 ) -> Result<Response, ApiError> {
-    let (last, limit) = page(query)?;
+    let (last, limit) = page(query, REPOSITORIES)?;
     let page = match caller.visitor() {
         None => blocking(store, move |store| store.repositories(&last, limit)).await?,
         Some(visitor) => {
@@ -43,38 +48,83 @@ pub(super) async fn catalog(
             Page { items, more }
         }
     };
-    let body = Json(json!({ "repositories": page.items })).into_response();
-    Ok(linked(body, "/v2/_catalog", &page, limit))
+    let list = List {
+        body: json!({ "repositories": page.items }).to_string().into(),
+        next: next("/v2/_catalog", &page, limit),
+    };
+    Ok(list.into())
 }
 
 pub(super) async fn tags(
     store: &RegistryStore,
+    rendered: &Rendered,
+    cache: Option<&Arc<Cache>>,
     name: RepositoryName,
     query: &Query,
 ) -> Result<Response, ApiError> {
-    let (last, limit) = page(query)?;
-    let path = format!("/v2/{name}/tags/list");
-    let called = name.to_string();
-    let page = blocking(store, move |store| store.tags(&name, &last, limit)).await?;
-    let body = Json(json!({ "name": called, "tags": page.items })).into_response();
-    Ok(linked(body, &path, &page, limit))
+    let (last, limit) = page(query, TAGS)?;
+    if let Some(cache) = cache
+        && let Some(page) = cache.tags(&name, &last, limit).await?
+    {
+        return Ok(render(&name, &page, limit).into());
+    }
+    let key = (name.clone(), last.clone(), limit);
+    let kept = rendered.get(&key);
+    let known = kept.as_ref().map(|(version, _)| *version);
+    let read = {
+        let name = name.clone();
+        blocking(store, move |store| {
+            let read = store.tags_unless(&name, &last, limit, known)?;
+            Ok(read.map(|(version, page)| (version, render(&name, &page, limit))))
+        })
+    };
+    let list = match (read.await?, kept) {
+        (Some((version, list)), _) => rendered.keep(key, version, list),
+        (None, Some((_, list))) => list,
+        (None, None) => return Err(ApiError::internal()),
+    };
+    Ok(list.into())
+}
+
+fn render(name: &RepositoryName, page: &Page, limit: usize) -> List {
+    let body = json!({ "name": name.as_str(), "tags": page.items }).to_string();
+    List {
+        body: body.into(),
+        next: next(&format!("/v2/{name}/tags/list"), page, limit),
+    }
 }
 
 pub(super) async fn referrers(
     store: &RegistryStore,
+    cache: Option<&Arc<Cache>>,
     name: RepositoryName,
     digest: Digest,
     query: &Query,
 ) -> Result<Response, ApiError> {
     let wanted = query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let (filtered, wanted) = (wanted.is_some(), wanted.map(str::to_owned));
-    let found = blocking(store, move |store| {
-        store.referrers(&name, &digest, wanted.as_deref())
-    });
+    let upstream = match cache {
+        Some(cache) => cache.referrers(&name, &digest).await?,
+        None => None,
+    };
+    let found = match upstream {
+        Some(mut found) => {
+            if let Some(wanted) = &wanted {
+                found.retain(|one| one.artifact_type.as_ref() == Some(wanted));
+            }
+            json!(found)
+        }
+        None => {
+            let found = blocking(store, move |store| {
+                store.referrers(&name, &digest, wanted.as_deref())
+            });
+            json!(found.await?)
+        }
+    };
     let index = json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_INDEX,
-        "manifests": found.await?,
+        "manifests": found,
     });
     let mut response = ([(header::CONTENT_TYPE, media_type::OCI_INDEX)], index.to_string()).into_response();
     if filtered {
@@ -85,9 +135,9 @@ pub(super) async fn referrers(
 }
 
 /// Behind which item, and how many.
-fn page(query: &Query) -> Result<(String, usize), ApiError> {
+fn page(query: &Query, most: usize) -> Result<(String, usize), ApiError> {
     let limit = match query.get("n") {
-        None => MOST,
+        None => most,
         Some(text) => {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let invalid = || {
@@ -103,17 +153,12 @@ fn page(query: &Query) -> Result<(String, usize), ApiError> {
             }
         }
     };
-    Ok((query.get("last").unwrap_or_default().to_owned(), limit.min(MOST)))
+    Ok((query.get("last").unwrap_or_default().to_owned(), limit.min(most)))
 }
 
-/// With the way to the next page, if there is one (RFC 8288).
-fn linked(mut response: Response, path: &str, page: &Page, limit: usize) -> Response {
-    if let (true, Some(last)) = (page.more, page.items.last()) {
-        let last = utf8_percent_encode(last, QUERY);
-        let link = format!("<{path}?last={last}&n={limit}>; rel=\"next\"");
-        if let Ok(link) = HeaderValue::from_str(&link) {
-            response.headers_mut().insert(header::LINK, link);
-        }
-    }
-    response
+/// The way to the next page, if there is one (RFC 8288).
+fn next(path: &str, page: &Page, limit: usize) -> Option<HeaderValue> {
+    let last = page.items.last().filter(|_| page.more)?;
+    let last = utf8_percent_encode(last, QUERY);
+    HeaderValue::from_str(&format!("<{path}?last={last}&n={limit}>; rel=\"next\"")).ok()
 }

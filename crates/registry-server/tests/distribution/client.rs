@@ -70,7 +70,7 @@ impl Registry {
 
     pub(crate) async fn configured(dir: tempfile::TempDir, config: Config) -> Self {
         let store = RegistryStore::open(dir.path()).unwrap();
-        let server = std::sync::Arc::new(Server::new(store, &config).unwrap());
+        let server = std::sync::Arc::new(Server::new(store, &config, dir.path()).unwrap());
         let hub = server.hub().cloned();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
