@@ -21,6 +21,11 @@ pub trait Connection {
     fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64>;
     /// All rows of the answer.
     fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>>;
+    /// All rows of the answer, which have one text each: for long lists.
+    fn texts(&mut self, sql: &str, values: &[Value]) -> Result<Vec<String>> {
+        let rows = self.query(sql, values)?;
+        rows.into_iter().map(Row::into_text).collect()
+    }
 
     /// Waits until no other transaction holds this name, in any process, and holds it until this one ends.
     fn lock(&mut self, name: &str) -> Result<()>;

@@ -166,4 +166,13 @@ impl Connection for Within<'_> {
         };
         run().map_err(failed("read the database"))
     }
+
+    fn texts(&mut self, sql: &str, values: &[Value]) -> Result<Vec<String>> {
+        let run = || {
+            let mut statement = self.0.prepare_cached(sql)?;
+            let rows = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        run().map_err(failed("read the database"))
+    }
 }

@@ -59,6 +59,14 @@ impl Row {
             .ok_or_else(|| DatabaseError::not_a("a text"))
     }
 
+    /// Its one column.
+    pub fn into_text(self) -> Result<String> {
+        match self.0.into_iter().next() {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(DatabaseError::not_a("a text")),
+        }
+    }
+
     pub fn text_or_null(&self, column: usize) -> Result<Option<String>> {
         match self.0.get(column) {
             Some(Value::Text(text)) => Ok(Some(text.clone())),

@@ -51,11 +51,10 @@ impl RegistryStore {
             if known == Some(version) {
                 return Ok(None);
             }
-            let rows = connection.query(
+            let names = connection.texts(
                 "SELECT name FROM tags WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3",
                 &[name.as_str().into(), last.into(), Page::rows(limit).into()],
             )?;
-            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
             Ok(Some((version, Page::of(names, limit))))
         })
     }
@@ -63,11 +62,10 @@ impl RegistryStore {
     /// The repositories behind `last`, sorted by bytes.
     pub fn repositories(&self, last: &str, limit: usize) -> Result<Page> {
         self.reading(|connection| {
-            let rows = connection.query(
+            let names = connection.texts(
                 "SELECT name FROM repositories WHERE name > $1 ORDER BY name LIMIT $2",
                 &[last.into(), Page::rows(limit).into()],
             )?;
-            let names = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
             Ok(Page::of(names, limit))
         })
     }

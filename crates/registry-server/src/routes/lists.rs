@@ -8,11 +8,13 @@ use havre_registry_cache::Cache;
 use havre_registry_store::{Page, RegistryStore, RepositoryName};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::blocking;
 use super::rendered::{List, Rendered};
 use crate::access::Caller;
+use crate::aside::aside;
 use crate::error::ApiError;
 use crate::query::Query;
 
@@ -55,6 +57,13 @@ pub(super) async fn catalog(
     Ok(list.into())
 }
 
+/// As the specification has it.
+#[derive(Serialize)]
+struct Tags<'a> {
+    name: &'a str,
+    tags: &'a [String],
+}
+
 pub(super) async fn tags(
     store: &RegistryStore,
     rendered: &Rendered,
@@ -66,18 +75,17 @@ pub(super) async fn tags(
     if let Some(cache) = cache
         && let Some(page) = cache.tags(&name, &last, limit).await?
     {
-        return Ok(render(&name, &page, limit).into());
+        return Ok(render(&name, &page, limit)?.into());
     }
     let key = (name.clone(), last.clone(), limit);
     let kept = rendered.get(&key);
     let known = kept.as_ref().map(|(version, _)| *version);
-    let read = {
-        let name = name.clone();
-        blocking(store, move |store| {
-            let read = store.tags_unless(&name, &last, limit, known)?;
-            Ok(read.map(|(version, page)| (version, render(&name, &page, limit))))
-        })
-    };
+    let store = store.clone();
+    let read = aside(move || {
+        let read = store.tags_unless(&name, &last, limit, known)?;
+        let render = |(version, page)| Ok::<_, ApiError>((version, render(&name, &page, limit)?));
+        read.map(render).transpose()
+    });
     let list = match (read.await?, kept) {
         (Some((version, list)), _) => rendered.keep(key, version, list),
         (None, Some((_, list))) => list,
@@ -86,12 +94,16 @@ pub(super) async fn tags(
     Ok(list.into())
 }
 
-fn render(name: &RepositoryName, page: &Page, limit: usize) -> List {
-    let body = json!({ "name": name.as_str(), "tags": page.items }).to_string();
-    List {
+fn render(name: &RepositoryName, page: &Page, limit: usize) -> Result<List, ApiError> {
+    let list = Tags {
+        name: name.as_str(),
+        tags: &page.items,
+    };
+    let body = serde_json::to_vec(&list).map_err(|_| ApiError::internal())?;
+    Ok(List {
         body: body.into(),
         next: next(&format!("/v2/{name}/tags/list"), page, limit),
-    }
+    })
 }
 
 pub(super) async fn referrers(
