@@ -42,7 +42,7 @@ pub struct Cache {
     store: RegistryStore,
     /// Where downloads lie while they come, if the store has no files.
     spool: PathBuf,
-    manifests: Flights<(RepositoryName, String), Result<()>>,
+    manifests: Flights<(RepositoryName, String), Result<Freshness>>,
     blobs: Flights<(RepositoryName, Digest), Result<Blob>>,
     downloads: Mutex<HashMap<(RepositoryName, Digest), Arc<Download>>>,
     under_way: UnderWay,
@@ -51,8 +51,10 @@ pub struct Cache {
 /// How what is shown relates to upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// As it is there, or was not long ago.
-    Fresh,
+    /// As it is there, or was not long ago, and as it is kept.
+    Kept,
+    /// As it was just fetched.
+    Fetched,
     /// As it was: upstream cannot be asked.
     Stale,
 }
@@ -151,7 +153,7 @@ impl Cache {
         });
         let cached = cached.await?;
         if cached.as_ref().is_some_and(|cached| cached.age <= self.tag_age) {
-            return Ok(Freshness::Fresh);
+            return Ok(Freshness::Kept);
         }
         let known = cached.is_some();
         let fetched = self.manifests.join((name.clone(), wanted.to_string()), || {
@@ -159,9 +161,8 @@ impl Cache {
             async move { cache.fetch_manifest(&name, wanted, cached).await }
         });
         match fetched.await.unwrap_or_else(|| Err(self.broken_off())) {
-            Ok(()) => Ok(Freshness::Fresh),
             Err(error) if known && error.is_temporary() => Ok(Freshness::Stale),
-            Err(error) => Err(error),
+            fetched => fetched,
         }
     }
 
@@ -170,7 +171,7 @@ impl Cache {
         name: &RepositoryName,
         wanted: Identifier,
         cached: Option<Cached>,
-    ) -> Result<()> {
+    ) -> Result<Freshness> {
         let repository = self.repository(name)?;
         let text = wanted.to_string();
         // Asking what a tag stands for costs nothing where pulls are counted.
@@ -180,7 +181,7 @@ impl Cache {
             let (name, tag) = (name.clone(), tag.clone());
             let confirmed = self.blocking(move |store| store.confirm_cached(&name, &tag, &now.digest));
             if confirmed.await? {
-                return Ok(());
+                return Ok(Freshness::Kept);
             }
         }
         let resolved = match (self.upstream.ask(repository.resolve(&text)).await, &wanted) {
@@ -197,7 +198,8 @@ impl Cache {
             let media_type = &resolved.descriptor.media_type;
             store.put_cached(&name, &wanted, media_type, &resolved.bytes)
         });
-        put.await.map(drop)
+        put.await?;
+        Ok(Freshness::Fetched)
     }
 
     /// How many bytes a blob has, here or upstream.

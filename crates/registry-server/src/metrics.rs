@@ -25,6 +25,11 @@ struct Ended {
     code: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Proxied {
+    r#type: &'static str,
+}
+
 /// The figures of a registry.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -32,6 +37,10 @@ pub(crate) struct Metrics {
     requests: Family<Ended, Counter>,
     durations: Family<Kind, Histogram>,
     in_flight: Gauge,
+    /// Of what is another registry's: asked for, and what of that was kept, and what was not.
+    proxied: Family<Proxied, Counter>,
+    hits: Family<Proxied, Counter>,
+    misses: Family<Proxied, Counter>,
     blobs: Gauge,
     bytes: Gauge,
 }
@@ -60,6 +69,20 @@ impl Default for Metrics {
             "Requests that are not answered yet",
             in_flight.clone(),
         );
+        let (proxied, hits, misses) = (Family::default(), Family::default(), Family::default());
+        let proxy = registry.sub_registry_with_prefix("registry_proxy");
+        for (name, help, family) in [
+            ("requests", "Requests for what is another registry's", &proxied),
+            ("hits", "Those of them that found it kept", &hits),
+            (
+                "misses",
+                "Those of them that fetched it, or waited for it",
+                &misses,
+            ),
+        ] {
+            let family: &Family<Proxied, Counter> = family;
+            proxy.register(name, help, family.clone());
+        }
         let storage = registry.sub_registry_with_prefix("registry_storage");
         storage.register("blobs", "Blobs and manifests that are stored", blobs.clone());
         storage.register_with_unit("size", "What they take", Unit::Bytes, bytes.clone());
@@ -68,6 +91,9 @@ impl Default for Metrics {
             requests,
             durations,
             in_flight,
+            proxied,
+            hits,
+            misses,
             blobs,
             bytes,
         }
@@ -114,6 +140,14 @@ impl Metrics {
         self.requests.get_or_create(&ended).inc();
     }
 
+    /// Of a request for what is another registry's, a manifest or a blob, and whether it was kept.
+    pub(crate) fn proxied(&self, r#type: &'static str, kept: bool) {
+        let proxied = Proxied { r#type };
+        self.proxied.get_or_create(&proxied).inc();
+        let kind = if kept { &self.hits } else { &self.misses };
+        kind.get_or_create(&proxied).inc();
+    }
+
     /// All of them, with what the storage holds: blobs and bytes.
     pub(crate) fn text(&self, (blobs, bytes): (u64, u64)) -> String {
         self.blobs.set(i64::try_from(blobs).unwrap_or(i64::MAX));
@@ -139,12 +173,17 @@ mod tests {
         metrics.answered("manifest", &http::Method::GET, 404, Duration::from_millis(1));
         let odd = "PROPFIND".parse().expect("a method");
         metrics.answered("base", &odd, 405, Duration::ZERO);
+        metrics.proxied("blob", true);
+        metrics.proxied("blob", false);
         let text = metrics.text((2, 1234));
         for line in [
             "registry_http_requests_total{handler=\"manifest\",method=\"get\",code=\"200\"} 1",
             "registry_http_requests_total{handler=\"base\",method=\"other\",code=\"405\"} 1",
             "registry_http_request_duration_seconds_count{handler=\"manifest\",method=\"get\"} 2",
             "registry_http_in_flight_requests 1",
+            "registry_proxy_requests_total{type=\"blob\"} 2",
+            "registry_proxy_hits_total{type=\"blob\"} 1",
+            "registry_proxy_misses_total{type=\"blob\"} 1",
             "registry_storage_blobs 2",
             "registry_storage_size_bytes 1234",
         ] {

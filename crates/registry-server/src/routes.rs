@@ -139,7 +139,7 @@ async fn respond(
         }
         Place::Manifest(name, wanted) => match *method {
             Method::GET | Method::HEAD => {
-                let freshness = cached::manifest(cache, &name, &wanted).await?;
+                let freshness = cached::manifest(&server.metrics, cache, &name, &wanted).await?;
                 let answer = manifests::get(store, caller, name, wanted, method, headers).await?;
                 Ok(cached::marked(answer, freshness))
             }
@@ -148,7 +148,7 @@ async fn respond(
             _ => Err(ApiError::method("GET, HEAD, PUT, DELETE")),
         },
         Place::Blob(name, digest) => match *method {
-            Method::GET | Method::HEAD => blobs::get(store, cache, name, digest, method, headers).await,
+            Method::GET | Method::HEAD => blobs::get(server, cache, name, digest, method, headers).await,
             Method::DELETE => blobs::delete(store, caller, name, digest).await,
             _ => Err(ApiError::method("GET, HEAD, DELETE")),
         },

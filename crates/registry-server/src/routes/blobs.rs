@@ -13,7 +13,8 @@ use havre_registry_store::{Blob, Contents, RegistryStore, RepositoryName, StoreE
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::task::JoinHandle;
 
-use super::{DIGEST, blocking, is_known, text};
+use super::{DIGEST, blocking, cached, is_known, text};
+use crate::Server;
 use crate::access::Caller;
 use crate::error::ApiError;
 use crate::range::{Wanted, wanted};
@@ -22,13 +23,14 @@ use crate::range::{Wanted, wanted};
 pub(super) const PIECE: usize = 512 << 10;
 
 pub(super) async fn get(
-    store: &RegistryStore,
+    server: &Server,
     cache: Option<&Arc<Cache>>,
     name: RepositoryName,
     digest: Digest,
     method: &Method,
     asked: &HeaderMap,
 ) -> Result<Response, ApiError> {
+    let store = &server.store;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     let value = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
@@ -65,13 +67,7 @@ pub(super) async fn get(
         return Ok(response);
     }
     let range = text(asked, header::RANGE).map(str::to_owned);
-    let coming = match cache {
-        Some(cache) => match cache.blob(&name, &digest).await? {
-            havre_registry_cache::Blob::Coming(download) => Some(download),
-            havre_registry_cache::Blob::Stored => None,
-        },
-        None => None,
-    };
+    let coming = cached::blob(&server.metrics, cache, &name, &digest).await?;
     let found = blocking(store, move |store| {
         if let Some(download) = coming {
             let part = wanted(range.as_deref(), download.size());
@@ -172,7 +168,7 @@ impl Sent {
 
     fn into_body(self) -> Body {
         let first = match self {
-            Self::Coming(download, range) => return super::cached::body(download, range),
+            Self::Coming(download, range) => return cached::body(download, range),
             Self::Small(bytes) => return Body::from(bytes),
             Self::Large(contents, size) => Reading::begin(contents, size),
         };

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::stream;
-use havre_registry_cache::{Cache, CacheError, Download, Freshness};
+use havre_oci::Digest;
+use havre_registry_cache::{Blob, Cache, CacheError, Download, Freshness};
 use havre_registry_store::{Identifier, RepositoryName};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::blobs::PIECE;
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 
 /// RFC 7234, section 5.5: registries' clients look at it still, and show it.
 const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -27,14 +29,38 @@ pub(super) fn refuse(cache: &Cache) -> ApiError {
 
 /// Sees to it that the store has a manifest that is upstream's.
 pub(super) async fn manifest(
+    metrics: &Metrics,
     cache: Option<&Arc<Cache>>,
     name: &RepositoryName,
     wanted: &Identifier,
 ) -> Result<Freshness, CacheError> {
-    match cache {
-        Some(cache) => cache.manifest(name, wanted).await,
-        None => Ok(Freshness::Fresh),
-    }
+    let Some(cache) = cache else {
+        return Ok(Freshness::Kept);
+    };
+    let freshness = cache.manifest(name, wanted).await;
+    metrics.proxied(
+        "manifest",
+        matches!(freshness, Ok(Freshness::Kept | Freshness::Stale)),
+    );
+    freshness
+}
+
+/// A blob that is upstream's, if it is on its way.
+pub(super) async fn blob(
+    metrics: &Metrics,
+    cache: Option<&Arc<Cache>>,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<Arc<Download>>, CacheError> {
+    let Some(cache) = cache else {
+        return Ok(None);
+    };
+    let blob = cache.blob(name, digest).await;
+    metrics.proxied("blob", matches!(blob, Ok(Blob::Stored)));
+    Ok(match blob? {
+        Blob::Coming(download) => Some(download),
+        Blob::Stored => None,
+    })
 }
 
 /// Says so if an answer is not as fresh as it should be.
