@@ -33,10 +33,8 @@ struct Page<'a> {
     saved_share: String,
     /// The bar of what there is, out of a hundred.
     kept_share: String,
-    repositories: Count,
-    tags: Count,
-    manifests: Count,
-    blobs: Count,
+    /// How much of what there is.
+    holds: [String; 4],
     largest: Vec<Share>,
     days: Vec<Day>,
     days_width: String,
@@ -67,10 +65,8 @@ struct Day {
 
 struct Goes {
     bytes: Size,
-    manifests: Count,
-    blobs: Count,
-    unused: Count,
-    uploads: Count,
+    /// How much of what that is.
+    what: [String; 4],
     is_nothing: bool,
     rows: Vec<Going>,
     others: Option<Count>,
@@ -103,10 +99,12 @@ pub(crate) async fn page(visit: &Visit) -> Result<Response, PageError> {
             "{:.1}",
             part(usage.bytes.min(usage.bytes_apart), usage.bytes_apart)
         ),
-        repositories: Count(usage.repositories),
-        tags: Count(usage.tags),
-        manifests: Count(usage.manifests),
-        blobs: Count(usage.blobs),
+        holds: [
+            show::counted(usage.repositories, "repository", "repositories"),
+            show::counted(usage.tags, "tag", "tags"),
+            show::counted(usage.manifests, "manifest", "manifests"),
+            show::counted(usage.blobs, "blob", "blobs"),
+        ],
         largest: shares(&usage),
         days_width: format!("{:.0}", STEP * DAYS as f64),
         most_pushes: Count(usage.pushes.iter().map(|(_, count)| *count).max().unwrap_or(0)),
@@ -171,13 +169,24 @@ fn goes(collected: &Collected) -> Goes {
         name: format!("{name} {}", show::line(id)),
         size: Size(*size),
     });
+    let counted = |count: usize, one, many| show::counted(count as u64, one, many);
     let all = collected.blobs.len() + collected.uploads.len();
     Goes {
         bytes: Size(collected.bytes()),
-        manifests: Count(collected.manifests.len() as u64),
-        blobs: Count(collected.blobs.len() as u64),
-        unused: Count(collected.unused.len() as u64),
-        uploads: Count(collected.uploads.len() as u64),
+        what: [
+            counted(
+                collected.manifests.len(),
+                "image whose tags were deleted",
+                "images whose tags were deleted",
+            ),
+            counted(collected.blobs.len(), "blob", "blobs"),
+            counted(collected.uploads.len(), "upload", "uploads"),
+            counted(
+                collected.unused.len(),
+                "blob that a repository does not need any more",
+                "blobs that a repository does not need any more",
+            ),
+        ],
         is_nothing: *collected == Collected::default(),
         rows: blobs.chain(uploads).take(ROWS).collect(),
         others: (all > ROWS).then(|| Count((all - ROWS) as u64)),
