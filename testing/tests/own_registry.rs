@@ -303,6 +303,127 @@ fn killed_while_images_come() {
     assert!(!acknowledged.is_empty(), "no push was acknowledged");
 }
 
+/// A file system in memory, which ends with it.
+struct Room(tempfile::TempDir);
+
+impl Room {
+    fn new(megabytes: u32) -> Self {
+        let room = Self(tempfile::tempdir().expect("a folder"));
+        let path = room.0.path().to_string_lossy();
+        tool(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs", &path],
+        );
+        room
+    }
+
+    fn grow(&self, megabytes: u32) {
+        let path = self.0.path().to_string_lossy();
+        tool("mount", &["-o", &format!("remount,size={megabytes}m"), &path]);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Pushes an image of one layer of 3 MB in three requests; the status of the last that was answered.
+fn push_raw(host: &str, number: u64) -> u16 {
+    let layer = Layer::noise(number, 3 << 20).tar();
+    let mut blobs = Vec::new();
+    for (kind, bytes) in [
+        (
+            "application/vnd.oci.image.config.v1+json",
+            format!("{{\"number\":{number}}}").into_bytes(),
+        ),
+        ("application/vnd.oci.image.layer.v1.tar", layer),
+    ] {
+        let target = format!("/v2/app/blobs/uploads/?digest={}", digest_of(&bytes));
+        let put = to_tcp(host, "POST", &target, "", &bytes).expect("an answer");
+        if put.status != 201 {
+            assert_eq!(put.status, 507, "{}", put.text());
+            assert!(put.text().contains("disk is full"), "{}", put.text());
+            return put.status;
+        }
+        blobs.push(serde_json::json!({"mediaType": kind, "digest": digest_of(&bytes), "size": bytes.len()}));
+    }
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest =
+        serde_json::json!({"schemaVersion": 2, "mediaType": kind, "config": blobs[0], "layers": [blobs[1]]});
+    let target = format!("/v2/app/manifests/{number}");
+    let put = to_tcp(host, "PUT", &target, kind, manifest.to_string().as_bytes());
+    put.expect("an answer").status
+}
+
+/// What was acknowledged is there when the disk is full, what was not is not there in part, and with room it goes on.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let room = Room::new(24);
+    let root = room.0.path().join("registry");
+    let registry = HavreRegistry::over(&root);
+    let host = registry.host().to_owned();
+    let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
+    for number in 0..16 {
+        match push_raw(&host, number) {
+            201 => acknowledged.push(number),
+            status => refused.push((number, status)),
+        }
+    }
+    assert!(
+        acknowledged.len() >= 5 && refused.len() >= 5,
+        "{acknowledged:?} {refused:?}"
+    );
+    let whole = |host: &str, numbers: &[u64]| {
+        let list = over_tcp(host, "GET", "/v2/app/tags/list", Duration::from_secs(20)).expect("a list");
+        let mut tags: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        tags.sort();
+        assert_eq!(list.json()["tags"], serde_json::json!(tags));
+        for number in numbers {
+            let manifest = to_tcp(host, "GET", &format!("/v2/app/manifests/{number}"), "", b"");
+            let manifest = manifest.expect("a manifest").json();
+            for part in [&manifest["config"], &manifest["layers"][0]] {
+                let digest = part["digest"].as_str().expect("a digest");
+                let blob = to_tcp(host, "GET", &format!("/v2/app/blobs/{digest}"), "", b"");
+                assert_eq!(digest_of(&blob.expect("a blob").body), digest);
+            }
+        }
+    };
+    whole(&host, &acknowledged);
+    for (number, _) in &refused {
+        let missing = over_tcp(
+            &host,
+            "GET",
+            &format!("/v2/app/manifests/{number}"),
+            Duration::from_secs(20),
+        );
+        assert_eq!(missing.expect("an answer").status, 404);
+    }
+    // What has no room takes none.
+    let uploads = root.join("docker/registry/v2/repositories/app/_uploads");
+    assert_eq!(fs::read_dir(&uploads).expect("uploads").count(), 0);
+    room.grow(96);
+    for (number, _) in &refused {
+        assert_eq!(push_raw(&host, *number), 201);
+        acknowledged.push(*number);
+    }
+    whole(&host, &acknowledged);
+    registry.kill();
+    let registry = HavreRegistry::over(&root);
+    whole(registry.host(), &acknowledged);
+    let check = Command::new(havre_binary())
+        .args(["registry", "check", "--root"])
+        .arg(&root)
+        .output()
+        .expect("havre");
+    assert!(
+        check.status.success(),
+        "{}",
+        String::from_utf8_lossy(&check.stdout)
+    );
+}
+
 /// What a registry holds, looked after from the command line while it serves.
 #[test]
 fn looked_after_while_it_serves() {

@@ -127,6 +127,11 @@ impl ApiError {
             StoreError::PartUnknown(_) => (Status::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
             StoreError::ManifestTooLarge { .. } => (Status::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID"),
             StoreError::InUse { .. } => (Status::CONFLICT, "DENIED"),
+            full if full.is_full() => {
+                tracing::error!(error = %Chain(error), "there is no room");
+                let message = "the registry's disk is full: its administrator must make room";
+                return Self::new(Status::INSUFFICIENT_STORAGE, "UNKNOWN", message);
+            }
             _ => {
                 // Paths of the server are nobody's business.
                 tracing::error!(error = %Chain(error), "a request failed");

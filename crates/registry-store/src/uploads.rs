@@ -223,7 +223,7 @@ impl Appending {
         if let Err(error) = self.pending.write(bytes) {
             // Some of them may be there.
             self.hashed = None;
-            return Err(error);
+            return Err(self.without_room(error));
         }
         if let Some(hashed) = &mut self.hashed
             && hashed.bytes == size
@@ -232,6 +232,16 @@ impl Appending {
             hashed.bytes += bytes.len() as u64;
         }
         Ok(())
+    }
+
+    /// After an error: what has no room is given up, so that it doesn't take what others have.
+    fn without_room(&mut self, error: StoreError) -> StoreError {
+        if error.is_full()
+            && let Err(error) = self.discard()
+        {
+            tracing::warn!(upload = self.key.id, %error, "an upload that has no room stays until it is purged");
+        }
+        error
     }
 
     /// Lets others go on, from here; how far it is.
@@ -253,7 +263,9 @@ impl Appending {
 
     /// Makes a blob of the repository of what is there, which must have this digest. What has another is given up.
     pub fn finish(mut self, digest: &Digest) -> Result<()> {
-        self.pending.seal()?;
+        if let Err(error) = self.pending.seal() {
+            return Err(self.without_room(error));
+        }
         let actual = self.digest(digest.algorithm())?;
         if actual != *digest {
             self.discard()?;
