@@ -116,8 +116,8 @@ async fn respond(
     query: &Query,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (store, caches) = (&server.store, server.caches.clone());
-    let cache = place.repository().and_then(|name| caches.of(name));
+    let store = &server.store;
+    let cache = place.repository().and_then(|name| server.caches.of(name));
     let reads = *method == Method::GET || *method == Method::HEAD;
     if *method == Method::DELETE && !server.deletes && matches!(place, Place::Manifest(..) | Place::Blob(..))
     {
