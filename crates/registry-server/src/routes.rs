@@ -139,9 +139,7 @@ async fn respond(
         }
         Place::Manifest(name, wanted) => match *method {
             Method::GET | Method::HEAD => {
-                let freshness = cached::manifest(&server.metrics, cache, &name, &wanted).await?;
-                let answer = manifests::get(store, caller, name, wanted, method, headers).await?;
-                Ok(cached::marked(answer, freshness))
+                manifests::get(server, cache, caller, name, wanted, method, headers).await
             }
             Method::PUT => manifests::put(store, caller, name, wanted, headers, body).await,
             Method::DELETE => manifests::delete(store, caller, name, wanted).await,

@@ -1,19 +1,24 @@
 //! Manifests.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
+use havre_registry_cache::Cache;
 use havre_registry_store::{Identifier, MAX_MANIFEST, RegistryStore, RepositoryName};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::{DIGEST, blocking, is_known, labels, text};
+use super::{DIGEST, blocking, cached, is_known, labels, text};
+use crate::Server;
 use crate::access::{Caller, limits};
 use crate::error::ApiError;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 pub(super) async fn get(
-    store: &RegistryStore,
+    server: &Server,
+    cache: Option<&Arc<Cache>>,
     caller: &Caller,
     name: RepositoryName,
     wanted: Identifier,
@@ -26,7 +31,9 @@ pub(super) async fn get(
         Some(visitor) if !is_head => visitor.allowance()?,
         _ => None,
     };
-    let (stored, bytes) = blocking(store, move |store| match is_head {
+    // For those only who may pull now.
+    let freshness = cached::manifest(&server.metrics, cache, &name, &wanted).await?;
+    let (stored, bytes) = blocking(&server.store, move |store| match is_head {
         true => Ok((store.find_manifest(&name, &wanted)?, Vec::new())),
         false => store.manifest(&name, &wanted),
     })
@@ -50,7 +57,7 @@ pub(super) async fn get(
             .headers_mut()
             .extend(value.parse().map(|value| (name, value)));
     }
-    Ok(response)
+    Ok(cached::marked(response, freshness))
 }
 
 pub(super) async fn put(
