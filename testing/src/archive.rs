@@ -36,6 +36,18 @@ impl<'a> Entry<'a> {
 /// All entries carry this time: 2024-01-01.
 const MTIME: u64 = 1_704_067_200;
 
+/// Bytes that do not compress and are others for each `seed`.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(length).collect()
+}
+
 impl Layer {
     pub fn new() -> Self {
         Self::default()
@@ -43,17 +55,7 @@ impl Layer {
 
     /// One file, `noise`, of `size` bytes (rounded down to eights) that do not compress and are others for each `seed`.
     pub fn noise(seed: u64, size: usize) -> Self {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
-        let bytes: Vec<u8> = std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        })
-        .take(size / 8)
-        .flatten()
-        .collect();
-        Self::new().file("noise", bytes)
+        Self::new().file("noise", noise(seed, size / 8 * 8))
     }
 
     /// A file of mode 0644.

@@ -31,7 +31,7 @@ mod s3;
 mod stored;
 mod sweep;
 
-pub use archive::{Entry, Layer};
+pub use archive::{Entry, Layer, noise};
 pub use certificate::{Authority, Pair, Validity};
 pub use cli::{Args, Invocation, Output, Program, Running, havre_binary};
 pub use disk::SmallDisk;

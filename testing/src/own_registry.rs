@@ -45,6 +45,21 @@ impl HavreRegistry {
         Self { child, host }
     }
 
+    /// Reads everything that lies in a folder.
+    ///
+    /// # Panics
+    /// When something of it is damaged.
+    #[track_caller]
+    pub fn check(root: &Path) {
+        let checked = Command::new(havre_binary())
+            .args(["registry", "check", "--root"])
+            .arg(root)
+            .output()
+            .expect("the havre binary");
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success(), "{said}");
+    }
+
     /// `127.0.0.1:PORT`
     pub fn host(&self) -> &str {
         &self.host

@@ -412,16 +412,7 @@ fn a_full_disk_loses_nothing() {
     registry.kill();
     let registry = HavreRegistry::over(&root);
     whole(registry.host(), &acknowledged);
-    let check = Command::new(havre_binary())
-        .args(["registry", "check", "--root"])
-        .arg(&root)
-        .output()
-        .expect("havre");
-    assert!(
-        check.status.success(),
-        "{}",
-        String::from_utf8_lossy(&check.stdout)
-    );
+    HavreRegistry::check(&root);
 }
 
 /// What a registry holds, looked after from the command line while it serves.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use havre_testing::http::{Response, to_tcp};
 use havre_testing::{
-    Action, Auth, Compression, HavreRegistry, Image, Layer, Registry, S3Server, digest_of, eventually,
+    Action, Auth, Compression, HavreRegistry, Image, Layer, Registry, S3Server, digest_of, eventually, noise,
     two_architectures,
 };
 use serde_json::Value;
@@ -32,18 +32,6 @@ fn get(host: &str, target: &str) -> Response {
 
 fn head(host: &str, target: &str) -> Response {
     to_tcp(host, "HEAD", target, "", b"").expect("an answer")
-}
-
-/// Bytes that no compression makes few.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let bytes = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    bytes.flatten().take(length).collect()
 }
 
 fn small() -> Image {
@@ -145,22 +133,13 @@ fn what_was_pulled_is_kept() {
     let again = cache_of(root.path(), &url(&upstream), &[]);
     assert_eq!(pull(again.host(), "team/app", "1"), blobs);
     assert_eq!(again.stop(), Some(0));
-    let check = std::process::Command::new(havre_testing::havre_binary())
-        .args(["registry", "check", "--root"])
-        .arg(root.path())
-        .output()
-        .expect("havre");
-    assert!(
-        check.status.success(),
-        "{}",
-        String::from_utf8_lossy(&check.stdout)
-    );
+    HavreRegistry::check(root.path());
 }
 
 #[test]
 fn many_who_ask_at_once_ask_once() {
     let (upstream, root) = (Registry::start(), tempfile::tempdir().expect("a folder"));
-    let image = small().with_layer(&Layer::new().file("noise", noise(20 << 20)));
+    let image = small().with_layer(&Layer::new().file("noise", noise(1, 20 << 20)));
     upstream.publish("app", "1", &image, Compression::None);
     let cache = cache_of(root.path(), &url(&upstream), &[]);
     std::thread::scope(|scope| {
@@ -176,7 +155,7 @@ fn many_who_ask_at_once_ask_once() {
 #[test]
 fn a_blob_is_read_while_it_comes() {
     let (upstream, root) = (Registry::start(), tempfile::tempdir().expect("a folder"));
-    let blob = noise(3 << 20);
+    let blob = noise(1, 3 << 20);
     let digest = digest_of(&blob);
     upstream.put_blobs("app", [blob.clone()]);
     let (hold, go) = held(1 << 20);
@@ -227,7 +206,7 @@ fn a_blob_is_read_while_it_comes() {
 #[test]
 fn wrong_bytes_are_never_shown_whole_and_never_kept() {
     let (upstream, root) = (Registry::start(), tempfile::tempdir().expect("a folder"));
-    let blob = noise(100_000);
+    let blob = noise(1, 100_000);
     let (digest, target) = (digest_of(&blob), format!("/v2/app/blobs/{}", digest_of(&blob)));
     upstream.put_blobs("app", [blob.clone()]);
     upstream.fail("GET", "/blobs/", Some(1), Action::Corrupt);
@@ -243,7 +222,7 @@ fn wrong_bytes_are_never_shown_whole_and_never_kept() {
     let right = get(cache.host(), &target);
     assert_eq!((right.status, digest_of(&right.body)), (200, digest));
     // A connection that breaks is gone on with.
-    let other = noise(200_000);
+    let other = noise(1, 200_000);
     upstream.put_blobs("app", [other.clone()]);
     upstream.fail("GET", "/blobs/", Some(1), Action::CutAfter(70_000));
     let target = format!("/v2/app/blobs/{}", digest_of(&other));
@@ -532,7 +511,7 @@ fn caches_of_several_registries_beside_ones_own_images() {
 #[test]
 fn on_a_bucket_too_and_after_a_crash() {
     let (upstream, bucket) = (Registry::start(), S3Server::start());
-    let image = small().with_layer(&Layer::new().file("noise", noise(12 << 20)));
+    let image = small().with_layer(&Layer::new().file("noise", noise(1, 12 << 20)));
     upstream.publish("app", "1", &image, Compression::None);
     let endpoint = bucket.endpoint();
     let variables = [
@@ -564,10 +543,10 @@ fn on_a_bucket_too_and_after_a_crash() {
     assert_eq!(pull(cache.host(), "app", "1"), blobs);
     // Its end is not waited for by those who serve.
     let (hold, go) = held(1 << 20);
-    upstream.put_blobs("app", [noise(3 << 20)]);
+    upstream.put_blobs("app", [noise(1, 3 << 20)]);
     upstream.fail("GET", "/blobs/", Some(1), hold);
     let mut client = TcpStream::connect(cache.host()).expect("a connection");
-    let digest = digest_of(&noise(3 << 20));
+    let digest = digest_of(&noise(1, 3 << 20));
     write!(client, "GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     client.read_exact(&mut [0; 1000]).expect("the first bytes");
     drop(client);

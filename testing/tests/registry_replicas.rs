@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use havre_testing::http::{Response, over_tcp, to_tcp};
-use havre_testing::{HavreRegistry, PostgresServer, S3Server, digest_of, eventually};
+use havre_testing::{HavreRegistry, PostgresServer, S3Server, digest_of, eventually, noise};
 use serde_json::json;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -125,24 +125,12 @@ fn push_blob(to: &str, repository: &str, bytes: &[u8]) -> Result<(), Cut> {
     expect(to_tcp(to, "PUT", &end, "", b""), 201).map(drop)
 }
 
-/// Bytes that a number names, which don't repeat.
-fn noise(seed: usize, length: usize) -> Vec<u8> {
-    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(length).collect()
-}
-
 /// Image number `index`: every 25th has a layer of several parts, and some layers are those of others.
 fn layer(index: usize) -> Vec<u8> {
     match index % 25 {
-        0 => noise(index, 9 << 20),
+        0 => noise(index as u64, 9 << 20),
         3 | 13 => noise(3, 100_000),
-        _ => noise(index, 10_000 * (index % 7 + 1)),
+        _ => noise(index as u64, 10_000 * (index % 7 + 1)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
-use havre_testing::{Compression, Image, Layer, Registry, TestEngine, havre_binary};
+use havre_testing::{Compression, Image, Layer, Registry, TestEngine, havre_binary, noise};
 
 const VERIFIED: &str = "[storage]\nverify = \"read\"\n";
 
@@ -105,14 +105,7 @@ fn run(program: &str, options: &[&str], paths: &[&Path]) {
 
 /// Bytes that are nowhere else.
 fn contents(seed: u8) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(seed) + 1);
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.take(1 << 17).flatten().collect()
+    noise(seed.into(), 1 << 20)
 }
 
 /// In the words of either C library.

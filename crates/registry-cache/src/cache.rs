@@ -114,13 +114,9 @@ impl Caches {
 
     /// The cache that a repository belongs to: that with the longest prefix.
     pub fn of(&self, name: &RepositoryName) -> Option<&Arc<Cache>> {
-        let mut caches: Vec<_> = self
-            .caches
-            .iter()
-            .filter(|cache| cache.path(name).is_some())
-            .collect();
-        caches.sort_by_key(|cache| cache.prefix.as_ref().map_or(0, |prefix| prefix.as_str().len()));
-        caches.pop()
+        let length = |cache: &&Arc<Cache>| cache.prefix.as_ref().map_or(0, |prefix| prefix.as_str().len());
+        let caches = self.caches.iter().filter(|cache| cache.path(name).is_some());
+        caches.max_by_key(length)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use havre_oci::Digest;
 
 use crate::blobs::{lock_bytes, lock_repository};
-use crate::deleted::{forget_deleted, left_behind, repositories_of_deleted};
+use crate::deleted::{forget_deleted, is_named_by_others, left_behind, repositories_of_deleted};
 use crate::manifests::forget_manifest;
 use crate::name::RepositoryName;
 use crate::{RegistryStore, Result, StoreError};
@@ -210,15 +210,7 @@ fn needed_by(
         )?;
         for row in rows {
             let digest: Digest = row.parsed(0)?;
-            let naming = connection.query(
-                "SELECT manifest FROM parts WHERE repository = $1 AND digest = $2",
-                &[name.as_str().into(), (&digest).into()],
-            )?;
-            let mut others = false;
-            for row in naming {
-                others |= !manifests.contains(&row.parsed(0)?);
-            }
-            if !others {
+            if !is_named_by_others(connection, name, &digest, manifests)? {
                 needed.insert(digest);
             }
         }

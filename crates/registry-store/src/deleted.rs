@@ -210,12 +210,22 @@ fn is_needed(
     if alone.is_none() {
         return Ok(true);
     }
+    is_named_by_others(connection, name, digest, going)
+}
+
+/// Whether a manifest of the repository that isn't one of these names a blob or manifest.
+pub(crate) fn is_named_by_others(
+    connection: &mut dyn Connection,
+    name: &RepositoryName,
+    digest: &Digest,
+    these: &BTreeSet<Digest>,
+) -> Result<bool> {
     let naming = connection.query(
         "SELECT manifest FROM parts WHERE repository = $1 AND digest = $2",
         &[name.as_str().into(), digest.into()],
     )?;
     for row in naming {
-        if !going.contains(&row.parsed(0)?) {
+        if !these.contains(&row.parsed(0)?) {
             return Ok(true);
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use fs_err as fs;
 use havre_oci::{Algorithm, Descriptor, Digest, Manifest, media_type};
 use havre_registry_store::{How, Identifier, Patience, RegistryStore, RepositoryName, StoreError, Tag};
+use havre_testing::noise;
 
 use crate::shared::Shared;
 
@@ -24,20 +25,6 @@ fn name(text: &str) -> RepositoryName {
 
 fn tag(text: &str) -> Identifier {
     Identifier::Tag(text.parse().unwrap())
-}
-
-/// Bytes that don't repeat, of a stream that a number names.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 fn push_blob(store: &RegistryStore, name: &RepositoryName, bytes: &[u8]) -> Digest {
