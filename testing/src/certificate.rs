@@ -81,6 +81,13 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// A certificate of somebody's own key, in DER.
+    pub(crate) fn certify(&self, name: &str, key: &KeyPair) -> Vec<u8> {
+        let params = named(name, &[]);
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
+        certificate.der().to_vec()
+    }
+
     fn sign(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

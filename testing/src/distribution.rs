@@ -8,6 +8,7 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use crate::certificate::Pair;
+use crate::token::TokenServer;
 
 /// `htpasswd -nbB me secret`
 const HTPASSWD: &str = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
@@ -52,6 +53,18 @@ impl DockerRegistry {
     /// When the package is not installed.
     pub fn over(data: &Path) -> Self {
         Self::serve(&[], Some(data), |_| "http: {addr: '127.0.0.1:0'}\n".to_owned())
+    }
+
+    /// Lets in who has a token of this server.
+    ///
+    /// # Panics
+    /// When the package is not installed.
+    pub fn trusting(server: &TokenServer) -> Self {
+        let certificate = server.issuer().certificate();
+        Self::serve(&[("issuer.crt", &certificate)], None, |root| {
+            let token = server.configuration(&format!("{root}/issuer.crt"));
+            format!("http: {{addr: '127.0.0.1:0'}}\nauth:\n  token: {token}\n")
+        })
     }
 
     /// With such files in its directory, whose path makes the rest of its configuration.

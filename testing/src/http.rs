@@ -25,8 +25,13 @@ impl Request {
 
     /// A query parameter, percent-decoded.
     pub fn query(&self, key: &str) -> Option<String> {
-        let (_, query) = self.target.split_once('?')?;
-        query.split('&').find_map(|pair| {
+        self.queries(key).next()
+    }
+
+    /// The same of one that is there several times.
+    pub fn queries(&self, key: &str) -> impl Iterator<Item = String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        query.split('&').filter_map(move |pair| {
             let (name, value) = pair.split_once('=')?;
             (name == key).then(|| percent_decode(value))
         })
@@ -92,21 +97,44 @@ pub fn to_tcp(address: &str, method: &str, target: &str, kind: &str, body: &[u8]
     exchange(stream, method, target, kind, body)
 }
 
+/// One request without a body, with these headers, on a connection of its own to a TCP address.
+pub fn with_headers(
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    send(stream, method, target, headers, b"")
+}
+
 fn exchange(
-    mut stream: impl Read + Write,
+    stream: impl Read + Write,
     method: &str,
     target: &str,
     kind: &str,
     body: &[u8],
 ) -> io::Result<Response> {
-    let kind = if kind.is_empty() {
-        String::new()
-    } else {
-        format!("Content-Type: {kind}\r\n")
-    };
+    let headers = [("Content-Type", kind)];
+    let headers = if kind.is_empty() { &[][..] } else { &headers };
+    send(stream, method, target, headers, body)
+}
+
+fn send(
+    mut stream: impl Read + Write,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     write!(
         stream,
-        "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     )?;
     stream.write_all(body)?;

@@ -5,6 +5,7 @@
 //! - [`Registry`]: a registry in this process, which misbehaves on request; [`DockerRegistry`]: one that behaves;
 //!   [`HavreRegistry`]: our own.
 //! - [`PostgresServer`], [`S3Server`]: what registries of several processes share.
+//! - [`TokenServer`], [`TokenIssuer`]: who else issues tokens for registries.
 //! - [`Authority`], [`Pair`]: certificates for registries and their clients.
 //! - [`Layer`], [`Image`]: archives built byte by byte, honest and hostile.
 //! - [`installed`]: programs of others, made once and kept.
@@ -30,6 +31,7 @@ mod registry;
 mod s3;
 mod stored;
 mod sweep;
+mod token;
 
 pub use archive::{Entry, Layer, noise};
 pub use certificate::{Authority, Pair, Validity};
@@ -43,6 +45,7 @@ pub use postgres::PostgresServer;
 pub use registry::{Action, Auth, Registry, two_architectures};
 pub use s3::S3Server;
 pub use stored::StoredLayer;
+pub use token::{TokenIssuer, TokenServer};
 
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use havre_database::now;
 use havre_registry_store::RepositoryName;
-use jsonwebtoken::{Algorithm, Header, Validation};
-use serde::{Deserialize, Serialize};
+use havre_registry_token::{Access, Claims, Expected, Said, TokenError, key_id};
 
 use crate::accounts;
 use crate::permission::role_in;
@@ -16,10 +15,6 @@ use crate::{AccountName, Action, Actor, Hub, HubError, Result, Role, Who};
 
 /// Scopes of one request.
 const MOST: usize = 50;
-/// The longest token that is looked at.
-const LONGEST: usize = 16 << 10;
-/// Clocks of several machines differ by seconds.
-const LEEWAY: u64 = 10;
 
 /// What a client asks for: `repository:acme/app:pull,push`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,31 +49,6 @@ impl FromStr for Scope {
     }
 }
 
-/// Something a token allows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub name: String,
-    pub actions: Vec<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    /// Nothing is nobody.
-    sub: String,
-    aud: String,
-    exp: u64,
-    nbf: u64,
-    iat: u64,
-    jti: String,
-    access: Vec<Access>,
-    /// The access token it was given for, which may be for less than the account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-}
-
 /// A token that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
@@ -94,21 +64,12 @@ pub struct Issued {
 pub struct Bearer {
     /// Whose it is.
     pub account: Option<AccountName>,
-    access: Vec<Access>,
-    by: Option<String>,
-}
-
-/// Why a token is not believed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    #[error("the token has expired")]
-    Expired,
-    #[error("the token is not one of this registry")]
-    Invalid,
+    said: Said,
 }
 
 impl Action {
-    fn word(self) -> &'static str {
+    /// As scopes have it.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Pull => "pull",
             Self::Push => "push",
@@ -120,9 +81,7 @@ impl Action {
 impl Bearer {
     /// Whether the token allows this.
     pub fn allows(&self, repository: &RepositoryName, action: Action) -> bool {
-        let fits = |access: &&Access| access.kind == "repository" && access.name == repository.as_str();
-        let mut all = self.access.iter().filter(fits);
-        all.any(|access| access.actions.iter().any(|word| word == action.word()))
+        self.said.allows("repository", repository.as_str(), action.word())
     }
 }
 
@@ -168,9 +127,7 @@ impl Hub {
             access,
             by: actor.limit.as_ref().map(|limit| limit.token.clone()),
         };
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(key.id.clone());
-        let token = jsonwebtoken::encode(&header, &claims, &key.encoding);
+        let token = key.private.sign(&key.id, &claims);
         Ok(Issued {
             token: token.map_err(|_| HubError::Failed("sign a token"))?,
             expires_in,
@@ -180,38 +137,20 @@ impl Hub {
 
     /// What a token says, if this registry issued it for itself and it is still good.
     pub fn verify(&self, token: &str) -> Result<Bearer, TokenError> {
-        if token.len() > LONGEST {
-            return Err(TokenError::Invalid);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let id = header.kid.ok_or(TokenError::Invalid)?;
-        let key = self
-            .0
-            .keys
-            .find(&*self.0.database, &id)
-            .ok_or(TokenError::Invalid)?;
+        let id = key_id(token)?;
+        let key = self.0.keys.find(&*self.0.database, &id);
         let service = &self.settings().service;
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        validation.set_issuer(&[service]);
-        validation.set_audience(&[service]);
-        validation.validate_nbf = true;
-        validation.leeway = LEEWAY;
-        let decoded = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation);
-        let claims = decoded.map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
-            _ => TokenError::Invalid,
-        })?;
-        let claims = claims.claims;
-        let account = match claims.sub.as_str() {
+        let expected = Expected {
+            issuer: service,
+            audience: service,
+        };
+        let key = key.ok_or(TokenError::Invalid)?;
+        let said = havre_registry_token::verify(token, key.private.public(), expected)?;
+        let account = match said.sub.as_str() {
             "" => None,
             name => Some(name.parse().map_err(|_| TokenError::Invalid)?),
         };
-        Ok(Bearer {
-            account,
-            access: claims.access,
-            by: claims.by,
-        })
+        Ok(Bearer { account, said })
     }
 
     /// Who has a token, as of now: an account that was disabled meanwhile is nobody.
@@ -225,7 +164,7 @@ impl Hub {
                 return Err(HubError::Credentials);
             };
             let mut actor = accounts::actor(&account, address);
-            if let Some(token) = &bearer.by {
+            if let Some(token) = &bearer.said.by {
                 actor.limit = Some(crate::tokens::limit(connection, token)?.ok_or(HubError::Credentials)?);
             }
             Ok(actor)

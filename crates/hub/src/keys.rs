@@ -7,13 +7,11 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use havre_database::{Connection, Database, DatabaseError, now};
-use jsonwebtoken::{DecodingKey, EncodingKey};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use havre_registry_token::{Algorithm, PrivateKey};
 
 use crate::audit::{Change, note};
 use crate::secret::id;
-use crate::{Actor, Hub, HubError, Result, es256};
+use crate::{Actor, Hub, HubError, Result};
 
 /// How long a key signs.
 const SIGNS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -23,33 +21,33 @@ const KNOWN: Duration = Duration::from_secs(2 * 24 * 3600);
 const LOOKED_FOR: Duration = Duration::from_secs(5);
 
 /// A key.
+#[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) id: String,
-    pub(crate) encoding: EncodingKey,
-    pub(crate) decoding: DecodingKey,
+    pub(crate) private: PrivateKey,
     created: i64,
 }
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+impl Key {
+    /// Whether new tokens are signed with it.
+    fn signs(&self, algorithm: Algorithm) -> bool {
+        self.private.algorithm() == algorithm && self.created > before(SIGNS)
     }
 }
 
 /// The keys of a registry, the newest first.
 #[derive(Debug)]
 pub(crate) struct Keys {
+    algorithm: Algorithm,
     known: RwLock<Vec<Arc<Key>>>,
     read: Mutex<Instant>,
 }
 
 impl Keys {
-    pub(crate) fn open(database: &dyn Database) -> Result<Self> {
-        es256::install();
+    pub(crate) fn open(database: &dyn Database, algorithm: Algorithm) -> Result<Self> {
         Ok(Self {
-            known: RwLock::new(current(database)?),
+            algorithm,
+            known: RwLock::new(current(database, algorithm)?),
             read: Mutex::new(Instant::now()),
         })
     }
@@ -63,14 +61,14 @@ impl Keys {
     }
 
     fn refresh(&self, database: &dyn Database) -> Result<()> {
-        let keys = current(database)?;
+        let keys = current(database, self.algorithm)?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
 
     /// The key that signs now.
     pub(crate) fn signing(&self, database: &dyn Database) -> Result<Arc<Key>> {
-        let signing = |keys: Vec<Arc<Key>>| keys.into_iter().next().filter(|key| signs(key.created));
+        let signing = |keys: Vec<Arc<Key>>| keys.into_iter().find(|key| key.signs(self.algorithm));
         if let Some(key) = signing(self.known()) {
             return Ok(key);
         }
@@ -102,41 +100,43 @@ fn before(duration: Duration) -> i64 {
     now().saturating_sub(duration.as_millis() as i64)
 }
 
-fn signs(created: i64) -> bool {
-    created > before(SIGNS)
-}
-
-/// The keys there are, the newest first; a new one, if the newest signs no more.
-fn current(database: &dyn Database) -> Result<Vec<Arc<Key>>> {
+/// The keys there are, the newest first; a new one, if none of the algorithm signs any more.
+fn current(database: &dyn Database, algorithm: Algorithm) -> Result<Vec<Arc<Key>>> {
+    let one_signs = |keys: &[Arc<Key>]| keys.iter().any(|key| key.signs(algorithm));
     let keys = database.reading(stored)?;
-    if keys.first().is_some_and(|key| signs(key.created)) {
+    if one_signs(&keys) {
         return Ok(keys);
     }
+    // Takes its time, for which nobody else waits.
+    let new = generate(algorithm)?;
     database.writing(|connection| {
         // One process makes it, the others find it.
         connection.lock("hub.keys")?;
         let keys = stored(connection)?;
-        if keys.first().is_some_and(|key| signs(key.created)) {
+        if one_signs(&keys) {
             return Ok(keys);
         }
-        add(connection)?;
+        add(connection, &new)?;
         stored(connection)
     })
 }
 
-fn add(connection: &mut dyn Connection) -> Result<()> {
-    let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
-    let private = private.map_err(|_| HubError::Failed("make a key for tokens"))?;
+fn generate(algorithm: Algorithm) -> Result<PrivateKey> {
+    PrivateKey::generate(algorithm).map_err(|_| HubError::Failed("make a key for tokens"))
+}
+
+fn add(connection: &mut dyn Connection, key: &PrivateKey) -> Result<()> {
     connection.execute(
         "DELETE FROM keys WHERE created <= $1",
         &[before(SIGNS + KNOWN).into()],
     )?;
     connection.execute(
-        "INSERT INTO keys (id, private, created) VALUES ($1, $2, $3)",
+        "INSERT INTO keys (id, private, created, algorithm) VALUES ($1, $2, $3, $4)",
         &[
             id()?.into(),
-            STANDARD.encode(private.as_ref()).into(),
+            STANDARD.encode(key.as_pkcs8()).into(),
             now().into(),
+            key.algorithm().name().into(),
         ],
     )?;
     Ok(())
@@ -144,18 +144,16 @@ fn add(connection: &mut dyn Connection) -> Result<()> {
 
 fn stored(connection: &mut dyn Connection) -> Result<Vec<Arc<Key>>> {
     let rows = connection.query(
-        "SELECT id, private, created FROM keys WHERE created > $1 ORDER BY created DESC, id",
+        "SELECT id, private, created, algorithm FROM keys WHERE created > $1 ORDER BY created DESC, id",
         &[before(SIGNS + KNOWN).into()],
     )?;
     let keys = rows.iter().map(|row| {
         let broken = || DatabaseError::not_a("a key");
         let private = STANDARD.decode(row.text(1)?).map_err(|_| broken())?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private, &SystemRandom::new());
-        let pair = pair.map_err(|_| broken())?;
+        let algorithm = row.text(3)?.parse().map_err(|_| broken())?;
         Ok(Arc::new(Key {
             id: row.text(0)?,
-            encoding: EncodingKey::from_ec_der(&private),
-            decoding: DecodingKey::from_ec_der(pair.public_key().as_ref()),
+            private: PrivateKey::from_pkcs8(algorithm, private).map_err(|_| broken())?,
             created: row.integer(2)?,
         }))
     });
@@ -167,12 +165,13 @@ impl Hub {
     /// asked for again. For administrators; it happens once a month by itself.
     pub fn rotate_keys(&self, actor: &Actor, forget: bool) -> Result<()> {
         actor.must_be_admin()?;
+        let new = generate(self.0.settings.algorithm)?;
         self.writing(|connection| {
             connection.lock("hub.keys")?;
             if forget {
                 connection.execute("DELETE FROM keys", &[])?;
             }
-            add(connection)?;
+            add(connection, &new)?;
             let change = Change::of_registry("keys.rotate", "");
             note(
                 connection,

@@ -10,7 +10,6 @@
 mod accounts;
 mod audit;
 mod error;
-mod es256;
 mod invitations;
 mod issuer;
 mod keys;
@@ -40,8 +39,9 @@ use havre_registry_store::RegistryStore;
 pub use accounts::{Account, Kind, NewAccount};
 pub use audit::{AuditEntry, AuditQuery};
 pub use error::{HubError, Result};
+pub use havre_registry_token::{Access, Algorithm, TokenError};
 pub use invitations::{Invitation, NewInvitation};
-pub use issuer::{Access, Bearer, Issued, Scope, TokenError};
+pub use issuer::{Bearer, Issued, Scope};
 pub use name::{AccountName, namespace_of};
 pub use organisations::{Member, Organisation};
 pub use permission::{Action, Actor, Limit, Role, Who};
@@ -78,7 +78,7 @@ impl Hub {
     pub fn open(store: &RegistryStore, settings: Settings) -> Result<Self> {
         let database = store.database();
         schema::SCHEMA.prepare(&*database)?;
-        let keys = Keys::open(&*database)?;
+        let keys = Keys::open(&*database, settings.algorithm)?;
         Ok(Self(Arc::new(Inner {
             store: store.clone(),
             database,

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use havre_registry_token::Algorithm;
+
 use crate::HubError;
 
 /// How people get accounts.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub public: bool,
     /// What tokens are issued by and for.
     pub service: String,
+    /// What new tokens are signed with. Those that are out stay good.
+    pub algorithm: Algorithm,
     /// How long a token that was issued to a client is good for.
     pub token_lifetime: Duration,
     /// So many wrong passwords in a row lock an account, and ten times as many an address.
@@ -65,6 +69,7 @@ impl Default for Settings {
             signup: Signup::default(),
             public: false,
             service: "havre-registry".to_owned(),
+            algorithm: Algorithm::default(),
             token_lifetime: Duration::from_secs(300),
             failures: 10,
             lockout: Duration::from_secs(15 * 60),

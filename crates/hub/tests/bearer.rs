@@ -4,7 +4,7 @@ mod registry;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use havre_hub::{Action, Actor, Scope, Settings, TokenError};
+use havre_hub::{Action, Actor, Algorithm, Scope, Settings, TokenError};
 use registry::{Registry, repository};
 use serde_json::{Value, json};
 
@@ -172,6 +172,45 @@ fn keys_are_shared_rotated_and_forgotten() {
         assert_eq!(hub.verify(token), Err(TokenError::Invalid));
     }
     let newest = hub.issue(&me, &[]).expect("a token").token;
+    hub.verify(&newest).expect("believed");
+}
+
+#[test]
+fn with_another_algorithm_old_tokens_stay_good() {
+    let registry = Registry::new();
+    let (me, boss) = (registry.actor("me"), registry.actor("boss"));
+    let old = registry.hub.issue(&me, &[]).expect("a token").token;
+    let settings = Settings {
+        algorithm: Algorithm::Rs256,
+        ..Settings::default()
+    };
+    let reopened = || havre_hub::Hub::open(&registry.store, settings.clone()).expect("a hub");
+    let (hub, replica) = (reopened(), reopened());
+    let new = hub.issue(&me, &[]).expect("a token").token;
+    assert_eq!(part(&new, 0)["alg"], "RS256");
+    assert_eq!(
+        part(&replica.issue(&me, &[]).expect("a token").token, 0)["kid"],
+        part(&new, 0)["kid"]
+    );
+    for token in [&old, &new] {
+        replica.verify(token).expect("believed");
+    }
+    // The key of one is none for the other, whatever a header says.
+    let (_, rest) = new.split_once('.').expect("a header");
+    for (alg, kid) in [("ES256", &new), ("RS256", &old), ("HS256", &new), ("none", &new)] {
+        let header = encoded(&json!({"alg": alg, "kid": part(kid, 0)["kid"]}));
+        assert_eq!(
+            hub.verify(&format!("{header}.{rest}")),
+            Err(TokenError::Invalid),
+            "{alg}"
+        );
+    }
+    hub.rotate_keys(&boss, true).expect("a new key");
+    for token in [&old, &new] {
+        assert_eq!(hub.verify(token), Err(TokenError::Invalid));
+    }
+    let newest = hub.issue(&me, &[]).expect("a token").token;
+    assert_eq!(part(&newest, 0)["alg"], "RS256");
     hub.verify(&newest).expect("believed");
 }
 

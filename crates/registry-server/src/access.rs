@@ -4,26 +4,32 @@ mod accounts;
 mod basic;
 mod challenge;
 mod htpasswd;
+mod needs;
 mod token;
+mod token_server;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use havre_hub::Hub;
+use havre_hub::{Action, Hub};
 use havre_oci::Digest;
 use havre_registry_store::RepositoryName;
+use havre_registry_token::Said;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::Semaphore;
 
 pub(crate) use accounts::{Accounts, Visitor, limits};
 pub(crate) use challenge::is_authority;
 pub use htpasswd::HtpasswdError;
+pub use token_server::TokenServerError;
 
+use crate::SetupError;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::path::Place;
 use basic::basic;
 use htpasswd::Htpasswd;
+use token_server::Trusting;
 
 /// Passwords that are checked at once: each takes a processor for some time.
 const AT_ONCE: usize = 2;
@@ -37,6 +43,8 @@ pub(crate) enum Access {
     Htpasswd(Arc<Htpasswd>, Semaphore),
     /// Each for what they may do.
     Accounts(Accounts),
+    /// Who has a token of another server, for what it says.
+    Tokens(Trusting),
 }
 
 /// What is known of a request before it is admitted.
@@ -55,23 +63,35 @@ pub(crate) enum Caller {
     /// Nobody asks who.
     Anybody,
     Visitor(Visitor),
+    /// Whom another server knows.
+    Bearer(Said),
 }
 
 impl Caller {
     /// Whose account is known, or known not to be.
     pub(crate) fn visitor(&self) -> Option<&Visitor> {
         match self {
-            Self::Anybody => None,
+            Self::Anybody | Self::Bearer(_) => None,
             Self::Visitor(visitor) => Some(visitor),
+        }
+    }
+
+    /// Whether what they came with lets them read a repository. Of a visitor, whose account counts too, the hub knows.
+    pub(crate) fn reads(&self, name: &RepositoryName) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Visitor(_) => false,
+            Self::Bearer(said) => said.allows("repository", name.as_str(), Action::Pull.word()),
         }
     }
 
     /// Their account, if they have one.
     pub(crate) fn name(&self) -> String {
-        let actor = self.visitor().map(Visitor::name);
-        actor
-            .and_then(|actor| actor.name().map(ToString::to_string))
-            .unwrap_or_default()
+        match self {
+            Self::Anybody => String::new(),
+            Self::Visitor(visitor) => visitor.name().name().map(ToString::to_string).unwrap_or_default(),
+            Self::Bearer(said) => said.sub.clone(),
+        }
     }
 
     /// How many bytes may still come to a repository, of a blob if it is known which; nothing is as many as one likes.
@@ -119,9 +139,12 @@ impl Caller {
 
 impl Access {
     /// `hub`: of a registry with accounts.
-    pub(crate) fn new(config: &Config, hub: Option<Hub>) -> Result<Self, HtpasswdError> {
+    pub(crate) fn new(config: &Config, hub: Option<Hub>) -> Result<Self, SetupError> {
         if let Some(hub) = hub {
             return Ok(Self::Accounts(Accounts::new(hub, config)));
+        }
+        if let Some(server) = config.token_server.clone() {
+            return Ok(Self::Tokens(Trusting::open(server)?));
         }
         Ok(match config.htpasswd.clone() {
             None => Self::Open,
@@ -138,6 +161,7 @@ impl Access {
                 Ok(Caller::Anybody)
             }
             Self::Accounts(accounts) => accounts.admit(asked).await.map(Caller::Visitor),
+            Self::Tokens(trusting) => trusting.admit(asked).map(Caller::Bearer),
         }
     }
 
@@ -146,6 +170,7 @@ impl Access {
         match self {
             Self::Open | Self::Accounts(_) => Ok(()),
             Self::Htpasswd(users, checking) => admit_user(users, checking, headers).await,
+            Self::Tokens(trusting) => Err(trusting.no_pages()),
         }
     }
 
@@ -153,7 +178,7 @@ impl Access {
     pub(crate) fn accounts(&self) -> Option<&Accounts> {
         match self {
             Self::Accounts(accounts) => Some(accounts),
-            Self::Open | Self::Htpasswd(..) => None,
+            Self::Open | Self::Htpasswd(..) | Self::Tokens(_) => None,
         }
     }
 }

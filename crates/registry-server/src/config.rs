@@ -14,11 +14,13 @@ use havre_tls::Identity;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+pub use token_server::TokenServer;
 
 mod accounts;
 mod bucket;
 mod caches;
 mod notifications;
+mod token_server;
 
 const PREFIX: &str = "REGISTRY_";
 /// Connections to a database that is a server.
@@ -42,6 +44,8 @@ pub struct Config {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Who gets in; without, everybody.
     pub htpasswd: Option<HtpasswdFile>,
+    /// Who else issues tokens; without, nobody does.
+    pub token_server: Option<TokenServer>,
     /// Accounts of its own, with permissions; without, the users of the file or everybody may do everything.
     pub accounts: Option<Settings>,
     /// What it is called from outside: `https://registry.example.com`
@@ -269,6 +273,7 @@ struct Tls {
 #[serde(default, deny_unknown_fields)]
 struct Auth {
     htpasswd: Option<HtpasswdFile>,
+    token: Option<token_server::Token>,
 }
 
 impl Config {
@@ -459,6 +464,11 @@ impl File {
             let hint = "accounts have passwords of their own: configure one or the other";
             return refuse("auth", "htpasswd", hint);
         }
+        if self.auth.token.is_some() && (self.accounts.is_some() || self.auth.htpasswd.is_some()) {
+            let hint = "who gets in is said by one: the other server, accounts, or a file of users";
+            return refuse("auth", "token", hint);
+        }
+        let token_server = self.auth.token.map(token_server::Token::checked).transpose()?;
         let accounts = self.accounts.map(Accounts::checked).transpose()?;
         let caches = caches::checked(self.proxy, self.caches)?;
         if accounts.is_some()
@@ -476,6 +486,7 @@ impl File {
             deletes: self.storage.delete.enabled.unwrap_or(deletes),
             headers,
             htpasswd: self.auth.htpasswd,
+            token_server,
             accounts,
             host,
             identity,
@@ -692,6 +703,7 @@ mod tests {
             &[
                 ("REGISTRY_ACCOUNTS_SIGNUP", "open"),
                 ("REGISTRY_ACCOUNTS_TOKEN_LIFETIME", "600"),
+                ("REGISTRY_ACCOUNTS_TOKEN_ALGORITHM", "RS256"),
                 ("REGISTRY_ACCOUNTS_LOCKOUT_FAILURES", "5"),
                 ("REGISTRY_ACCOUNTS_LOCKOUT_MINUTES", "30"),
                 ("REGISTRY_ACCOUNTS_QUOTA_BYTES", "1000000000"),
@@ -708,6 +720,7 @@ mod tests {
             (settings.token_lifetime, settings.failures),
             (Duration::from_secs(600), 5)
         );
+        assert_eq!(settings.algorithm, havre_hub::Algorithm::Rs256);
         assert_eq!(settings.lockout, Duration::from_secs(1800));
         assert_eq!(
             (settings.quota.bytes, settings.quota.repositories),
@@ -715,6 +728,26 @@ mod tests {
         );
         let alone = read("", &[("REGISTRY_ACCOUNTS_SIGNUP", "closed")]).unwrap();
         assert!(alone.accounts.is_some() && alone.deletes);
+    }
+
+    #[test]
+    fn a_server_that_issues_tokens() {
+        let variables = [
+            ("REGISTRY_AUTH", "token"),
+            ("REGISTRY_AUTH_TOKEN_REALM", "https://auth.example.com/token"),
+            ("REGISTRY_AUTH_TOKEN_SERVICE", "registry.example.com"),
+            ("REGISTRY_AUTH_TOKEN_ISSUER", "Company"),
+            ("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE", "/etc/issuer.pem"),
+        ];
+        let expected = TokenServer {
+            realm: "https://auth.example.com/token".to_owned(),
+            service: "registry.example.com".to_owned(),
+            issuer: "Company".to_owned(),
+            certificates: Some("/etc/issuer.pem".into()),
+            key_set: None,
+        };
+        let config = read("", &variables).unwrap();
+        assert_eq!((config.token_server, config.htpasswd), (Some(expected), None));
     }
 
     #[test]
@@ -743,7 +776,38 @@ mod tests {
                 "filesystem and s3",
             ),
             ("database: {url: x, connections: 0}", &[], "connections"),
-            ("auth: {token: {realm: x}}", &[], "token"),
+            ("auth: {token: {realm: x}}", &[], "service"),
+            (
+                "auth: {token: {realm: x, service: s, issuer: z, rootcertbundle: b}}",
+                &[],
+                "auth.token.realm",
+            ),
+            (
+                "auth: {token: {realm: 'http://x/\"', service: s, issuer: z, jwks: b}}",
+                &[],
+                "auth.token.realm",
+            ),
+            (
+                "auth: {token: {realm: 'http://x', service: 's t', issuer: z, jwks: b}}",
+                &[],
+                "auth.token.service",
+            ),
+            (
+                "auth: {token: {realm: 'http://x', service: s, issuer: z}}",
+                &[],
+                "rootcertbundle",
+            ),
+            (
+                "auth: {token: {realm: 'http://x', service: s, issuer: z, jwks: b, autoredirect: true}}",
+                &[],
+                "autoredirect",
+            ),
+            (
+                "{accounts: {}, auth: {token: {realm: 'http://x', service: s, issuer: z, jwks: b}}}",
+                &[],
+                "the other server, accounts",
+            ),
+            ("accounts: {token: {algorithm: HS256}}", &[], "HS256"),
             ("auth: {htpasswd: {realm: x}}", &[], "path"),
             ("http: {tls: {certificate: x}}", &[], "key"),
             ("http: {tls: {letsencrypt: {email: x}}}", &[], "letsencrypt"),

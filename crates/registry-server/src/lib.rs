@@ -32,8 +32,8 @@ use havre_registry_ui::{Pages, Settings};
 use havre_tls::{IdentityError, Reloading};
 use http::{HeaderName, HeaderValue};
 
-pub use access::HtpasswdError;
-pub use config::{Config, ConfigError, DatabaseServer, Debug, HealthCheck, HtpasswdFile};
+pub use access::{HtpasswdError, TokenServerError};
+pub use config::{Config, ConfigError, DatabaseServer, Debug, HealthCheck, HtpasswdFile, TokenServer};
 pub use havre_registry_cache::Settings as CacheSettings;
 pub use serve::serve;
 
@@ -73,6 +73,8 @@ pub struct Server {
 pub enum SetupError {
     #[error(transparent)]
     Htpasswd(#[from] HtpasswdError),
+    #[error(transparent)]
+    TokenServer(#[from] TokenServerError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]

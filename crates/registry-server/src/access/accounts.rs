@@ -9,16 +9,16 @@ use std::sync::Arc;
 use havre_hub::{Action, Actor, Allowance, Bearer, Hub, HubError, TokenError};
 use havre_oci::Digest;
 use havre_registry_store::RepositoryName;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use tokio::sync::Semaphore;
 
 use super::basic::{basic, bearer};
 use super::challenge::Outside;
+use super::needs::{Needs, needs, scope};
 use super::{AT_ONCE, Asked};
 use crate::aside::aside;
 use crate::config::Config;
 use crate::error::ApiError;
-use crate::path::Place;
 
 /// Requests that wait for a password to be checked; others are turned away.
 const WAITING: usize = 64;
@@ -60,52 +60,6 @@ enum Identity {
     Actor(Actor),
     /// Said by a token, which also says what they may do.
     Token(Bearer, IpAddr),
-}
-
-/// What a request takes.
-#[derive(Clone, Copy, Debug)]
-enum Needs<'a> {
-    /// Somebody who asked for a token, at least.
-    Token(Option<&'static str>),
-    Action(&'a RepositoryName, Action),
-    /// It leads nowhere.
-    Nothing,
-}
-
-fn needs<'a>(method: &Method, place: Option<&'a Place>) -> Needs<'a> {
-    let reads = *method == Method::GET || *method == Method::HEAD;
-    match place {
-        None => Needs::Nothing,
-        Some(Place::Base) => Needs::Token(None),
-        Some(Place::Catalog) => Needs::Token(Some("registry:catalog:*")),
-        Some(Place::Uploads(name) | Place::Upload(name, _)) => Needs::Action(name, Action::Push),
-        Some(
-            Place::Tags(name) | Place::Manifest(name, _) | Place::Blob(name, _) | Place::Referrers(name, _),
-        ) => {
-            let action = match *method {
-                Method::DELETE => Action::Delete,
-                _ if reads => Action::Pull,
-                _ => Action::Push,
-            };
-            Needs::Action(name, action)
-        }
-    }
-}
-
-/// What a token must be asked for with.
-fn scope(needs: Needs<'_>) -> Option<String> {
-    match needs {
-        Needs::Nothing => None,
-        Needs::Token(scope) => scope.map(str::to_owned),
-        Needs::Action(name, action) => {
-            let actions = match action {
-                Action::Pull => "pull",
-                Action::Push => "pull,push",
-                Action::Delete | Action::Manage => "pull,delete",
-            };
-            Some(format!("repository:{name}:{actions}"))
-        }
-    }
 }
 
 impl Accounts {

@@ -48,19 +48,29 @@ impl Outside {
             Ok(address) => address,
             Err(error) => return error,
         };
-        let mut challenge = format!("Bearer realm=\"{address}/token\",service=\"{service}\"");
-        for (name, value) in [("scope", scope), ("error", problem)] {
-            if let Some(value) = value {
-                challenge.push_str(&format!(",{name}=\"{value}\""));
-            }
-        }
-        ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "authentication required",
-        )
-        .with(header::WWW_AUTHENTICATE, challenge)
+        refusal(&format!("{address}/token"), service, scope, problem)
     }
+}
+
+/// Refuses a request, and says where a token is to be had that would do.
+pub(super) fn refusal(
+    realm: &str,
+    service: &str,
+    scope: Option<&str>,
+    problem: Option<&'static str>,
+) -> ApiError {
+    let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
+    for (name, value) in [("scope", scope), ("error", problem)] {
+        if let Some(value) = value {
+            challenge.push_str(&format!(",{name}=\"{value}\""));
+        }
+    }
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "UNAUTHORIZED",
+        "authentication required",
+    )
+    .with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// Whether a text is a host, with a port or without one, and nothing else.

@@ -25,6 +25,8 @@ pub(super) struct Accounts {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Token {
+    /// ES256 or RS256
+    algorithm: Option<String>,
     /// In seconds.
     lifetime: Option<u64>,
 }
@@ -76,6 +78,13 @@ impl Accounts {
         if service.is_empty() || service.len() > 200 || !service.bytes().all(fits) {
             return refuse("accounts.service", &service, "use letters, digits and . - _ : /");
         }
+        let algorithm = match self.token.algorithm.as_deref() {
+            None => usual.algorithm,
+            Some(text) => match text.parse() {
+                Ok(algorithm) => algorithm,
+                Err(_) => return refuse("accounts.token.algorithm", text, "use ES256 or RS256"),
+            },
+        };
         let lifetime = self.token.lifetime.unwrap_or(usual.token_lifetime.as_secs());
         // Some clients take a shorter one for no token; a longer one outlasts what its owner may do.
         if !(60..=3600).contains(&lifetime) {
@@ -101,6 +110,7 @@ impl Accounts {
             signup,
             public,
             service,
+            algorithm,
             token_lifetime: Duration::from_secs(lifetime),
             failures,
             lockout,

@@ -140,7 +140,8 @@ async fn search(server: &Server, caller: &Caller, query: &Query) -> Result<Respo
                     }
                 }
             });
-            let names = names.await?;
+            let mut names = names.await?;
+            names.retain(|name| name.parse().is_ok_and(|name| caller.reads(&name)));
             let result = |name: &String| {
                 json!({
                     "name": name,

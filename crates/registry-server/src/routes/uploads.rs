@@ -74,6 +74,18 @@ async fn mount_from(
 ) -> Result<bool, ApiError> {
     let (name, digest) = (name.clone(), digest.clone());
     let Some(visitor) = caller.visitor() else {
+        let from = match (from, caller) {
+            (None, Caller::Bearer(_)) => {
+                let digest = digest.clone();
+                let holders = blocking(store, move |store| store.holders(&digest)).await?;
+                match holders.into_iter().find(|name| caller.reads(name)) {
+                    None => return Ok(false),
+                    from => from,
+                }
+            }
+            (Some(from), _) if !caller.reads(&from) => return Ok(false),
+            (from, _) => from,
+        };
         let mounted = blocking(store, move |store| match from {
             Some(from) => store.mount(&from, &name, &digest),
             None => store.mount_any(&name, &digest),
