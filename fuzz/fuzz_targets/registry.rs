@@ -6,6 +6,7 @@ use havre_oci::Digest;
 use havre_registry_cache::UpstreamUrl;
 use havre_registry_server::{Config, range};
 use havre_registry_store::{Identifier, RegistryStore, RepositoryName, Tag};
+use havre_registry_token::{Expected, TrustedKeys};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -20,7 +21,7 @@ thread_local! {
 fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
     let text = std::str::from_utf8(bytes).unwrap_or_default();
-    match kind % 6 {
+    match kind % 7 {
         0 => {
             if let Ok(name) = text.parse::<RepositoryName>() {
                 assert_eq!(name.as_str(), text);
@@ -71,6 +72,17 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!url.to_string().contains(['@', '?', '#', ' ', '%']));
                 assert_eq!(url.to_string().parse(), Ok(url));
             }
+        }
+        5 => {
+            let mut trusted = TrustedKeys::default();
+            let _ = trusted.add_certificates(bytes);
+            let _ = trusted.add_key_set(bytes);
+            let expected = Expected {
+                issuer: "fuzz",
+                audience: "fuzz",
+            };
+            // Nobody signs with a key that is in the same text.
+            assert!(trusted.verify(text, expected).is_err());
         }
         _ => {
             let _ = Config::read(Some(text), []);

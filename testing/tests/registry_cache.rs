@@ -112,6 +112,11 @@ fn what_was_pulled_is_kept() {
         "{}",
         page.text()
     );
+    assert!(
+        page.text().contains(&format!("kept from {}", url(&upstream))),
+        "{}",
+        page.text()
+    );
     let image = get(host, "/r/team/app/t/1");
     assert!(image.status < 500, "{}", image.text());
 

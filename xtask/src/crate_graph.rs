@@ -67,7 +67,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "havre-registry-ui",
-        &["havre-explore", "havre-hub", "havre-registry-store"],
+        &[
+            "havre-explore",
+            "havre-hub",
+            "havre-registry-cache",
+            "havre-registry-store",
+        ],
     ),
     (
         "havre-hub",

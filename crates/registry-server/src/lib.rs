@@ -99,9 +99,10 @@ impl Server {
         let hub = config.accounts.clone();
         let hub = hub.map(|settings| Hub::open(&store, settings)).transpose()?;
         let outbox = Outbox::open(store.database(), config.notifications.clone())?;
+        let caches = Caches::new(&config.caches, &store, root)?;
         Ok(Self {
-            pages: Pages::new(store.clone(), settings, hub.clone()),
-            caches: Caches::new(&config.caches, &store, root)?,
+            pages: Pages::new(store.clone(), settings, hub.clone(), caches.clone()),
+            caches,
             rendered: Rendered::default(),
             store,
             access: Access::new(config, hub)?,

@@ -31,6 +31,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use havre_hub::Hub;
+use havre_registry_cache::Caches;
 use havre_registry_store::{Patience, RegistryStore};
 use http::Request;
 use tokio::sync::Semaphore;
@@ -60,6 +61,8 @@ struct Inner {
     settings: Settings,
     /// Without, everybody may do everything.
     hub: Option<Hub>,
+    /// Whose repositories come from elsewhere.
+    caches: Caches,
     /// Passwords that are checked at once: each takes a processor for some time.
     checking: Semaphore,
     documents: Documents,
@@ -68,11 +71,12 @@ struct Inner {
 
 impl Pages {
     /// Over what a registry holds, for the people of a hub if it has one.
-    pub fn new(store: RegistryStore, settings: Settings, hub: Option<Hub>) -> Self {
+    pub fn new(store: RegistryStore, settings: Settings, hub: Option<Hub>, caches: Caches) -> Self {
         Self(Arc::new(Inner {
             store,
             settings,
             hub,
+            caches,
             checking: Semaphore::new(2),
             documents: Documents::default(),
             layers: Layers::default(),

@@ -31,7 +31,10 @@ struct Page<'a> {
     tags: String,
     pushed: Option<Moment>,
     pull: Option<String>,
-    push: String,
+    /// How something gets there, if it is not from elsewhere.
+    push: Option<String>,
+    /// Where it is from, if it is.
+    upstream: Option<String>,
     /// What the tags that are shown have in them.
     text: String,
     rows: Vec<Row>,
@@ -157,9 +160,13 @@ pub(crate) async fn page(visit: &Visit, name: RepositoryName) -> Result<Response
     // What most people want: the tag that clients ask for by themselves, else the newest.
     let preferred = tagged.iter().find(|(one, _)| one.tag.as_str() == "latest");
     let preferred = preferred.or(tagged.first());
+    let upstream = visit.pages.0.caches.of(&name);
+    let upstream = upstream.map(|cache| show::line(cache.upstream()));
     let frame = Frame::new(visit, name.as_str()).below("Repositories", "/");
     respond::html(&Page {
-        push: format!("docker push {}/{name}:TAG", frame.host()),
+        push: upstream
+            .is_none()
+            .then(|| format!("docker push {}/{name}:TAG", frame.host())),
         pull: preferred.map(|(one, _)| format!("docker pull {}/{name}:{}", frame.host(), one.tag)),
         frame,
         about: link::repository(&name),
@@ -167,6 +174,7 @@ pub(crate) async fn page(visit: &Visit, name: RepositoryName) -> Result<Response
         tags: show::counted(summary.tags, "tag", "tags"),
         pushed: summary.pushed.map(Moment::of_millis),
         text: show::line(&text),
+        upstream,
         rows: tagged
             .iter()
             .map(|(tagged, facts)| Row::of(&name, tagged, facts))
