@@ -63,7 +63,7 @@ pub(super) async fn get(
         (STAT, stat_header(stat)?),
         (CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
     ];
-    Ok((headers, Body::from_stream(tar)).into_response())
+    Ok((headers, body::sent(tar).await?).into_response())
 }
 
 pub(super) async fn put(
@@ -91,7 +91,7 @@ pub(super) async fn export(
     let tar = engine.containers().export(&id).await?;
     Ok((
         [(CONTENT_TYPE, "application/octet-stream")],
-        Body::from_stream(tar),
+        body::sent(tar).await?,
     )
         .into_response())
 }

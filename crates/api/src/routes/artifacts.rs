@@ -7,7 +7,6 @@
 //! | `PUT …?digest=…&size=N` | takes them, and tells of the progress |
 //! | `POST /havre/manifests/NAME` | puts a manifest, all of whose blobs are there, under the tag, or by its digest alone |
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use havre_engine::Engine;
@@ -63,7 +62,7 @@ pub(super) async fn get(
         .await?;
     Ok((
         [(CONTENT_TYPE, "application/octet-stream")],
-        Body::from_stream(bytes),
+        body::sent(bytes).await?,
     )
         .into_response())
 }

@@ -35,6 +35,7 @@ use serde::Serialize;
 use super::archive;
 use super::distribution::access;
 use super::images::{platform, reference};
+use crate::body;
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::model::files::{EntryView, Failed, ImageView, LayerStart, Reading};
@@ -229,7 +230,7 @@ async fn file(image: &Asked<'_>) -> Result<Response, ApiError> {
     });
     let (files, contents, start) = opened.await?;
     let size = HeaderValue::from(contents.size());
-    let body = havre_engine::produced(move |mut output| {
+    let bytes = havre_engine::produced(move |mut output| {
         // The layer stays until its last byte is sent.
         let _files = files;
         let mut contents = start.as_slice().chain(contents);
@@ -240,7 +241,7 @@ async fn file(image: &Asked<'_>) -> Result<Response, ApiError> {
         (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (CONTENT_LENGTH, size),
     ];
-    Ok((headers, Body::from_stream(body)).into_response())
+    Ok((headers, body::sent(bytes).await?).into_response())
 }
 
 async fn part(image: &Asked<'_>) -> Result<Response, ApiError> {
@@ -260,7 +261,7 @@ async fn part(image: &Asked<'_>) -> Result<Response, ApiError> {
         (archive::STAT, stat),
         (CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
     ];
-    Ok((headers, Body::from_stream(tar)).into_response())
+    Ok((headers, body::sent(tar).await?).into_response())
 }
 
 /// Looks for a path. `keep`: for all that is in it.

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use havre_engine::Engine;
@@ -206,7 +205,7 @@ pub(super) async fn archive(
         return Ok([(OUTPUT, "written")].into_response());
     }
     let archive = engine.images().save(names, options).await?;
-    Ok(([(CONTENT_TYPE, "application/x-tar")], Body::from_stream(archive)).into_response())
+    Ok(([(CONTENT_TYPE, "application/x-tar")], body::sent(archive).await?).into_response())
 }
 
 /// The client's file, if there is one and it is seen from here.
