@@ -31,6 +31,7 @@ use std::sync::Arc;
 use havre_oci::{Descriptor, Digest};
 use jiff::Timestamp;
 use parking_lot::ReentrantMutex;
+use rusqlite::config::DbConfig;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
@@ -38,6 +39,9 @@ use crate::layout::Layout;
 use crate::lease::Leases;
 use crate::reserve::Reserve;
 use crate::{Result, StoreError};
+
+/// More than there are in these files, each of some kilobytes.
+const STATEMENTS: usize = 128;
 
 /// The database of a store. Any thread may call its functions.
 #[derive(Debug)]
@@ -52,6 +56,12 @@ impl Meta {
     pub(crate) fn open(layout: &Layout, leases: Arc<Leases>) -> Result<Self> {
         let path = layout.database();
         let mut connection = Connection::open(&path).map_err(failed(&path, "open"))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Without it, a statement is compiled anew for every other value that is looked for in an indexed expression, which was
+        // half of the time it takes to remove an image.
+        let stable = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+        let stable = connection.set_db_config(stable, true);
+        stable.map_err(failed(&path, "open"))?;
         schema::prepare(&mut connection, &path)?;
         Ok(Self {
             path,
