@@ -44,7 +44,7 @@ pub(crate) enum Access {
     /// Each for what they may do.
     Accounts(Accounts),
     /// Who has a token of another server, for what it says.
-    Tokens(Trusting),
+    Tokens(Arc<Trusting>),
 }
 
 /// What is known of a request before it is admitted.
@@ -144,7 +144,7 @@ impl Access {
             return Ok(Self::Accounts(Accounts::new(hub, config)));
         }
         if let Some(server) = config.token_server.clone() {
-            return Ok(Self::Tokens(Trusting::open(server)?));
+            return Ok(Self::Tokens(Arc::new(Trusting::open(server)?)));
         }
         Ok(match config.htpasswd.clone() {
             None => Self::Open,
@@ -161,7 +161,7 @@ impl Access {
                 Ok(Caller::Anybody)
             }
             Self::Accounts(accounts) => accounts.admit(asked).await.map(Caller::Visitor),
-            Self::Tokens(trusting) => trusting.admit(asked).map(Caller::Bearer),
+            Self::Tokens(trusting) => trusting.admit(asked).await.map(Caller::Bearer),
         }
     }
 

@@ -53,7 +53,7 @@ impl Trusting {
     }
 
     /// Lets a request in whose token says that it may.
-    pub(super) fn admit(&self, asked: &Asked<'_>) -> Result<Said, ApiError> {
+    pub(super) async fn admit(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Said, ApiError> {
         let needs = needs(asked.method, asked.place);
         let scope = scope(needs);
         let refuse = |problem| {
@@ -65,7 +65,10 @@ impl Trusting {
             )
         };
         let token = bearer(asked.headers).ok_or_else(|| refuse(None))?;
-        let said = self.verify(token).map_err(|_| refuse(Some("invalid_token")))?;
+        let (this, token) = (Arc::clone(self), token.to_owned());
+        let verified = tokio::task::spawn_blocking(move || this.verify(&token)).await;
+        let verified = verified.map_err(|_| ApiError::internal())?;
+        let said = verified.map_err(|_| refuse(Some("invalid_token")))?;
         let enough = match needs {
             Needs::Nothing | Needs::Token(None) => true,
             Needs::Token(Some(_)) => said.allows("registry", "catalog", "*"),
