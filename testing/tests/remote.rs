@@ -364,7 +364,8 @@ fn a_daemon_does_not_listen_to_strangers() {
     assert!(said.contains("invalid --host address \"udp://x\""), "{said}");
 }
 
-/// A directory with an `ssh` that runs the command on this machine, where `docker` is our binary.
+/// A directory with an `ssh` that runs the command on this machine, where `docker` is our binary. The machine `far` cannot be reached,
+/// which takes as long as it takes the client to ask something.
 fn ssh_stub(engine: &TestEngine) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let there = dir.path().join("there");
@@ -373,7 +374,7 @@ fn ssh_stub(engine: &TestEngine) -> (TempDir, PathBuf) {
     let log = dir.path().join("arguments");
     let script = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$*\" >> {}\nwhile [ \"$1\" != -- ]; do shift; done\nshift\n\
-         if [ \"$1\" = far ]; then echo 'ssh: connect to host far port 22: No route to host' >&2; exit 255; fi\nshift\n\
+         if [ \"$1\" = far ]; then read -r _; echo 'ssh: connect to host far port 22: No route to host' >&2; exit 255; fi\nshift\n\
          PATH={}:/usr/bin:/bin\nexport PATH\nDOCKER_HOST={}\nexport DOCKER_HOST\nexec \"$@\"\n",
         log.display(),
         there.display(),
