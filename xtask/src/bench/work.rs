@@ -186,9 +186,17 @@ fn free(path: &Path) -> Outcome<u64> {
     Ok(status.f_bfree * status.f_frsize)
 }
 
-/// Save, load, and push what was loaded: nobody has its compressed layers then.
+/// Push what was pulled, as whoever fills a registry of their own does; save, load, and push what was loaded: nobody has its
+/// compressed layers then.
 fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Outcome {
     engine.run(&engine.pull_args(&images.pydev))?;
+    push(
+        engine,
+        images,
+        "pulled",
+        &["push pydev as it was pulled, nothing there yet"],
+        results,
+    )?;
     let archive = engine.folder().join("pydev.tar");
     let path = archive.to_string_lossy().into_owned();
     settle_memory()?;
@@ -204,14 +212,26 @@ fn save_load_push(engine: &Engine, images: &Images, results: &mut Results) -> Ou
     results.time("load pydev after removing it", &engine.name, loaded);
     fs::remove_file(archive)?;
 
-    let registry = Registry::start(&engine.folder().join("registry"))?;
+    let rows = [
+        "push pydev as it was loaded, nothing there yet",
+        "push pydev again",
+    ];
+    push(engine, images, "loaded", &rows, results)
+}
+
+/// Pushes pydev to a registry of its own, once for every row.
+fn push(engine: &Engine, images: &Images, to: &str, rows: &[&str], results: &mut Results) -> Outcome {
+    let home = engine.folder().join(to);
+    let registry = Registry::start(&home)?;
     let target = registry.reference("pydev");
     engine.run(&["tag", &images.pydev, &target])?;
-    for row in ["push pydev, nothing there yet", "push pydev again"] {
+    for row in rows {
         settle_memory()?;
         results.time(row, &engine.name, engine.time(&engine.push_args(&target))?);
     }
-    engine.run(&["rmi", &target]).map(drop)
+    engine.run(&["rmi", &target])?;
+    drop(registry);
+    Ok(fs::remove_dir_all(home)?)
 }
 
 /// Many small images; their names.
