@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::http::{HeaderName, HeaderValue};
 use accounts::Accounts;
 use havre_bucket::BucketSettings;
 use havre_hub::Settings;
 use havre_registry_events::Target;
 use havre_registry_store::Patience;
 use havre_tls::Identity;
-use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 pub use token_server::TokenServer;
@@ -19,7 +19,11 @@ pub use token_server::TokenServer;
 mod accounts;
 mod bucket;
 mod caches;
+mod duration;
+mod health;
+mod http;
 mod notifications;
+mod storage;
 mod token_server;
 
 const PREFIX: &str = "REGISTRY_";
@@ -140,16 +144,27 @@ pub enum ConfigError {
     Variable { name: String, outer: String },
 }
 
+impl ConfigError {
+    fn value(key: &'static str, value: &str, hint: &'static str) -> Self {
+        let value = value.to_owned();
+        Self::Value { key, value, hint }
+    }
+}
+
+fn refuse<T>(key: &'static str, value: &str, hint: &'static str) -> Result<T, ConfigError> {
+    Err(ConfigError::value(key, value, hint))
+}
+
 /// As it is written. What is `Value` is accepted without a word on it: it tunes what this registry does not have.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
     version: Option<Value>,
     log: Log,
-    storage: Storage,
-    http: Http,
+    storage: storage::Storage,
+    http: http::Http,
     auth: Auth,
-    health: HealthFile,
+    health: health::Health,
     notifications: notifications::Notifications,
     proxy: caches::Cache,
     database: Option<DatabaseServer>,
@@ -165,108 +180,6 @@ struct Log {
     fields: Value,
     formatter: Option<String>,
     accesslog: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Storage {
-    filesystem: Option<Filesystem>,
-    s3: Option<bucket::S3>,
-    delete: Delete,
-    cache: Value,
-    redirect: Redirect,
-    maintenance: Maintenance,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Filesystem {
-    rootdirectory: Option<PathBuf>,
-    maxthreads: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Redirect {
-    disable: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Delete {
-    enabled: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Maintenance {
-    uploadpurging: Purging,
-    readonly: Delete,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Purging {
-    enabled: Option<bool>,
-    /// `168h`
-    age: Option<String>,
-    interval: Value,
-    dryrun: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Http {
-    addr: Option<String>,
-    net: Option<String>,
-    host: Option<String>,
-    secret: Value,
-    relativeurls: Value,
-    draintimeout: Value,
-    headers: BTreeMap<String, Vec<String>>,
-    http2: Value,
-    tls: Option<Tls>,
-    debug: DebugFile,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct DebugFile {
-    addr: Option<String>,
-    prometheus: Prometheus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Prometheus {
-    enabled: bool,
-    path: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct HealthFile {
-    storagedriver: StorageDriver,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct StorageDriver {
-    enabled: bool,
-    /// `10s`
-    interval: Option<String>,
-    threshold: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
-    #[serde(default)]
-    clientcas: Vec<PathBuf>,
-    #[serde(default)]
-    minimumtls: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -326,10 +239,6 @@ impl Config {
 impl File {
     /// `deletes`: whether things may be deleted if the file doesn't say.
     fn checked(self, deletes: bool) -> Result<Config, ConfigError> {
-        let refuse = |key, value: &str, hint| {
-            let value = value.to_owned();
-            Err(ConfigError::Value { key, value, hint })
-        };
         if let Some(version) = &self.version
             && !matches!(version.to_string().trim_matches('"'), "0.1")
         {
@@ -338,128 +247,15 @@ impl File {
         if let Some(formatter) = self.log.formatter.as_deref().filter(|one| *one != "text") {
             return refuse("log.formatter", formatter, "only text is written");
         }
-        if let Some(net) = self.http.net.as_deref().filter(|net| *net != "tcp") {
-            return refuse("http.net", net, "only tcp is listened on");
-        }
-        if self.storage.maintenance.readonly.enabled == Some(true) {
-            return refuse(
-                "storage.maintenance.readonly.enabled",
-                "true",
-                "there is no read-only mode",
-            );
-        }
-        let purging = &self.storage.maintenance.uploadpurging;
-        if purging.dryrun == Some(true) {
-            return refuse(
-                "storage.maintenance.uploadpurging.dryrun",
-                "true",
-                "uploads are purged or not",
-            );
-        }
-        let mut patience = Patience::default();
-        if let Some(age) = &purging.age {
-            let hours = age.strip_suffix('h').and_then(|hours| hours.parse::<u32>().ok());
-            match hours {
-                Some(hours) => patience.uploads = Duration::from_secs(u64::from(hours) * 3600),
-                None => return refuse("storage.maintenance.uploadpurging.age", age, "use hours: 168h"),
-            }
-        }
-        if purging.enabled == Some(false) {
-            patience.uploads = Duration::MAX;
-        }
         let log_level = match self.log.level.as_deref() {
             None => None,
             Some("warning") => Some("warn".to_owned()),
             Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => Some(level.to_owned()),
             Some(other) => return refuse("log.level", other, "use error, warn, info or debug"),
         };
-        let mut headers = Vec::new();
-        for (name, values) in &self.http.headers {
-            for value in values {
-                match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-                    (Ok(name), Ok(value)) => headers.push((name, value)),
-                    _ => return refuse("http.headers", name, "that is no header"),
-                }
-            }
-        }
-        let identity = match self.http.tls {
-            None => None,
-            Some(tls) => {
-                if let Some(version) = tls.minimumtls.as_deref().filter(|version| *version != "tls1.2") {
-                    return refuse("http.tls.minimumtls", version, "tls1.2 and newer are spoken");
-                }
-                if tls.clientcas.len() > 1 {
-                    let names: Vec<_> = tls
-                        .clientcas
-                        .iter()
-                        .map(|path| path.display().to_string())
-                        .collect();
-                    return refuse("http.tls.clientcas", &names.join(", "), "put them into one file");
-                }
-                Some(Identity {
-                    certificate: tls.certificate,
-                    key: tls.key,
-                    clients: tls.clientcas.into_iter().next(),
-                })
-            }
-        };
-        let root = self.storage.filesystem.and_then(|folder| folder.rootdirectory);
-        let bucket = match self.storage.s3 {
-            None => None,
-            Some(_) if root.is_some() => return refuse("storage", "filesystem and s3", "use one of them"),
-            Some(s3) => Some(s3.checked(!self.storage.redirect.disable)?),
-        };
         if let Some(DatabaseServer { connections: 0, .. }) = &self.database {
             return refuse("database.connections", "0", "there must be one at least");
         }
-        let driver = self.health.storagedriver;
-        let mut health = driver.enabled.then(HealthCheck::default);
-        if let Some(health) = &mut health {
-            health.threshold = driver.threshold.unwrap_or(health.threshold).max(1);
-            if let Some(text) = &driver.interval {
-                let seconds = text.strip_suffix('s').and_then(|text| text.parse::<u32>().ok());
-                match seconds {
-                    Some(seconds @ 1..) => health.interval = Duration::from_secs(seconds.into()),
-                    _ => return refuse("health.storagedriver.interval", text, "use seconds: 10s"),
-                }
-            }
-        }
-        let prometheus = self.http.debug.prometheus;
-        let metrics = prometheus
-            .enabled
-            .then(|| prometheus.path.unwrap_or_else(|| "/metrics".to_owned()));
-        if let Some(path) = metrics.as_deref()
-            && (!path.starts_with('/') || path.contains(['{', '}', '*']) || path == "/debug/health")
-        {
-            return refuse("http.debug.prometheus.path", path, "use a path as /metrics");
-        }
-        let debug = match (self.http.debug.addr, metrics) {
-            (Some(address), metrics) => Some(Debug {
-                address: every_address(address),
-                metrics,
-            }),
-            (None, Some(_)) => {
-                return refuse(
-                    "http.debug.addr",
-                    "",
-                    "metrics are served at an address of their own",
-                );
-            }
-            (None, None) => None,
-        };
-        let address = self.http.addr.map(every_address);
-        let host = match self.http.host.as_deref().map(|host| host.trim_end_matches('/')) {
-            None | Some("") => None,
-            Some(host) => {
-                let authority = ["https://", "http://"]
-                    .iter()
-                    .find_map(|scheme| host.strip_prefix(scheme));
-                if !authority.is_some_and(crate::access::is_authority) {
-                    return refuse("http.host", host, "use https://HOST or https://HOST:PORT");
-                }
-                Some(host.to_owned())
-            }
-        };
         if self.accounts.is_some() && self.auth.htpasswd.is_some() {
             let hint = "accounts have passwords of their own: configure one or the other";
             return refuse("auth", "htpasswd", hint);
@@ -477,33 +273,26 @@ impl File {
             let hint = "with accounts, what is cached belongs to a namespace: use caches";
             return refuse("proxy.remoteurl", &whole.upstream.to_string(), hint);
         }
+        let (http, storage) = (self.http.checked()?, self.storage.checked()?);
         Ok(Config {
-            address,
-            root,
-            bucket,
+            address: http.address,
+            root: storage.root,
+            bucket: storage.bucket,
             database: self.database,
             log_level,
-            deletes: self.storage.delete.enabled.unwrap_or(deletes),
-            headers,
+            deletes: storage.deletes.unwrap_or(deletes),
+            headers: http.headers,
             htpasswd: self.auth.htpasswd,
             token_server,
             accounts,
-            host,
-            identity,
-            patience,
-            debug,
+            host: http.host,
+            identity: http.identity,
+            patience: storage.patience,
+            debug: http.debug,
             notifications: self.notifications.checked()?,
-            health,
+            health: self.health.checked()?,
             caches,
         })
-    }
-}
-
-/// `:5000` is every address, as in Go.
-fn every_address(address: String) -> String {
-    match address.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => address,
     }
 }
 
@@ -592,6 +381,25 @@ mod tests {
             metrics: Some("/metrics".to_owned()),
         };
         assert_eq!(debug, Some(expected));
+    }
+
+    #[test]
+    fn spans_of_time_in_each_unit() {
+        for (text, seconds) in [("168h", 604_800), ("90m", 5400), ("30s", 30), ("0", 0)] {
+            let file = format!("storage: {{maintenance: {{uploadpurging: {{age: {text}}}}}}}");
+            let config = read(&file, &[]).unwrap();
+            assert_eq!(config.patience.uploads, Duration::from_secs(seconds), "{text}");
+        }
+        let off = read("storage: {maintenance: {uploadpurging: {enabled: false}}}", &[]);
+        assert_eq!(off.unwrap().patience.uploads, Duration::MAX);
+        let driver = "health: {storagedriver: {enabled: true, interval: 1m, threshold: 0}}";
+        let expected = HealthCheck {
+            interval: Duration::from_secs(60),
+            threshold: 1,
+        };
+        assert_eq!(read(driver, &[]).unwrap().health, Some(expected));
+        let refused = read("health: {storagedriver: {enabled: true, interval: 0s}}", &[]);
+        assert!(refused.unwrap_err().to_string().contains("interval"));
     }
 
     #[test]

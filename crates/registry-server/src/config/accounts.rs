@@ -5,7 +5,7 @@ use std::time::Duration;
 use havre_hub::{Quota, Settings};
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, refuse};
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -56,10 +56,6 @@ struct Limits {
 impl Accounts {
     /// What is configured, or what cannot be.
     pub(super) fn checked(self) -> Result<Settings, ConfigError> {
-        let refuse = |key, value: &str, hint| {
-            let value = value.to_owned();
-            Err(ConfigError::Value { key, value, hint })
-        };
         let usual = Settings::default();
         let signup = match self.signup.as_deref() {
             None => usual.signup,

@@ -4,7 +4,7 @@ use havre_bucket::BucketSettings;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ConfigError;
+use super::{ConfigError, refuse};
 
 /// As it is written. What is `Value` tunes what is done another way here.
 #[derive(Default, Deserialize)]
@@ -38,10 +38,6 @@ pub(super) struct S3 {
 
 impl S3 {
     pub(super) fn checked(self, redirect: bool) -> Result<BucketSettings, ConfigError> {
-        let refuse = |key, value: &str, hint| {
-            let value = value.to_owned();
-            Err(ConfigError::Value { key, value, hint })
-        };
         let Some(bucket) = self.bucket else {
             return refuse("storage.s3.bucket", "", "name the bucket");
         };

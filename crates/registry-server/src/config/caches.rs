@@ -7,7 +7,7 @@ use havre_registry_cache::{Login, Settings};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ConfigError;
+use super::{ConfigError, duration, refuse};
 
 /// As `proxy` is written, and every one of `caches`. Without an address there is none.
 #[derive(Default, Deserialize)]
@@ -31,10 +31,6 @@ const SHORTEST: Duration = Duration::from_secs(2 * 3600);
 
 /// `proxy`: the whole registry; `beneath`: by the names of namespaces.
 pub(super) fn checked(proxy: Cache, beneath: BTreeMap<String, Cache>) -> Result<Vec<Settings>, ConfigError> {
-    let refuse = |key, value: &str, hint| {
-        let value = value.to_owned();
-        Err(ConfigError::Value { key, value, hint })
-    };
     let mut caches = Vec::new();
     if proxy.remoteurl.as_deref().is_some_and(|url| !url.is_empty()) {
         if !beneath.is_empty() {
@@ -61,68 +57,43 @@ pub(super) fn checked(proxy: Cache, beneath: BTreeMap<String, Cache>) -> Result<
 
 impl Cache {
     fn checked(self) -> Result<Settings, ConfigError> {
-        let refuse = |key, value: &str, hint| ConfigError::Value {
-            key,
-            value: value.to_owned(),
-            hint,
-        };
         let url = self.remoteurl.unwrap_or_default();
-        let upstream = url
-            .parse()
-            .map_err(|_| refuse("proxy.remoteurl", &url, "use https://HOST or https://HOST:PORT"))?;
+        let upstream = url.parse().map_err(|_| {
+            ConfigError::value("proxy.remoteurl", &url, "use https://HOST or https://HOST:PORT")
+        })?;
         let mut settings = Settings::new(upstream);
         settings.login = match (self.username, self.password) {
             (Some(user), Some(password)) => Some(Login { user, password }),
             (None, None) => None,
-            (Some(user), None) => return Err(refuse("proxy.username", &user, "say the password, too")),
-            (None, Some(_)) => return Err(refuse("proxy.password", "…", "say the username, too")),
+            (Some(user), None) => return refuse("proxy.username", &user, "say the password, too"),
+            (None, Some(_)) => return refuse("proxy.password", "…", "say the username, too"),
         };
         if let Some(value) = &self.ttl {
-            settings.keep = match duration(value) {
+            settings.keep = match duration::read(value) {
                 Some(Duration::ZERO) => None,
                 Some(keep) if keep >= SHORTEST => Some(keep),
                 _ => {
-                    return Err(refuse(
+                    return refuse(
                         "proxy.ttl",
-                        &shown(value),
+                        &duration::shown(value),
                         "use 2h or more, or 0 for ever",
-                    ));
+                    );
                 }
             };
         }
         if let Some(value) = &self.tagttl {
-            let age = duration(value);
-            settings.tag_age =
-                age.ok_or_else(|| refuse("proxy.tagttl", &shown(value), "use 0, 30s, 5m or 1h"))?;
+            let age = duration::read(value);
+            settings.tag_age = age.ok_or_else(|| {
+                ConfigError::value("proxy.tagttl", &duration::shown(value), "use 0, 30s, 5m or 1h")
+            })?;
         }
         if let Some(realm) = &self.realm
             && !crate::access::is_authority(realm)
         {
-            return Err(refuse("proxy.realm", realm, "use HOST or HOST:PORT"));
+            return refuse("proxy.realm", realm, "use HOST or HOST:PORT");
         }
         settings.realm = self.realm;
         settings.private = self.private;
         Ok(settings)
     }
-}
-
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// `168h`, `5m`, `30s`, or 0.
-fn duration(value: &Value) -> Option<Duration> {
-    let text = shown(value);
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let unit = text.chars().last()?;
-    let number: u32 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        _ => return None,
-    };
-    Some(Duration::from_secs(u64::from(number) * seconds))
 }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ConfigError;
+use super::{ConfigError, refuse};
 
 /// As it is written. What is `Value` tunes a queue in memory: here it is in the database.
 #[derive(Default, Deserialize)]
@@ -49,11 +49,11 @@ struct Ignore {
 impl Notifications {
     pub(super) fn checked(self) -> Result<Vec<Target>, ConfigError> {
         if self.events.includereferences {
-            return Err(ConfigError::Value {
-                key: "notifications.events.includereferences",
-                value: "true".to_owned(),
-                hint: "events name what happened to, not what that refers to",
-            });
+            return refuse(
+                "notifications.events.includereferences",
+                "true",
+                "events name what happened to, not what that refers to",
+            );
         }
         let enabled = self.endpoints.into_iter().filter(|endpoint| !endpoint.disabled);
         enabled.map(Endpoint::checked).collect()
@@ -62,26 +62,18 @@ impl Notifications {
 
 impl Endpoint {
     fn checked(self) -> Result<Target, ConfigError> {
-        let refuse = |key, value: &str, hint| ConfigError::Value {
-            key,
-            value: value.to_owned(),
-            hint,
-        };
         if self.name.is_empty() {
-            return Err(refuse("notifications.endpoints.name", "", "name every endpoint"));
+            return refuse("notifications.endpoints.name", "", "name every endpoint");
         }
         let url = self.url.parse();
-        let url =
-            url.map_err(|_| refuse("notifications.endpoints.url", &self.url, "use https://HOST/PATH"))?;
+        let url = url.map_err(|_| {
+            ConfigError::value("notifications.endpoints.url", &self.url, "use https://HOST/PATH")
+        })?;
         let mut headers = Vec::new();
         for (name, values) in &self.headers {
             for value in values {
                 if name.parse::<HeaderName>().is_err() || value.parse::<HeaderValue>().is_err() {
-                    return Err(refuse(
-                        "notifications.endpoints.headers",
-                        name,
-                        "that is no header",
-                    ));
+                    return refuse("notifications.endpoints.headers", name, "that is no header");
                 }
                 headers.push((name.to_lowercase(), value.clone()));
             }
@@ -90,7 +82,10 @@ impl Endpoint {
         for text in &self.ignore.actions {
             let action = text.parse::<Action>();
             let hint = "use push, pull, mount or delete";
-            ignored.push(action.map_err(|_| refuse("notifications.endpoints.ignore.actions", text, hint))?);
+            ignored.push(
+                action
+                    .map_err(|_| ConfigError::value("notifications.endpoints.ignore.actions", text, hint))?,
+            );
         }
         let all = [Action::Push, Action::Pull, Action::Mount, Action::Delete];
         let actions: Vec<Action> = all
@@ -98,11 +93,11 @@ impl Endpoint {
             .filter(|action| !ignored.contains(action))
             .collect();
         if actions.is_empty() {
-            return Err(refuse(
+            return refuse(
                 "notifications.endpoints.ignore.actions",
                 "all",
                 "disable the endpoint instead",
-            ));
+            );
         }
         Ok(Target {
             name: self.name,

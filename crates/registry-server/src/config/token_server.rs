@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, refuse};
 
 /// Who else issues tokens for this registry, and by which keys it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,6 @@ pub(super) struct Token {
 impl Token {
     /// What is configured, or what cannot be.
     pub(super) fn checked(self) -> Result<TokenServer, ConfigError> {
-        let refuse = |key, value: &str, hint| {
-            let value = value.to_owned();
-            Err(ConfigError::Value { key, value, hint })
-        };
         if self.autoredirect {
             let hint = "say where tokens are to be had in auth.token.realm";
             return refuse("auth.token.autoredirect", "true", hint);
